@@ -1,0 +1,55 @@
+"""A checkpoint behind a URL is data, never code."""
+
+import functools
+import http.server
+import pickle
+import threading
+
+import pytest
+import torch
+from mmengine.runner import CheckpointLoader
+
+import uniformer_mm  # noqa: F401
+from uniformer_mm.compat import checkpoint_url_weights_only
+
+
+class Evil:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server on this machine whose root is `tmp_path`."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    handler.log_message = lambda *_: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def test_code_in_a_downloaded_checkpoint_does_not_run(tmp_path, server, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    torch.save({"state_dict": Evil(tmp_path / "ran")}, tmp_path / "evil.pth")
+    with pytest.raises(pickle.UnpicklingError):
+        CheckpointLoader.load_checkpoint(f"{server}/evil.pth", map_location="cpu")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_tensors_still_load(tmp_path, server, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    torch.save({"state_dict": {"weight": torch.ones(2)}}, tmp_path / "good.pth")
+    loaded = CheckpointLoader.load_checkpoint(f"{server}/good.pth", map_location="cpu")
+    assert torch.equal(loaded["state_dict"]["weight"], torch.ones(2))
+
+
+def test_a_second_call_changes_nothing():
+    before = checkpoint_url_weights_only.dl_utils.load_url
+    checkpoint_url_weights_only.apply()
+    assert checkpoint_url_weights_only.dl_utils.load_url is before

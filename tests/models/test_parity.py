@@ -1,0 +1,89 @@
+"""The backbone has the official tensors and gives the official numbers."""
+
+import hashlib
+
+import pytest
+import torch
+from parity import CASES, assert_matches, classify, fill, input_for
+from torch import nn
+
+from uniformer_mm.models import UniFormer
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
+def test_names_shapes_and_outputs_are_official(case):
+    model = UniFormer(**case["model"]).eval()
+    names = sorted(f"{name} {list(t.shape)}" for name, t in model.state_dict().items())
+    assert len(names) == case["state_count"]
+    assert hashlib.sha256("\n".join(names).encode()).hexdigest() == case["state_sha256"]
+    fill(model)
+    with torch.no_grad():
+        outputs = model(input_for(case))
+    if case["heads"]:
+        outputs = classify(case, outputs)
+    if isinstance(outputs, torch.Tensor):
+        outputs = (outputs,)
+    for output, official in zip(outputs, case["outputs"], strict=True):
+        assert_matches(output, official)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"dims": 3, "split": True}, {"arch": "small_plus"}], ids=["2d", "split", "plus"]
+)
+def test_epsilon_of_every_norm_is_official(options):
+    """Too small to show in outputs, so asserted: 1e-5 in embeddings and BatchNorm, else 1e-6."""
+    for name, module in UniFormer(**options).named_modules():
+        if isinstance(module, nn.LayerNorm):
+            assert module.eps == (1e-5 if name.startswith("patch_embed") else 1e-6), name
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+            assert module.eps == 1e-5, name
+
+
+# Measured on the official code: parameters in millions, multiply-adds in 10^9 of convolutions,
+# linear layers and attention. Classifiers are left out here, 1000 or 400 classes each.
+COSTS = [
+    ("small", {"output_norm": "batch"}, (3, 224, 224), 21.545 - 0.513, 3.632 - 0.0005),
+    ("small_plus", {"output_norm": "batch"}, (3, 224, 224), 24.033 - 0.513, 4.201 - 0.0005),
+    ("base", {"output_norm": "batch"}, (3, 224, 224), 49.777 - 0.513, 8.249 - 0.0005),
+    (
+        "base",
+        {"output_norm": "batch", "layer_scale": "global"},
+        (3, 224, 224),
+        49.797 - 0.513,
+        8.249 - 0.0005,
+    ),
+    ("large", {"output_norm": "batch"}, (3, 384, 384), 100.104 - 2 * 0.641, 62.764 - 0.0928),
+    ("small", {"attention": "hybrid"}, (3, 800, 1280), 21.033, 98.765),
+    ("small", {"attention": "window"}, (3, 800, 1280), 21.033, 80.042),
+    ("small", {"attention": "hybrid", "window_size": 32}, (3, 800, 1280), 21.033, 122.923),
+    ("small", {}, (3, 800, 1280), 21.033, 154.935),
+    ("small", {"attention": "window", "window_size": 32}, (3, 512, 2048), 21.033, 96.317),
+    ("small", {}, (3, 512, 512), 21.033, 23.475),
+    ("base", {"attention": "hybrid"}, (3, 800, 1280), 49.265, 229.495),
+    ("base", {"attention": "window"}, (3, 800, 1280), 49.265, 182.687),
+    ("base", {}, (3, 512, 2048), 49.265, 384.006),
+    ("small", {}, (3, 256, 192), 21.033, 3.553),
+    ("base", {}, (3, 448, 320), 49.265, 26.268),
+    ("small", {"dims": 3}, (3, 8, 224, 224), 21.4 - 0.205, 17.566),
+    ("small", {"dims": 3}, (3, 32, 224, 224), 21.4 - 0.205, 109.445),
+    ("base", {"dims": 3}, (3, 16, 224, 224), 49.813 - 0.205, 96.554),
+    ("small", {"dims": 3, "split": True}, (3, 16, 224, 224), 27.848 - 0.205, 36.68),
+]
+
+
+@pytest.mark.parametrize(("arch", "options", "shape", "millions", "gmacs"), COSTS)
+def test_parameters_and_multiply_adds_are_official(
+    monkeypatch, arch, options, shape, millions, gmacs
+):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from uniformer_mm.models.attention import Attention
+
+    monkeypatch.setattr(Attention, "fused", False)  # the counter knows matrix products only
+    with torch.device("meta"):
+        model = UniFormer(arch, **options).eval()
+        image = torch.empty(1, *shape)
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=1.1e-3)
+    with FlopCounterMode(display=False) as counter:
+        model(image)
+    assert counter.get_total_flops() / 2e9 == pytest.approx(gmacs, abs=1.1e-3)

@@ -1,0 +1,271 @@
+"""What the backbone promises to the codebases that use it."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+from torch import nn
+
+from uniformer_mm.models import ARCHS, UniFormer
+
+TINY = {"depths": (1, 1, 4, 1), "embed_dims": (16, 32, 64, 64), "head_dim": 32}
+VARIANTS = [
+    {"attention": "global"},
+    {"attention": "window", "window_size": 7},
+    {"attention": "hybrid", "window_size": 7},
+    {"out_indices": (0, 2)},
+    {"out_indices": 3},
+    {"output_norm": "batch"},
+    {"arch": {**TINY, "stem": "conv", "downsample": "conv", "layer_scale": "all"}},
+    {"layer_scale": "global", "qkv_bias": False},
+    {"dims": 3},
+    {"dims": 3, "std": True},
+    {"dims": 3, "split": True},
+]
+
+
+def make(**options):
+    torch.manual_seed(0)
+    return UniFormer(**{"arch": TINY, **options})
+
+
+def example(model, size=(64, 96), batch=2):
+    torch.manual_seed(1)
+    time = (4,) if model.dims == 3 else ()
+    return torch.randn(batch, model.in_channels, *time, *size)
+
+
+def total(outputs):
+    outputs = (outputs,) if isinstance(outputs, torch.Tensor) else outputs
+    return sum(output.square().mean() for output in outputs)
+
+
+def ids(options):
+    return ",".join(f"{k}={v if k != 'arch' else '...'}" for k, v in options.items())
+
+
+@pytest.mark.parametrize("scope", ["mmdet", "mmseg", "mmpose", "mmaction", "mmpretrain"])
+def test_one_registration_serves_every_codebase(scope):
+    registry = pytest.importorskip(f"{scope}.registry").MODELS
+    model = registry.build({"type": "mmengine.UniFormer", "arch": TINY})
+    assert type(model) is UniFormer
+    assert MODELS.get("UniFormer") is UniFormer
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_presets_build(arch):
+    with torch.device("meta"):
+        model = UniFormer(arch)
+    assert len(model.blocks3) == ARCHS[arch]["depths"][2]
+
+
+def test_presets_carry_their_head_dim():
+    """Published: 64 channels per head, 32 in S+; no tensor shape depends on it."""
+    assert UniFormer("small").blocks4[0].attn.num_heads == 8
+    assert UniFormer("small_plus").blocks4[0].attn.num_heads == 16
+    assert UniFormer("small_plus", head_dim=64).blocks4[0].attn.num_heads == 8
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (64, 333), (250, 333), (37, 1000)])
+@pytest.mark.parametrize("attention", ["global", "hybrid"])
+def test_sizes_round_down(size, attention):
+    model = make(attention=attention, window_size=7).eval()
+    with torch.no_grad():
+        outputs = model(example(model, size, batch=1))
+    expected = [size[0] // 4, size[1] // 4]
+    for output, channels in zip(outputs, TINY["embed_dims"], strict=True):
+        assert list(output.shape) == [1, channels, *expected]
+        assert output.is_contiguous()
+        assert output.isfinite().all()
+        expected = [expected[0] // 2, expected[1] // 2]
+
+
+@pytest.mark.parametrize(("frames", "kept"), [(1, 1), (2, 1), (5, 3), (8, 4)])
+@pytest.mark.parametrize("options", [{}, {"std": True}, {"split": True}])
+def test_clips_keep_half_the_frames(options, frames, kept):
+    model = make(dims=3, **options).eval()
+    output = model(torch.randn(1, 3, frames, 64, 96))
+    assert output.shape == (1, 64, kept, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((1, 3, 31, 64), "at least 32 x 32 pixels, got height 31 and width 64"),
+        ((1, 4, 64, 64), "got 4 channels"),
+        ((3, 64, 64), r"takes \(B, C, H, W\), got shape \(3, 64, 64\)"),
+        ((1, 3, 8, 64, 64), r"takes \(B, C, H, W\), got shape"),
+    ],
+)
+def test_wrong_inputs_are_named(shape, message):
+    with pytest.raises(ValueError, match=message):
+        make()(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"arch": "tiny"}, "arch must be one of .*'small'.* got 'tiny'"),
+        ({"arch": {"depth": (1, 1, 1, 1)}}, r"unknown keys \['depth'\]"),
+        ({"arch": {"depths": (1, 1, 1)}}, r"needs 4 depths, one per stage, got \(1, 1, 1\)"),
+        ({"attention": "swin"}, "attention must be one of"),
+        ({"attention": "hybrid", "dims": 3}, "must be 'global' for dims=3, got 'hybrid'"),
+        ({"split": True}, "need dims=3"),
+        ({"dims": 4}, r"dims must be one of \(2, 3\), got 4"),
+        ({"head_dim": 48}, "head_dim must divide"),
+        ({"out_indices": (0, 4)}, "out_indices must be distinct stages from 0 to 3"),
+        ({"out_indices": ()}, "out_indices must be"),
+        ({"out_indices": (0, 3), "output_norm": "batch"}, "normalises the last stage only"),
+        ({"output_norm": "group"}, "output_norm must be one of"),
+        ({"layer_scale": "some"}, "layer_scale must be one of"),
+        ({"frozen_stages": 5}, "frozen_stages must be from -1 to 4, got 5"),
+        ({"with_cp": (1, 2)}, "with_cp must be a bool or 4 counts"),
+        ({"drop_path_rate": 1.0}, "drop_path_rate must be in"),
+    ],
+)
+def test_wrong_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        make(**options)
+
+
+def test_out_indices_choose_stages_and_type():
+    model = make(out_indices=(1, 3)).eval()
+    image = example(model)
+    everything = make().eval()
+    everything.load_state_dict(model.state_dict(), strict=False)
+    with torch.no_grad():
+        second, fourth = model(image)
+        outputs = everything(image)
+        assert torch.equal(second, outputs[1])
+        assert torch.equal(fourth, outputs[3])
+        assert isinstance(make(out_indices=3).eval()(image), torch.Tensor)
+        assert isinstance(make(out_indices=(3,)).eval()(image), tuple)
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=ids)
+def test_every_parameter_gets_a_gradient(options):
+    """So DDP needs no search for unused parameters."""
+    model = make(**options)
+    total(model(example(model))).backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None]
+    assert without == []
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=ids)
+@pytest.mark.parametrize("with_cp", [True, (1, 0, 2, 1)], ids=["all", "some"])
+def test_checkpointing_changes_neither_gradients_nor_statistics(options, with_cp):
+    plain = make(drop_path_rate=0.2, drop_rate=0.1, **options)
+    saving = make(drop_path_rate=0.2, drop_rate=0.1, with_cp=with_cp, **options)
+    results = []
+    for model in (plain, saving):
+        torch.manual_seed(2)
+        total(model(example(model))).backward()
+        results.append((dict(model.named_parameters()), dict(model.named_buffers())))
+    (parameters, buffers), (saved_parameters, saved_buffers) = results
+    for name, parameter in parameters.items():
+        torch.testing.assert_close(saved_parameters[name].grad, parameter.grad, msg=name)
+    for name, buffer in buffers.items():
+        assert torch.equal(saved_buffers[name], buffer), name
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=ids)
+def test_compiles_without_graph_break_for_any_size(options):
+    model = make(**options).eval()
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=backend)
+    with torch.no_grad():
+        for size in ((64, 96), (100, 71), (131, 160)):
+            x = example(model, size)
+            torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-5)
+    assert len(graphs) <= 2, "sizes are compiled in, instead of being dynamic"
+
+
+def test_frozen_stages_have_no_gradient_and_stay_in_eval_mode():
+    model = make(frozen_stages=2).train()
+    frozen = ("patch_embed1.", "patch_embed2.", "blocks1.", "blocks2.", "norm1.", "norm2.")
+    for name, parameter in model.named_parameters():
+        assert parameter.requires_grad != name.startswith(frozen), name
+    assert not model.blocks2.training
+    assert model.blocks3.training
+    assert not any(p.requires_grad for p in make(frozen_stages=4).parameters())
+    stem_only = [n for n, p in make(frozen_stages=0).named_parameters() if not p.requires_grad]
+    assert {name.split(".")[0] for name in stem_only} == {"patch_embed1"}
+
+
+def test_norm_eval_keeps_running_statistics():
+    fixed, free = make(norm_eval=True).train(), make().train()
+    before = copy.deepcopy(fixed.state_dict())
+    for model in (fixed, free):
+        model(example(model))
+    assert all(torch.equal(v, before[k]) for k, v in fixed.state_dict().items())
+    assert not torch.equal(free.blocks1[0].norm1.running_mean, fixed.blocks1[0].norm1.running_mean)
+
+
+def test_stochastic_depth_rises_linearly_and_acts_in_training_only():
+    model = make(drop_path_rate=0.3)
+    blocks = [b for i in range(1, 5) for b in getattr(model, f"blocks{i}")]
+    rates = [getattr(block.drop_path, "drop_prob", 0.0) for block in blocks]
+    assert rates == pytest.approx(torch.linspace(0, 0.3, 7).tolist())
+    image = example(model)
+    assert not torch.equal(model(image)[3], model(image)[3])
+    model.eval()
+    assert torch.equal(model(image)[3], model(image)[3])
+
+
+def test_dropped_branches_keep_their_expected_value():
+    from uniformer_mm.models.blocks import DropPath
+
+    torch.manual_seed(0)
+    out = DropPath(0.25)(torch.ones(10000, 2))
+    assert torch.equal(out[:, 0], out[:, 1])
+    assert set(out.unique().tolist()) <= {0.0, torch.tensor(1 / 0.75).item()}
+    assert out.mean() == pytest.approx(1.0, abs=0.02)
+
+
+def test_divided_attention_starts_as_spatial_attention():
+    """The temporal step begins with zero weights, so that image weights keep their meaning."""
+    block = make(dims=3, split=True).blocks3[0]
+    assert not block.t_attn.qkv.weight.any()
+    assert not block.t_attn.proj.bias.any()
+    assert (block.t_attn.proj.weight == 1).all()
+
+
+def test_linear_layers_start_as_in_the_official_code():
+    weights = torch.cat([m.weight.flatten() for m in make().modules() if isinstance(m, nn.Linear)])
+    assert weights.std().item() == pytest.approx(0.02, rel=0.02)
+    assert all(not m.bias.any() for m in make().modules() if isinstance(m, nn.Linear))
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=ids)
+def test_autocast_runs_forward_and_backward(options):
+    model = make(drop_path_rate=0.1, **options)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = total(model(example(model)))
+    loss.backward()
+    assert loss.isfinite()
+
+
+def test_other_input_channels():
+    model = make(in_channels=1).eval()
+    assert model(torch.zeros(1, 1, 64, 64))[0].shape == (1, 16, 16, 16)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("options", VARIANTS, ids=ids)
+def test_gpu_equals_cpu(options):
+    model = make(**options).eval().double()
+    x = example(model).double()
+    with torch.no_grad():
+        expected = model(x)
+        actual = copy.deepcopy(model).cuda()(x.cuda())
+    expected = (expected,) if isinstance(expected, torch.Tensor) else expected
+    actual = (actual,) if isinstance(actual, torch.Tensor) else actual
+    for a, b in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a.cpu(), b)

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Test in several processes of one machine, or of several with NNODES, NODE_RANK, MASTER_ADDR.
+# usage: tools/dist_test.sh CONFIG CHECKPOINT NUM_PROCESSES [options of tools/test.py]
+set -euo pipefail
+if [ $# -lt 3 ]; then sed -n 2,3p "$0"; exit 2; fi
+config=$1; checkpoint=$2; processes=$3; shift 3
+exec torchrun \
+    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
+    --nproc_per_node="$processes" \
+    "$(dirname "$0")/test.py" "$config" "$checkpoint" --launcher pytorch "$@"

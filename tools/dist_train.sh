@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Train in several processes of one machine, or of several with NNODES, NODE_RANK, MASTER_ADDR.
+# usage: tools/dist_train.sh CONFIG NUM_PROCESSES [options of tools/train.py]
+set -euo pipefail
+if [ $# -lt 2 ]; then sed -n 2,3p "$0"; exit 2; fi
+config=$1; processes=$2; shift 2
+exec torchrun \
+    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
+    --nproc_per_node="$processes" \
+    "$(dirname "$0")/train.py" "$config" --launcher pytorch "$@"

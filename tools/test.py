@@ -1,0 +1,50 @@
+#!/usr/bin/env python
+"""Evaluate a checkpoint of any OpenMMLab codebase with its config.
+
+Examples:
+  tools/test.py configs/det/mask_rcnn_uniformer_b.py CHECKPOINT
+  tools/test.py configs/det/mask_rcnn_uniformer_b.py CHECKPOINT --show-dir pictures --tta
+  bash tools/dist_test.sh configs/det/mask_rcnn_uniformer_b.py CHECKPOINT 8
+"""
+
+from pathlib import Path
+
+from mmengine.evaluator import DumpResults
+from mmengine.registry import METRICS, DefaultScope
+
+from uniformer_mm.apis import launch
+from uniformer_mm.apis.cli import make_parser, prepare_config, run_tool
+from uniformer_mm.errors import UserError
+
+
+def main() -> None:
+    """Parse the command line and run the test loop."""
+    parser = make_parser(__doc__)
+    parser.add_argument("checkpoint", help="checkpoint file or URL")
+    parser.add_argument("--out", metavar="FILE.pkl", help="save the predictions")
+    parser.add_argument("--show-dir", type=Path, help="save pictures of predictions and truth")
+    parser.add_argument("--show", action="store_true", help="show them in a window")
+    parser.add_argument("--wait-time", type=float, default=2.0, help="seconds per window (2)")
+    parser.add_argument("--tta", action="store_true", help="test-time augmentation")
+    arguments = parser.parse_args()
+    if arguments.out and not arguments.out.endswith((".pkl", ".pickle")):
+        raise UserError(f"--out must name a .pkl file, got {arguments.out}")
+
+    cfg = prepare_config(arguments, splits=("test",))
+    cfg.load_from = launch.existing_checkpoint(arguments.checkpoint)
+    if arguments.show or arguments.show_dir:
+        launch.draw_predictions(cfg, arguments.show_dir, arguments.show)
+        cfg.default_hooks.visualization.wait_time = arguments.wait_time
+    if arguments.tta:
+        launch.use_test_time_augmentation(cfg)
+
+    runner = launch.build_runner(cfg)
+    if arguments.out:
+        with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
+            dump = METRICS.get("DumpDetResults") or DumpResults
+        runner.test_evaluator.metrics.append(dump(out_file_path=arguments.out))
+    runner.test()
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,90 @@
+#!/usr/bin/env python
+"""Train a model of any OpenMMLab codebase from its config.
+
+Examples:
+  tools/train.py configs/det/mask_rcnn_uniformer_b.py
+  tools/train.py configs/det/mask_rcnn_uniformer_b.py --synthetic
+  tools/train.py configs/det/mask_rcnn_uniformer_s.py --coco IMAGES TRAIN.json VAL.json
+  bash tools/dist_train.sh configs/det/mask_rcnn_uniformer_b.py 8
+"""
+
+import time
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+from uniformer_mm.apis import launch
+from uniformer_mm.apis.cli import make_parser, prepare_config, run_tool
+
+NUM_PICTURES = 12
+
+
+def main() -> None:
+    """Parse the command line, train, and on synthetic data draw and sum up."""
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="PATH",
+        help="go on from a checkpoint; without PATH from the newest in the working directory",
+    )
+    parser.add_argument("--amp", action="store_true", help="train in mixed precision (GPU)")
+    parser.add_argument(
+        "--auto-scale-lr", action="store_true", help="scale the learning rate with the batch size"
+    )
+    arguments = parser.parse_args()
+
+    cfg = prepare_config(arguments, splits=("train", "val"))
+    if arguments.amp:
+        launch.use_mixed_precision(cfg)
+        launch.adapt_to_machine(cfg)
+    if arguments.auto_scale_lr:
+        launch.scale_learning_rate(cfg)
+    if arguments.resume:
+        launch.resume_from(cfg, arguments.resume)
+    synthetic = arguments.synthetic is not None
+    pictures = Path(cfg.work_dir, "pictures")
+    if synthetic:
+        launch.draw_predictions(cfg, pictures)
+        cfg.default_hooks.visualization.interval = cfg.train_cfg.max_iters + 1
+        cfg.test_dataloader.dataset.indices = NUM_PICTURES
+        cfg.test_evaluator = []
+
+    runner = launch.build_runner(cfg)
+    start = time.monotonic()
+    runner.train()
+    seconds = time.monotonic() - start
+    if synthetic:
+        runner.test()
+        if is_main_process():
+            print(summary(runner, arguments.config, seconds, pictures))
+
+
+def summary(runner: Runner, config: str, seconds: float, pictures: Path) -> str:
+    """What came out, and where to look next."""
+    scores = {
+        name.removeprefix("val/"): buffer.current()
+        for name, buffer in runner.message_hub.log_scalars.items()
+        if name in ("val/coco/bbox_mAP", "val/coco/segm_mAP")
+    }
+    checkpoint = Path(runner.work_dir, "last_checkpoint").read_text().strip()
+    lines = [
+        "",
+        f"Trained {config} from random weights in {seconds / 60:.1f} min"
+        f" ({runner.iter} iterations, evaluation included).",
+        *(f"  {name:15} {score:.3f}" for name, score in scores.items()),
+        f"  pictures        {pictures}  (ground truth left, prediction right)",
+        f"  log             {runner.log_dir}",
+        f"  checkpoint      {checkpoint}",
+        "Next:",
+        f"  tools/test.py {config} {checkpoint} --synthetic",
+        f"  tools/train.py {config} --synthetic --cfg-options model.backbone.attention=window",
+        f"  tools/train.py {config} --coco IMAGE_FOLDER TRAIN.json VAL.json   (your own data)",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_tool(main)

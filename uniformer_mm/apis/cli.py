@@ -1,0 +1,105 @@
+"""What the command-line tools share: arguments, and errors without tracebacks."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from mmengine.config import Config, DictAction
+
+from uniformer_mm.apis.launch import adapt_to_machine, load_config
+from uniformer_mm.datasets.redirect import check_data, use_coco_data
+from uniformer_mm.errors import UserError
+
+USER_ERROR = 2
+"""Exit status after a mistake of the user's; the message is on stderr."""
+
+
+def make_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the arguments of every tool that runs a config.
+
+    Args:
+        description: The tool's docstring: a sentence, then examples.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="config file")
+    parser.add_argument("--work-dir", help="for logs and results (work_dirs/CONFIG_NAME)")
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument(
+        "--synthetic",
+        nargs="?",
+        type=int,
+        const=0,
+        metavar="N",
+        help="run on N drawn training images, made on first use, with the config shrunken to match",
+    )
+    data.add_argument(
+        "--coco",
+        nargs="+",
+        metavar="PATH",
+        help="run on data in COCO's format: IMAGE_FOLDER TRAIN.json [VAL.json]",
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="override settings of the config, e.g. model.backbone.attention=window",
+    )
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="none",
+        help="how several processes were started (none)",
+    )
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    return parser
+
+
+def prepare_config(arguments: argparse.Namespace, splits: Sequence[str]) -> Config:
+    """The config of the common arguments, with its data in place.
+
+    Args:
+        arguments: What the parser of `make_parser` returned.
+        splits: Of 'train', 'val' and 'test' those whose data will be read.
+
+    Raises:
+        UserError: The config, an option or the data has a fault.
+    """
+    os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
+    cfg = load_config(arguments.config, arguments.work_dir, arguments.launcher)
+    if arguments.synthetic is not None:
+        from uniformer_mm.datasets.synthetic import use_synthetic_data
+
+        use_synthetic_data(cfg, arguments.synthetic or None)
+    elif arguments.coco:
+        if len(arguments.coco) not in (2, 3):
+            raise UserError("--coco takes IMAGE_FOLDER TRAIN.json [VAL.json]")
+        images, *files = arguments.coco
+        use_coco_data(
+            cfg,
+            images={"train": images, "val": images},
+            annotations={"train": files[0], "val": files[-1]},
+        )
+    if arguments.cfg_options:
+        try:
+            cfg.merge_from_dict(arguments.cfg_options)
+        except (KeyError, TypeError, AssertionError) as error:
+            raise UserError(f"--cfg-options does not fit {arguments.config}: {error}") from error
+    check_data(cfg, splits)
+    adapt_to_machine(cfg)
+    return cfg
+
+
+def run_tool(main: Callable[[], None]) -> None:
+    """Run a tool; a user's mistake is one message on stderr and exit status 2."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        print("interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)

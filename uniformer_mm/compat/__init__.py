@@ -1,0 +1,31 @@
+"""Repairs of the OpenMMLab 2.x stack on current torch, applied by `import uniformer_mm`.
+
+The last releases of mmengine, mmcv and the codebases predate torch 2.6, setuptools 82 and Python
+3.12. Each module here repairs one defect: it names the defect and the versions, does nothing where
+the defect is absent, and leaves a healthy installation (a compiled mmcv, a complete mmaction2) in
+charge. What replaces a missing module lies in `stand_ins`.
+"""
+
+from uniformer_mm.compat import (
+    checkpoint_url_weights_only,
+    checkpoint_weights_only,
+    import_warnings,
+    mmaction_drn_missing,
+    mmcv_ext_missing,
+    pkg_resources_missing,
+)
+
+REPAIRS = (
+    import_warnings,
+    pkg_resources_missing,
+    mmcv_ext_missing,
+    mmaction_drn_missing,
+    checkpoint_weights_only,
+    checkpoint_url_weights_only,
+)
+
+
+def repair_stack() -> None:
+    """Apply every repair; a second call changes nothing."""
+    for repair in REPAIRS:
+        repair.apply()

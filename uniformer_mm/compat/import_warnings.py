@@ -1,0 +1,40 @@
+"""Importing the stack prints deprecation and syntax warnings that its user cannot act on.
+
+Defect: mmengine imports `pkg_resources` and calls `pkgutil.find_loader`, mmdet, mmaction2 and
+    mmpretrain contain invalid escape sequences, mmcv warns about an import of its own.
+Versions: mmengine <= 0.10.7 with setuptools 67.5 to 81 and with Python 3.12; mmdet 3.3.0,
+    mmaction2 1.2.0 and mmpretrain 1.2.0, visibly with Python >= 3.12; mmcv 2.1.0.
+Shows as: `UserWarning: pkg_resources is deprecated as an API`, `SyntaxWarning: invalid escape
+    sequence` and others, some only with `-W default` or in pytest's summary.
+Repair: ignore these messages where they come from these packages, and nothing else. torch's own
+    warnings (`torch.jit.script` is deprecated, on import of `torch.distributed.optim`) stay: Python
+    hides them by default, and the same message may concern the user's code.
+Upstream: https://github.com/open-mmlab/mmengine/pull/1676,
+    https://github.com/python/cpython/pull/98520
+"""
+
+import warnings
+
+# Category, start of the message, module; both texts are regular expressions.
+KNOWN_WARNINGS: tuple[tuple[type[Warning], str, str], ...] = (
+    (UserWarning, "pkg_resources is deprecated as an API", r"mmengine\.utils\.package_utils$"),
+    (
+        DeprecationWarning,
+        "'pkgutil.find_loader' is deprecated",
+        r"(mmengine\.utils\.dl_utils\.misc|mmcv\.utils\.ext_loader)$",
+    ),
+    (
+        ImportWarning,
+        "``MultiScaleDeformableAttention`` has been moved",
+        r"mmcv\.cnn\.bricks\.transformer$",
+    ),
+    # The compiler knows only the path of the module. DeprecationWarning before Python 3.12.
+    (SyntaxWarning, "invalid escape sequence", r".*[/\\](mmdet|mmaction|mmpretrain)[/\\]"),
+    (DeprecationWarning, "invalid escape sequence", r".*[/\\](mmdet|mmaction|mmpretrain)[/\\]"),
+)
+
+
+def apply() -> None:
+    """Ignore the known warnings."""
+    for category, message, module in KNOWN_WARNINGS:
+        warnings.filterwarnings("ignore", message, category, module)

@@ -1,0 +1,19 @@
+"""`mmcv._ext`, the compiled extension of mmcv, is missing from mmcv-lite.
+
+Defect: mmcv-lite ships `mmcv/ops/*.py`, which load `mmcv._ext` when imported, but not the
+    extension; mmdet and what builds on it import `mmcv.ops`. There is no compiled wheel of mmcv for
+    a recent torch.
+Versions: mmcv-lite 2.x (seen with 2.1.0).
+Shows as: `ModuleNotFoundError: No module named 'mmcv._ext'` from `import mmdet`.
+Repair: a stand-in with the ops that our models call, through torchvision. A compiled extension is
+    found first and stays in charge; one that is there but broken still fails with its own error.
+Upstream: https://github.com/open-mmlab/mmcv/issues/2059,
+    https://github.com/open-mmlab/mmdetection/issues/11475
+"""
+
+from uniformer_mm.compat.last_resort import supply
+
+
+def apply() -> None:
+    """Supply `mmcv._ext` where mmcv has none."""
+    supply("mmcv._ext", "mmcv_ext.py")

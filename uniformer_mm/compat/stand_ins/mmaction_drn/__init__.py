@@ -1,0 +1,1 @@
+"""Stand-in for `mmaction.models.localizers.drn`."""

@@ -1,0 +1,168 @@
+"""Point the datasets of a config somewhere else, and say what is missing where they point."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from uniformer_mm.errors import UserError
+
+SPLITS = ("train", "val", "test")
+
+COCO_LAYOUT = """\
+{root}/
+    annotations/instances_train2017.json, instances_val2017.json
+    train2017/*.jpg
+    val2017/*.jpg"""
+
+COCO_HELP = """\
+COCO 2017 is free: https://cocodataset.org/#download (train and val images, annotations; 19 GB),
+or, with openmim installed, `mim download mmdet --dataset coco2017`. Expected layout:
+
+{layout}
+
+A set of your own in COCO's format:   --coco IMAGE_FOLDER TRAIN.json [VAL.json]
+Without any data, on drawn images:    --synthetic"""
+
+
+def dataset_configs(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every dataset of a config with its split, inside whatever wrapper (RepeatDataset ...)."""
+    for split in SPLITS:
+        loader = cfg.get(f"{split}_dataloader")
+        if loader:
+            for dataset in _leaf_datasets(loader["dataset"]):
+                yield split, dataset
+
+
+def evaluators(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every metric of a config with its split."""
+    for split in SPLITS[1:]:
+        metrics = cfg.get(f"{split}_evaluator")
+        if metrics:
+            for metric in metrics if isinstance(metrics, Sequence) else [metrics]:
+                yield split, metric
+
+
+def use_coco_data(
+    cfg: Config,
+    images: dict[str, str],
+    annotations: dict[str, str],
+    palette: Sequence[tuple[int, int, int]] | None = None,
+) -> None:
+    """Train, validate and test a detection config on other data in COCO's format.
+
+    The classes are the categories of the training annotations; every head of the model gets as
+    many outputs.
+
+    Args:
+        cfg: Changed in place.
+        images: Folder of images for 'train' and 'val'; testing uses 'val'.
+        annotations: Instance annotation file for 'train' and 'val'.
+        palette: RGB colour of each class for pictures; distinct ones by default.
+
+    Raises:
+        UserError: A file or folder does not exist, or holds no COCO annotations.
+    """
+    classes = coco_classes(annotations["train"])
+    if coco_classes(annotations["val"]) != classes:
+        raise UserError(
+            f"{annotations['train']} and {annotations['val']} have different categories:"
+            " list the same categories in both files"
+        )
+    metainfo: dict[str, Any] = {"classes": classes}
+    if palette is not None:
+        metainfo["palette"] = [tuple(colour) for colour in palette]
+    elif cfg.get("default_scope") == "mmdet":
+        metainfo["palette"] = distinct_colours(len(classes))
+    for split, dataset in dataset_configs(cfg):
+        source = "train" if split == "train" else "val"
+        if not Path(images[source]).is_dir():
+            raise UserError(f"no image folder {images[source]}")
+        dataset.update(
+            data_root="",
+            ann_file=str(annotations[source]),
+            data_prefix={"img": str(images[source]).rstrip("/") + "/"},
+            metainfo=metainfo,
+        )
+    for _, metric in evaluators(cfg):
+        metric["ann_file"] = str(annotations["val"])
+    set_num_classes(cfg.model, len(classes))
+
+
+def coco_classes(annotation_file: str) -> tuple[str, ...]:
+    """Names of the categories of a COCO annotation file, in the order of their ids.
+
+    Raises:
+        UserError: There is no such file, or it is not in COCO's format.
+    """
+    try:
+        content = json.loads(Path(annotation_file).read_text())
+        categories = sorted(content["categories"], key=lambda category: category["id"])
+        content["images"], content["annotations"]
+        names = tuple(category["name"] for category in categories)
+    except FileNotFoundError as error:
+        raise UserError(f"no annotation file {annotation_file}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{annotation_file} is not in COCO's format ({type(error).__name__}: {error}): it"
+            " needs the lists 'images', 'annotations' and 'categories'"
+        ) from error
+    if not names:
+        raise UserError(f"{annotation_file} lists no categories")
+    return names
+
+
+def set_num_classes(model: Any, num_classes: int) -> None:
+    """Set the class count of every head of a model config."""
+    if isinstance(model, dict):
+        if "num_classes" in model:
+            model["num_classes"] = num_classes
+        for value in model.values():
+            set_num_classes(value, num_classes)
+    elif isinstance(model, list | tuple):
+        for value in model:
+            set_num_classes(value, num_classes)
+
+
+def check_data(cfg: Config, splits: Sequence[str]) -> None:
+    """Make sure that the data of some splits is where the config says.
+
+    Raises:
+        UserError: Something is missing; the message lists it and says how to get it.
+    """
+    missing: list[Path] = []
+    root = ""
+    for split, dataset in dataset_configs(cfg):
+        if split not in splits:
+            continue
+        root = dataset.get("data_root") or root
+        names = [dataset.get("ann_file"), *dict(dataset.get("data_prefix") or {}).values()]
+        for name in names:
+            path = Path(dataset.get("data_root") or "", name or "")
+            if name and "://" not in str(name) and not path.exists() and path not in missing:
+                missing.append(path)
+    if missing:
+        listed = "\n".join(f"    {path}" for path in missing)
+        layout = COCO_LAYOUT.format(root=root.rstrip("/") or "data/coco")
+        raise UserError(f"the dataset is missing:\n{listed}\n{COCO_HELP.format(layout=layout)}")
+
+
+def distinct_colours(count: int) -> list[tuple[int, int, int]]:
+    """RGB colours with evenly spread hues."""
+    import colorsys
+
+    hues = (index * 0.618034 % 1.0 for index in range(count))
+    colours = (colorsys.hsv_to_rgb(hue, 0.75, 0.95) for hue in hues)
+    return [(round(r * 255), round(g * 255), round(b * 255)) for r, g, b in colours]
+
+
+def _leaf_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "dataset" in dataset:
+        yield from _leaf_datasets(dataset["dataset"])
+    elif "datasets" in dataset:
+        for part in dataset["datasets"]:
+            yield from _leaf_datasets(part)
+    else:
+        yield dataset

@@ -1,0 +1,5 @@
+"""UniFormer backbones."""
+
+from uniformer_mm.models.uniformer import ARCHS, UniFormer
+
+__all__ = ["ARCHS", "UniFormer"]

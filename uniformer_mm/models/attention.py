@@ -1,0 +1,94 @@
+"""Global relation aggregation: multi-head self-attention, whole-map or in windows."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ATTENTION_MODES = ("global", "window", "hybrid")
+
+
+class Attention(nn.Module):
+    """Global MHRA: multi-head self-attention over a set of tokens.
+
+    UniFormer (arXiv 2201.09450), Section 3.3. The packed projection is laid out as
+    (3, heads, head_dim); the scale is ``head_dim ** -0.5``.
+
+    Args:
+        dim: Channels C of the tokens.
+        head_dim: Channels of one head; must divide `dim`.
+        qkv_bias: Whether the packed query / key / value projection has a bias.
+        attn_drop: Dropout probability of the attention weights.
+        proj_drop: Dropout probability of the output.
+    """
+
+    fused = True
+    """Class-wide or per-module switch: False computes the softmax in plain tensor operations."""
+
+    def __init__(
+        self,
+        dim: int,
+        head_dim: int,
+        *,
+        qkv_bias: bool = True,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.num_heads = dim // head_dim
+        self.attn_drop = attn_drop
+        self.qkv = nn.Linear(dim, dim * 3, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+        self.proj_drop = nn.Dropout(proj_drop) if proj_drop else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Relate every token to every other one: (B, N, C) to (B, N, C)."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, N, head_dim)
+        attend = F.scaled_dot_product_attention if self.fused else softmax_attention
+        x = attend(query, key, value, dropout_p=self.attn_drop if self.training else 0.0)
+        return self.proj_drop(self.proj(x.transpose(1, 2).flatten(2)))
+
+
+def softmax_attention(query: Tensor, key: Tensor, value: Tensor, dropout_p: float = 0.0) -> Tensor:
+    """Attention written out, the yardstick for the fused kernel.
+
+    Shapes (B, heads, N, head_dim) in and out.
+    """
+    weights = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
+    return F.dropout(weights.softmax(dim=-1), dropout_p) @ value
+
+
+def window_sizes(attention: str, window_size: int, depth: int) -> list[int]:
+    """Window size of every block of stage 3, 0 for global attention.
+
+    In the hybrid mode every fourth block is global (arXiv 2201.09450, Section 3.4): block i of
+    `depth`, counted from 0, where (i + 1) is a multiple of 4.
+
+    Raises:
+        ValueError: An unknown mode, or a window size below 1.
+    """
+    if attention not in ATTENTION_MODES:
+        raise ValueError(f"attention must be one of {ATTENTION_MODES}, got {attention!r}")
+    if window_size < 1:
+        raise ValueError(f"window_size must be at least 1, got {window_size}")
+    if attention == "global":
+        return [0] * depth
+    if attention == "window":
+        return [window_size] * depth
+    return [0 if (i + 1) % 4 == 0 else window_size for i in range(depth)]
+
+
+def window_attention(attention: nn.Module, x: Tensor, size: int) -> Tensor:
+    """Apply `attention` inside non-overlapping `size` x `size` windows of a (B, H, W, C) map.
+
+    A map that is no multiple of `size` is zero-padded on the right and at the bottom. As in the
+    official code the padded tokens are not masked: their keys and values are the biases of the
+    projection. `x` must be normalised already, so that padding comes after the norm.
+    """
+    height, width = x.shape[1:3]
+    pad_bottom, pad_right = -height % size, -width % size
+    x = F.pad(x, (0, 0, 0, pad_right, 0, pad_bottom))
+    # (B, rows, size, columns, size, C) to (B, rows, columns, size, size, C)
+    grid = x.unflatten(2, (-1, size)).unflatten(1, (-1, size)).transpose(2, 3)
+    windows = attention(grid.reshape(-1, size * size, x.shape[-1]))
+    x = windows.reshape(grid.shape).transpose(2, 3).reshape(x.shape)
+    return x[:, :height, :width]

@@ -1,0 +1,414 @@
+"""The UniFormer backbone, for images and videos."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from uniformer_mm.models.attention import window_sizes
+from uniformer_mm.models.blocks import (
+    BATCH_NORMS,
+    BLOCK_NORM_EPS,
+    ConvEmbed,
+    DividedGlobalBlock,
+    GlobalBlock,
+    LocalBlock,
+    PatchEmbed,
+)
+
+ARCHS: dict[str, dict[str, Any]] = {
+    "small": {"depths": (3, 4, 8, 3)},
+    "small_plus": {"depths": (3, 5, 9, 3), "head_dim": 32, "stem": "conv", "downsample": "conv"},
+    "base": {"depths": (5, 8, 20, 7)},
+    "large": {
+        "depths": (5, 10, 24, 7),
+        "embed_dims": (128, 192, 448, 640),
+        "layer_scale": "all",
+    },
+}
+"""Presets of the papers (arXiv 2201.09450, Table 1 and Section 4.1); what one leaves out is in
+`ARCH_DEFAULTS`."""
+
+ARCH_DEFAULTS: dict[str, Any] = {
+    "depths": None,
+    "embed_dims": (64, 128, 320, 512),
+    "head_dim": 64,
+    "mlp_ratio": 4.0,
+    "stem": "patch",
+    "downsample": "patch",
+    "layer_scale": "none",
+}
+"""What an arch may say, and what holds when it does not. `depths` has to be given."""
+
+EMBEDDINGS = ("patch", "conv")
+LAYER_SCALES = ("none", "global", "all")
+OUTPUT_NORMS = ("layer", "batch")
+NUM_STAGES = 4
+MIN_SIZE = 32
+"""Smallest height and width in pixels: one token is left in the last stage."""
+
+
+@MODELS.register_module()
+class UniFormer(BaseModule):
+    """UniFormer: local relation aggregation in stages 1 and 2, global in stages 3 and 4.
+
+    "UniFormer: Unifying Convolution and Self-attention for Visual Recognition", arXiv 2201.09450
+    (images, dense prediction), and "UniFormer: Unified Transformer for Efficient Spatiotemporal
+    Representation Learning", arXiv 2201.04676 (videos). Registered in mmengine's root registry:
+    from the scope of any codebase it is ``type='mmengine.UniFormer'``.
+
+    Tensor names and shapes are those of the official checkpoints.
+
+    Args:
+        arch: A name from `ARCHS`, or a dict of `depths` and whatever differs from
+            `ARCH_DEFAULTS`: `depths`, `embed_dims` (one per stage), `head_dim`, `mlp_ratio`,
+            `stem` ('patch': unpadded strided convolution and LayerNorm; 'conv': overlapping
+            3x3 convolutions and BatchNorm), `downsample` (the same choice for stages 2 to 4),
+            `layer_scale` ('none', 'global': blocks of stages 3 and 4, 'all').
+        dims: 2 for images, 3 for videos.
+        in_channels: Channels of the input.
+        attention: 'global'; 'window' for windows in every block of stage 3; 'hybrid' for windows
+            in stage 3 except in every fourth block. Stage 4 is always global. All three have
+            the same parameters. Videos have 'global' only.
+        window_size: Side of the attention windows in tokens of stage 3 (16 pixels each).
+        head_dim: Channels of an attention head, if not the arch's. It changes the result but no
+            shape, so it has to be the one a checkpoint was trained with.
+        qkv_bias: Whether query, key and value have a bias.
+        drop_rate: Dropout probability after the stem and in projections.
+        attn_drop_rate: Dropout probability of attention weights.
+        drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at the first.
+        layer_scale: 'none', 'global' or 'all', if not the arch's.
+        layer_scale_init: Initial value of the layer scale.
+        split: Divide the attention of a video into a temporal and a spatial step.
+        std: Let the embeddings of stages 2 to 4 of a video see three frames instead of one.
+        output_norm: 'layer' for a LayerNorm at each output (dense prediction, pose), 'batch' for
+            one BatchNorm after the last stage (classification, videos). Default: 'layer' for
+            images, 'batch' for videos.
+        out_indices: Stages to return, from 0. An int gives a tensor, a sequence a tuple.
+            Default: all four with LayerNorm, an int for the last one with BatchNorm. Stages
+            behind the last one returned are not built.
+        frozen_stages: -1 freezes nothing, 0 the first patch embedding, k stages 1 to k with their
+            embeddings and output norms: no gradient, and evaluation mode.
+        norm_eval: Keep every BatchNorm in evaluation mode while training.
+        with_cp: Activation checkpointing: True for every block, or the number of blocks (the
+            first ones) of each stage. Slower, less memory, the same result.
+        init_cfg: ``dict(type='Pretrained', checkpoint=PATH_OR_URL)`` loads ImageNet or other
+            UniFormer weights and raises if they do not fit; otherwise as in mmengine.
+
+    Raises:
+        ValueError: An argument has a value outside of what is listed here.
+    """
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] = "small",
+        dims: int = 2,
+        in_channels: int = 3,
+        attention: str = "global",
+        window_size: int = 14,
+        head_dim: int | None = None,
+        qkv_bias: bool = True,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        layer_scale: str | None = None,
+        layer_scale_init: float = 1e-6,
+        split: bool = False,
+        std: bool = False,
+        output_norm: str | None = None,
+        out_indices: int | Sequence[int] | None = None,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool | Sequence[int] = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        settings = resolve_arch(arch)
+        if head_dim is not None:
+            settings["head_dim"] = head_dim
+        if layer_scale is not None:
+            settings["layer_scale"] = layer_scale
+        _check_choice("dims", dims, (2, 3))
+        _check_choice("stem", settings["stem"], EMBEDDINGS)
+        _check_choice("downsample", settings["downsample"], EMBEDDINGS)
+        _check_choice("layer_scale", settings["layer_scale"], LAYER_SCALES)
+        output_norm = output_norm or ("layer" if dims == 2 else "batch")
+        _check_choice("output_norm", output_norm, OUTPUT_NORMS)
+        if dims == 3 and attention != "global":
+            raise ValueError(f"attention must be 'global' for dims=3, got {attention!r}")
+        if dims == 2 and (split or std):
+            raise ValueError("split and std are options of videos: they need dims=3")
+        if not -1 <= frozen_stages <= NUM_STAGES:
+            raise ValueError(f"frozen_stages must be from -1 to {NUM_STAGES}, got {frozen_stages}")
+
+        if not 0.0 <= drop_path_rate < 1.0:
+            raise ValueError(f"drop_path_rate must be in [0, 1), got {drop_path_rate}")
+        depths, widths = settings["depths"], settings["embed_dims"]
+        if any(dim % settings["head_dim"] for dim in widths[2:]):
+            raise ValueError(
+                f"head_dim must divide the channels of stages 3 and 4, {widths[2:]},"
+                f" got {settings['head_dim']}"
+            )
+        self.dims = dims
+        self.in_channels = in_channels
+        self.embed_dims = widths
+        self.output_norm = output_norm
+        self.returns_tuple, self.out_indices = _resolve_out_indices(out_indices, output_norm)
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.checkpointed_blocks = _resolve_checkpointing(with_cp, depths)
+
+        last_block = max(sum(depths) - 1, 1)
+        drop_paths = (drop_path_rate * block / last_block for block in range(sum(depths)))
+        windows = window_sizes(attention, window_size, depths[2])
+        shared: dict[str, Any] = {"mlp_ratio": settings["mlp_ratio"], "drop": drop_rate}
+        scales = settings["layer_scale"]
+        local = {**shared, "layer_scale": layer_scale_init if scales == "all" else None}
+        global_ = {
+            **shared,
+            "layer_scale": None if scales == "none" else layer_scale_init,
+            "qkv_bias": qkv_bias,
+            "attn_drop": attn_drop_rate,
+        }
+        # Stages behind the last output would never get a gradient: they are not built.
+        for i, (depth, dim) in enumerate(zip(depths, widths, strict=True)):
+            if i > max(self.out_indices):
+                break
+            source = widths[i - 1] if i else in_channels
+            self.add_module(f"patch_embed{i + 1}", _embedding(settings, dims, i, source, dim, std))
+            blocks = nn.ModuleList()
+            for j in range(depth):
+                drop_path = next(drop_paths)
+                if i < 2:
+                    blocks.append(LocalBlock(dims, dim, drop_path=drop_path, **local))
+                elif split:
+                    blocks.append(
+                        DividedGlobalBlock(
+                            dim, settings["head_dim"], drop_path=drop_path, **global_
+                        )
+                    )
+                else:
+                    blocks.append(
+                        GlobalBlock(
+                            dims,
+                            dim,
+                            settings["head_dim"],
+                            window_size=windows[j] if i == 2 else 0,
+                            drop_path=drop_path,
+                            **global_,
+                        )
+                    )
+            self.add_module(f"blocks{i + 1}", blocks)
+            if output_norm == "layer" and i in self.out_indices:
+                self.add_module(f"norm{i + 1}", nn.LayerNorm(dim, eps=BLOCK_NORM_EPS))
+        if output_norm == "batch":
+            self.norm = BATCH_NORMS[dims](widths[-1])
+        self.pos_drop = nn.Dropout(drop_rate) if drop_rate else nn.Identity()
+        self.apply(_init_parameters)
+        self._freeze()
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Features of images (B, C, H, W) or clips (B, C, T, H, W), at least 32 x 32 pixels.
+
+        Returns:
+            One channels-first map per entry of `out_indices`: stage i (from 0) has
+            `embed_dims[i]` channels and 1 / (4 * 2**i) of the height and width, rounded down;
+            clips have half the frames, rounded up.
+
+        Raises:
+            ValueError: Wrong rank, channels or a size below 32.
+        """
+        self._check_input(x)
+        memory = torch.channels_last if self.dims == 2 else torch.channels_last_3d
+        x = x.contiguous(memory_format=memory).movedim(1, -1)
+        outputs = {}
+        for i in range(max(self.out_indices) + 1):
+            x = getattr(self, f"patch_embed{i + 1}")(x)
+            if i == 0:
+                x = self.pos_drop(x)
+            for j, block in enumerate(getattr(self, f"blocks{i + 1}")):
+                if j < self.checkpointed_blocks[i] and torch.is_grad_enabled():
+                    x = _checkpointed(block, x)
+                else:
+                    x = block(x)
+            if i in self.out_indices:
+                outputs[i] = self._output(x, i)
+        features = tuple(outputs[i] for i in self.out_indices)
+        return features if self.returns_tuple else features[0]
+
+    def train(self, mode: bool = True) -> "UniFormer":
+        """Set the mode, except for frozen stages and (with `norm_eval`) for BatchNorm."""
+        super().train(mode)
+        self._freeze()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+    def init_weights(self) -> None:
+        """Initialise from `init_cfg`.
+
+        Raises:
+            CheckpointError: `init_cfg` names a pretrained checkpoint that cannot be read or does
+                not fit this architecture.
+        """
+        if isinstance(self.init_cfg, dict) and self.init_cfg["type"] == "Pretrained":
+            from uniformer_mm.checkpoints import load_pretrained
+
+            options = {k: v for k, v in self.init_cfg.items() if k != "type"}
+            load_pretrained(self, **options)
+            self._is_init = True
+        else:
+            super().init_weights()
+
+    def _output(self, x: Tensor, stage: int) -> Tensor:
+        if self.output_norm == "layer":
+            x = getattr(self, f"norm{stage + 1}")(x).movedim(-1, 1)
+        else:
+            x = self.norm(x.movedim(-1, 1))
+        # mmcv's compiled RoIAlign reads its input as packed channels-first without checking.
+        return x.contiguous()
+
+    def _check_input(self, x: Tensor) -> None:
+        layout = "(B, C, H, W)" if self.dims == 2 else "(B, C, T, H, W)"
+        if x.dim() != self.dims + 2:
+            raise ValueError(
+                f"UniFormer(dims={self.dims}) takes {layout}, got shape {tuple(x.shape)}"
+            )
+        if x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"UniFormer(in_channels={self.in_channels}) got {x.shape[1]} channels"
+                f" in an input {layout} of shape {tuple(x.shape)}"
+            )
+        if x.shape[-2] < MIN_SIZE or x.shape[-1] < MIN_SIZE:
+            raise ValueError(
+                f"UniFormer takes at least {MIN_SIZE} x {MIN_SIZE} pixels,"
+                f" got height {x.shape[-2]} and width {x.shape[-1]}: pad or enlarge the input"
+            )
+
+    def _freeze(self) -> None:
+        frozen = [self.patch_embed1] if self.frozen_stages >= 0 else []
+        for i in range(1, self.frozen_stages + 1):
+            names = (f"patch_embed{i}", f"blocks{i}", f"norm{i}")
+            frozen += [getattr(self, name) for name in names if hasattr(self, name)]
+        if self.frozen_stages == NUM_STAGES and self.output_norm == "batch":
+            frozen.append(self.norm)
+        for module in frozen:
+            module.eval()
+            module.requires_grad_(False)
+
+
+def resolve_arch(arch: str | Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of an arch, given by name or as a dict.
+
+    Raises:
+        ValueError: An unknown name or key, or sequences that are not one entry per stage.
+    """
+    if isinstance(arch, str):
+        if arch not in ARCHS:
+            raise ValueError(f"arch must be one of {tuple(ARCHS)} or a dict, got {arch!r}")
+        arch = ARCHS[arch]
+    unknown = sorted(set(arch) - set(ARCH_DEFAULTS))
+    if unknown:
+        raise ValueError(f"unknown keys {unknown} in arch; it may have {tuple(ARCH_DEFAULTS)}")
+    settings = {**ARCH_DEFAULTS, **arch}
+    for key in ("depths", "embed_dims"):
+        value = settings[key]
+        if value is None or len(value) != NUM_STAGES:
+            raise ValueError(f"arch needs {NUM_STAGES} {key}, one per stage, got {value}")
+        settings[key] = tuple(value)
+    return settings
+
+
+def _embedding(
+    settings: dict[str, Any], dims: int, stage: int, source: int, dim: int, std: bool
+) -> nn.Module:
+    """The embedding in front of a stage, which makes the map smaller: by 4 first, then by 2."""
+    if stage == 0 and settings["stem"] == "conv":
+        strides: list[int | tuple[int, ...]] = [2, 2] if dims == 2 else [(1, 2, 2), (2, 2, 2)]
+        return ConvEmbed(dims, source, dim, strides)
+    if stage == 0:
+        return PatchEmbed(dims, source, dim, 4, kernel_time=3, stride_time=2)
+    if settings["downsample"] == "conv":
+        return ConvEmbed(dims, source, dim, [2] if dims == 2 else [(1, 2, 2)])
+    return PatchEmbed(dims, source, dim, 2, kernel_time=3 if std else 1)
+
+
+def _resolve_out_indices(
+    out_indices: int | Sequence[int] | None, output_norm: str
+) -> tuple[bool, tuple[int, ...]]:
+    """Whether a tuple is returned, and the stages from 0."""
+    last = NUM_STAGES - 1
+    if out_indices is None:
+        out_indices = tuple(range(NUM_STAGES)) if output_norm == "layer" else last
+    as_tuple = not isinstance(out_indices, int)
+    indices = (out_indices,) if isinstance(out_indices, int) else tuple(out_indices)
+    indices = tuple(i + NUM_STAGES if i < 0 else i for i in indices)
+    if not indices or len(set(indices)) < len(indices) or not set(indices) <= set(range(last + 1)):
+        raise ValueError(f"out_indices must be distinct stages from 0 to {last}, got {out_indices}")
+    if output_norm == "batch" and indices != (last,):
+        raise ValueError(
+            f"output_norm='batch' normalises the last stage only: out_indices must be {last}"
+            f" or ({last},), got {out_indices}"
+        )
+    return as_tuple, indices
+
+
+def _resolve_checkpointing(with_cp: bool | Sequence[int], depths: Sequence[int]) -> tuple[int, ...]:
+    """Number of checkpointed blocks per stage."""
+    if isinstance(with_cp, bool):
+        return tuple(depths) if with_cp else (0,) * NUM_STAGES
+    if len(with_cp) != NUM_STAGES or min(with_cp) < 0:
+        raise ValueError(f"with_cp must be a bool or {NUM_STAGES} counts, got {with_cp}")
+    return tuple(with_cp)
+
+
+def _checkpointed(block: nn.Module, x: Tensor) -> Tensor:
+    """Run a block without keeping its activations; they are computed anew for the gradient."""
+    if isinstance(block, LocalBlock):
+        # The second forward pass must not update the running statistics a second time.
+        return checkpoint(
+            block,
+            x,
+            use_reentrant=False,
+            context_fn=lambda: (contextlib.nullcontext(), _untracked_statistics(block)),
+        )
+    return checkpoint(block, x, use_reentrant=False)
+
+
+@contextlib.contextmanager
+def _untracked_statistics(block: nn.Module) -> Iterator[None]:
+    norms = [
+        m for m in block.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training
+    ]
+    before = [(norm.momentum, norm.get_buffer("num_batches_tracked").clone()) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0  # what is saved for the gradient stays the same
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            norm.get_buffer("num_batches_tracked").copy_(count)
+
+
+def _init_parameters(module: nn.Module) -> None:
+    """Linear layers as in the official code (truncated normal, 0.02); the rest is PyTorch's."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, DividedGlobalBlock):
+        nn.init.zeros_(module.t_attn.qkv.weight)
+        nn.init.ones_(module.t_attn.proj.weight)
+
+
+def _check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
