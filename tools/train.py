@@ -48,6 +48,7 @@ def main() -> None:
     pictures = Path(cfg.work_dir, "pictures")
     if synthetic:
         launch.draw_predictions(cfg, pictures)
+        cfg.default_hooks.visualization.score_thr = 0.5
         cfg.default_hooks.visualization.interval = cfg.train_cfg.max_iters + 1
         cfg.test_dataloader.dataset.indices = NUM_PICTURES
         cfg.test_evaluator = []

@@ -1,6 +1,6 @@
 """Checkpoints of a real Runner load and resume; what else a checkpoint asks for is refused."""
 
-# ruff: noqa: D105 -- the name of a test says what it proves
+
 
 import io
 import os

@@ -9,6 +9,7 @@ from mmengine.config import Config, DictAction
 
 from uniformer_mm.apis.launch import adapt_to_machine, load_config
 from uniformer_mm.datasets.redirect import check_data, use_coco_data
+from uniformer_mm.datasets.synthetic import DEFAULT_COUNT, use_synthetic_data
 from uniformer_mm.errors import UserError
 
 USER_ERROR = 2
@@ -31,9 +32,10 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
         "--synthetic",
         nargs="?",
         type=int,
-        const=0,
+        const=DEFAULT_COUNT,
         metavar="N",
-        help="run on N drawn training images, made on first use, with the config shrunken to match",
+        help=f"run on N ({DEFAULT_COUNT}) drawn training images, made on first use, with sizes and"
+        " schedule shrunken to match",
     )
     data.add_argument(
         "--coco",
@@ -71,9 +73,7 @@ def prepare_config(arguments: argparse.Namespace, splits: Sequence[str]) -> Conf
     os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
     cfg = load_config(arguments.config, arguments.work_dir, arguments.launcher)
     if arguments.synthetic is not None:
-        from uniformer_mm.datasets.synthetic import use_synthetic_data
-
-        use_synthetic_data(cfg, arguments.synthetic or None)
+        use_synthetic_data(cfg, arguments.synthetic)
     elif arguments.coco:
         if len(arguments.coco) not in (2, 3):
             raise UserError("--coco takes IMAGE_FOLDER TRAIN.json [VAL.json]")

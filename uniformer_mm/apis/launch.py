@@ -1,6 +1,7 @@
 """From a config file and command-line options to an mmengine Runner on the machine at hand."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,10 @@ def draw_predictions(cfg: Config, folder: Path | None, show: bool = False) -> No
     switch, folder_option = VISUALIZATION_OPTIONS.get(cfg.get("default_scope"), (None, None))
     if hook is None or switch is None:
         raise UserError("--show and --show-dir need default_hooks.visualization in the config")
+    # mmengine warns of every box that touches the border of its picture.
+    warnings.filterwarnings(
+        "ignore", "Warning: The (bbox|polygon) is out of bounds", module=r"mmengine\.visualization"
+    )
     hook[switch] = True
     hook["show"] = show
     if folder is not None and folder_option:

@@ -17,7 +17,12 @@ import warnings
 
 # Category, start of the message, module; both texts are regular expressions.
 KNOWN_WARNINGS: tuple[tuple[type[Warning], str, str], ...] = (
-    (UserWarning, "pkg_resources is deprecated as an API", r"mmengine\.utils\.package_utils$"),
+    # From importlib where mmengine reloads the module, at each look for an installed package.
+    (
+        UserWarning,
+        "pkg_resources is deprecated as an API",
+        r"(mmengine\.utils\.package_utils|importlib)$",
+    ),
     (
         DeprecationWarning,
         "'pkgutil.find_loader' is deprecated",

@@ -1,0 +1,80 @@
+"""Adapting a config to options and to the machine."""
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from uniformer_mm.apis import launch
+from uniformer_mm.errors import UserError
+
+without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+
+
+@without_gpu
+def test_without_gpu_precision_is_single_and_batch_norm_plain():
+    cfg = Config(
+        {
+            "optim_wrapper": {"type": "AmpOptimWrapper", "loss_scale": "dynamic", "clip_grad": 1},
+            "model": {"head": [{"norm_cfg": {"type": "SyncBN", "requires_grad": True}}]},
+        }
+    )
+    launch.adapt_to_machine(cfg)
+    assert cfg.optim_wrapper == {"type": "OptimWrapper", "clip_grad": 1}
+    assert cfg.model.head[0].norm_cfg == {"type": "BN", "requires_grad": True}
+
+
+@without_gpu
+def test_launcher_without_its_environment_is_named(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match=r"needs RANK, WORLD_SIZE, MASTER_ADDR .*dist_train\.sh"):
+        launch.join_cpu_process_group("pytorch")
+
+
+@without_gpu
+def test_slurm_environment_is_understood(monkeypatch):
+    """One process of a job of one."""
+    variables = {
+        "SLURM_PROCID": "0",
+        "SLURM_NTASKS": "1",
+        "SLURM_LAUNCH_NODE_IPADDR": "127.0.0.1",
+        "MASTER_PORT": "29517",
+    }
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    launch.join_cpu_process_group("slurm")
+    try:
+        assert torch.distributed.get_world_size() == 1
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_mixed_precision_and_scaled_learning_rate():
+    cfg = Config({"optim_wrapper": {"type": "OptimWrapper"}, "auto_scale_lr": {"enable": False}})
+    launch.use_mixed_precision(cfg)
+    assert cfg.optim_wrapper == {"type": "AmpOptimWrapper", "loss_scale": "dynamic"}
+    with pytest.raises(UserError, match="base_batch_size"):
+        launch.scale_learning_rate(cfg)
+    cfg.auto_scale_lr.base_batch_size = 16
+    launch.scale_learning_rate(cfg)
+    assert cfg.auto_scale_lr.enable
+
+
+def test_a_config_that_cannot_be_read_is_named(tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text("model = dict(")
+    with pytest.raises(UserError, match=r"broken\.py cannot be read as a config"):
+        launch.load_config(str(path))
+
+
+def test_pictures_need_a_visualization_hook():
+    with pytest.raises(UserError, match="visualization"):
+        launch.draw_predictions(Config({"default_scope": "mmdet"}), None)
+
+
+def test_augmented_testing_needs_a_model_where_there_is_no_default():
+    with pytest.raises(UserError, match="tta_model"):
+        launch.use_test_time_augmentation(Config({"default_scope": "mmseg"}))

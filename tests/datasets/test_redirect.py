@@ -1,0 +1,105 @@
+"""Pointing a config at other data."""
+
+import json
+
+import pytest
+from mmengine.config import Config
+
+from uniformer_mm.datasets.redirect import (
+    check_data,
+    coco_classes,
+    distinct_colours,
+    set_num_classes,
+    use_coco_data,
+)
+from uniformer_mm.errors import UserError
+
+
+def write_coco(path, names=("cat", "dog"), first_id=7):
+    categories = [{"id": first_id + i, "name": name} for i, name in enumerate(names)]
+    content = {"images": [], "annotations": [], "categories": categories[::-1]}
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def make_config(dataset=None):
+    dataset = dataset or {"type": "CocoDataset", "data_root": "data/coco/"}
+    return Config(
+        {
+            "default_scope": "mmdet",
+            "train_dataloader": {"dataset": dataset},
+            "val_dataloader": {"dataset": {"type": "CocoDataset"}},
+            "val_evaluator": {"type": "CocoMetric"},
+            "model": {"roi_head": {"bbox_head": [{"num_classes": 80}, {"num_classes": 80}]}},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        {"type": "CocoDataset"},
+        {"type": "RepeatDataset", "times": 2, "dataset": {"type": "CocoDataset"}},
+        {"type": "ConcatDataset", "datasets": [{"type": "CocoDataset"}]},
+    ],
+)
+def test_every_dataset_metric_and_head_follows(tmp_path, dataset):
+    cfg = make_config(dataset)
+    train, val = write_coco(tmp_path / "train.json"), write_coco(tmp_path / "val.json")
+    folder = str(tmp_path)
+    use_coco_data(cfg, {"train": folder, "val": folder}, {"train": train, "val": val})
+    leaf = cfg.train_dataloader.dataset
+    leaf = leaf.get("dataset") or leaf.get("datasets", [leaf])[0]
+    assert leaf.ann_file == train
+    assert leaf.metainfo.classes == ("cat", "dog")
+    assert len(leaf.metainfo.palette) == 2
+    assert cfg.val_dataloader.dataset.ann_file == cfg.val_evaluator.ann_file == val
+    assert [head.num_classes for head in cfg.model.roi_head.bbox_head] == [2, 2]
+    check_data(cfg, ("train", "val"))
+
+
+def test_classes_are_in_the_order_of_their_ids(tmp_path):
+    assert coco_classes(write_coco(tmp_path / "a.json")) == ("cat", "dog")
+
+
+def test_different_categories_are_refused(tmp_path):
+    files = {
+        "train": write_coco(tmp_path / "train.json"),
+        "val": write_coco(tmp_path / "val.json", ("cat",)),
+    }
+    with pytest.raises(UserError, match="different categories"):
+        use_coco_data(make_config(), {"train": str(tmp_path), "val": str(tmp_path)}, files)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "not json", '{"categories": [{"name": "x"}]}'])
+def test_other_files_are_named(tmp_path, content):
+    path = tmp_path / "annotations.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"annotations\.json is not in COCO's format"):
+        coco_classes(str(path))
+
+
+def test_missing_image_folder_is_named(tmp_path):
+    file = write_coco(tmp_path / "a.json")
+    folder = str(tmp_path / "absent")
+    with pytest.raises(UserError, match="no image folder .*absent"):
+        use_coco_data(
+            make_config(), {"train": folder, "val": folder}, {"train": file, "val": file}
+        )
+
+
+def test_only_the_data_that_will_be_read_is_checked(tmp_path):
+    cfg = make_config({"type": "CocoDataset", "ann_file": str(tmp_path / "absent.json")})
+    check_data(cfg, ("val",))
+    with pytest.raises(UserError, match=r"(?s)absent\.json.*--synthetic"):
+        check_data(cfg, ("train",))
+
+
+def test_class_counts_are_set_at_any_depth():
+    model = {"a": [{"num_classes": 80, "b": {"num_classes": 3}}], "c": 1}
+    set_num_classes(model, 5)
+    assert model == {"a": [{"num_classes": 5, "b": {"num_classes": 5}}], "c": 1}
+
+
+def test_colours_are_distinct():
+    assert len(set(distinct_colours(80))) == 80

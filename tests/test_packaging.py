@@ -1,0 +1,81 @@
+"""What is installed, and what importing it brings along."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ("uniformer_mm", "configs", "tools", "model-index.yml", "setup.py", "pyproject.toml")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel built from a copy of the sources, without network."""
+    copy = tmp_path_factory.mktemp("sources")
+    for name in (*SOURCES, "README.md", "MANIFEST.in"):
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", ".mim")
+            shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+        else:
+            shutil.copy(ROOT / name, copy / name)
+    build = "from setuptools.build_meta import build_wheel; print(build_wheel('dist'))"
+    (copy / "dist").mkdir()
+    subprocess.run([sys.executable, "-c", build], cwd=copy, check=True, capture_output=True)
+    return zipfile.ZipFile(next((copy / "dist").glob("*.whl")))
+
+
+def test_wheel_has_the_mim_folder(wheel):
+    names = set(wheel.namelist())
+    for name in ("configs/det/mask_rcnn_uniformer_b.py", "tools/train.py", "model-index.yml"):
+        assert f"uniformer_mm/.mim/{name}" in names
+    assert "uniformer_mm/compat/stand_ins/mmcv_ext.py" in names
+    assert not any("tests" in name for name in names)
+
+
+def test_base_package_needs_torch_and_mmengine_only(wheel):
+    metadata = next(n for n in wheel.namelist() if n.endswith("METADATA"))
+    lines = wheel.read(metadata).decode().splitlines()
+    needed = [line for line in lines if line.startswith("Requires-Dist:")]
+    base = {line.split()[1].split(">")[0] for line in needed if "extra ==" not in line}
+    assert base == {"torch", "mmengine"}
+    with_mmcv = [line for line in needed if "mmcv" in line]
+    assert len(with_mmcv) == 1
+    assert 'extra == "lite"' in with_mmcv[0]
+
+
+def test_installed_package_has_the_mim_folder():
+    mim = ROOT / "uniformer_mm" / ".mim"
+    if not mim.exists():
+        pytest.skip("the package is not installed in editable mode")
+    assert (mim / "configs" / "det" / "mask_rcnn_uniformer_b.py").is_file()
+    assert (mim / "tools" / "train.py").is_file()
+    assert (mim / "model-index.yml").is_file()
+
+
+def test_importing_the_package_is_light():
+    heavy = {"mmcv", "mmdet", "mmseg", "mmpose", "mmaction", "torchvision", "cv2", "matplotlib"}
+    code = f"import sys, uniformer_mm; print({heavy} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"
+    assert result.stderr == ""
+
+
+def test_model_index_lists_every_config_and_the_readme_agrees():
+    index = yaml.safe_load((ROOT / "model-index.yml").read_text())
+    readme = (ROOT / "README.md").read_text()
+    listed = set()
+    for path in index["Import"]:
+        for model in yaml.safe_load((ROOT / path).read_text())["Models"]:
+            assert (ROOT / model["Config"]).is_file()
+            listed.add(model["Config"])
+            row = next(r for r in readme.splitlines() if r.startswith(f"| [{model['Name']}]"))
+            for result in model["Results"]:
+                for score in result["Metrics"].values():
+                    assert f"| {score} |" in row
+            assert f"| {model['Metadata']['Parameters'] // 10**6} M |" in row
+    assert listed == {str(p.relative_to(ROOT)) for p in (ROOT / "configs/det").glob("*.py")}
