@@ -1,11 +1,12 @@
 """Shared by all tests: no network, few threads, a drawn dataset."""
 
+import functools
+import http.server
+import threading
 from pathlib import Path
 
 import pytest
 import torch
-
-ROOT = Path(__file__).resolve().parent.parent
 
 torch.set_num_threads(2)
 
@@ -19,3 +20,14 @@ def synthetic_folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic")
     make_synthetic_coco(folder / "data" / "synthetic" / "coco", make_spec(8))
     return folder
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server on this machine whose root is `tmp_path`."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    handler.log_message = lambda *_: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()

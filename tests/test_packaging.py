@@ -60,7 +60,9 @@ def test_installed_package_has_the_mim_folder():
 def test_importing_the_package_is_light():
     heavy = {"mmcv", "mmdet", "mmseg", "mmpose", "mmaction", "torchvision", "cv2", "matplotlib"}
     code = f"import sys, uniformer_mm; print({heavy} & set(sys.modules))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "set()"
     assert result.stderr == ""
 

@@ -61,7 +61,9 @@ def test_report_says_what_was_dropped_and_kept(tmp_path, classifier_state):
     model = make()
     report = load_pretrained(model, saved(tmp_path, classifier_state))
     assert set(report.dropped) >= {"head.weight", "head.bias", "norm.weight"}
-    assert set(report.kept_at_init) == {f"norm{i}.{p}" for i in range(1, 5) for p in "bias weight".split()}
+    assert set(report.kept_at_init) == {
+        f"norm{i}.{p}" for i in range(1, 5) for p in ["bias", "weight"]
+    }
     assert not report.missing
     assert not report.unexpected
     assert "dropped on purpose" in str(report)
@@ -150,3 +152,13 @@ def test_missing_file_and_unreachable_host_are_named(tmp_path):
         read_checkpoint(str(tmp_path / "absent.pth"))
     with pytest.raises(CheckpointError, match="set init_cfg to None"):
         read_checkpoint("http://127.0.0.1:9/weights.pth")
+
+
+def test_a_url_is_loaded_through_the_cache(tmp_path, server, classifier_state, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    saved(tmp_path, classifier_state)
+    report = load_pretrained(make(), f"{server}/checkpoint.pth")
+    assert report.matched
+    assert list((tmp_path / "cache").rglob("checkpoint.pth"))
+    with pytest.raises(CheckpointError, match=r"absent\.pth.*404"):
+        load_pretrained(make(), f"{server}/absent.pth")

@@ -1,9 +1,6 @@
 """A checkpoint behind a URL is data, never code."""
 
-import functools
-import http.server
 import pickle
-import threading
 
 import pytest
 import torch
@@ -21,17 +18,6 @@ class Evil:
 
     def __reduce__(self):
         return (open, (str(self.path), "w"))
-
-
-@pytest.fixture
-def server(tmp_path):
-    """A web server on this machine whose root is `tmp_path`."""
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
-    handler.log_message = lambda *_: None
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
 
 
 def test_code_in_a_downloaded_checkpoint_does_not_run(tmp_path, server, monkeypatch):

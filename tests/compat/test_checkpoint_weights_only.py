@@ -1,7 +1,5 @@
 """Checkpoints of a real Runner load and resume; what else a checkpoint asks for is refused."""
 
-
-
 import io
 import os
 import pickle

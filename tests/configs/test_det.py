@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
-import uniformer_mm  # noqa: F401
+import uniformer_mm
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "det"
 
@@ -73,7 +73,8 @@ def test_optimizer_and_decay(case):
 
 def test_learning_rate_follows_mmcv_1(case):
     """500 warm-up iterations from 0.001, multiplied with the steps; iteration 500 is the first
-    at the full rate."""
+    at the full rate.
+    """
     cfg, (*_, long) = case
     warmup, steps = cfg.param_scheduler
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)

@@ -83,9 +83,7 @@ def test_missing_image_folder_is_named(tmp_path):
     file = write_coco(tmp_path / "a.json")
     folder = str(tmp_path / "absent")
     with pytest.raises(UserError, match="no image folder .*absent"):
-        use_coco_data(
-            make_config(), {"train": folder, "val": folder}, {"train": file, "val": file}
-        )
+        use_coco_data(make_config(), {"train": folder, "val": folder}, {"train": file, "val": file})
 
 
 def test_only_the_data_that_will_be_read_is_checked(tmp_path):

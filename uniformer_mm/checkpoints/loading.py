@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import barrier, get_rank
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -125,9 +126,7 @@ def read_checkpoint(checkpoint: str, map_location: str = "cpu") -> Any:
     """
     try:
         if str(checkpoint).startswith(("http://", "https://")):
-            return torch.hub.load_state_dict_from_url(
-                checkpoint, map_location=map_location, weights_only=True
-            )
+            return _read_url(checkpoint, map_location)
         path = Path(checkpoint).expanduser()
         return torch.load(path, map_location=map_location, weights_only=True)
     except FileNotFoundError as error:
@@ -144,6 +143,16 @@ def read_checkpoint(checkpoint: str, map_location: str = "cpu") -> Any:
             " Check the path or the network; a file from an interrupted download has to be"
             " deleted and fetched again. To train from random weights, set init_cfg to None."
         ) from error
+
+
+def _read_url(url: str, map_location: str) -> Any:
+    """Read a URL through torch's cache, which the first process of a distributed run fills."""
+    if get_rank() > 0:
+        barrier()
+    content = torch.hub.load_state_dict_from_url(url, map_location=map_location, weights_only=True)
+    if get_rank() == 0:
+        barrier()
+    return content
 
 
 def find_state_dict(content: Any) -> Mapping[str, Tensor]:

@@ -54,9 +54,7 @@ def make_spec(count: int = DEFAULT_COUNT) -> SyntheticCocoSpec:
         UserError: `count` is below 1.
     """
     try:
-        return SyntheticCocoSpec(
-            num_train=count, num_val=max(count // 4, 1), image_size=IMAGE_SIZE
-        )
+        return SyntheticCocoSpec(num_train=count, num_val=max(count // 4, 1), image_size=IMAGE_SIZE)
     except ValueError as error:
         raise UserError(f"--synthetic: {error}") from error
 
