@@ -1,11 +1,16 @@
 """Adapting a config to options and to the machine."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.config import Config
 
 from uniformer_mm.apis import launch
+from uniformer_mm.datasets.synthetic import use_synthetic_data
 from uniformer_mm.errors import UserError
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 
@@ -78,3 +83,19 @@ def test_pictures_need_a_visualization_hook():
 def test_augmented_testing_needs_a_model_where_there_is_no_default():
     with pytest.raises(UserError, match="tta_model"):
         launch.use_test_time_augmentation(Config({"default_scope": "mmseg"}))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"attention": "swin"}, r"attention must be one of \('global', 'window', 'hybrid'\)"),
+        ({"depth": 3}, "unexpected keyword argument 'depth'"),
+    ],
+)
+def test_a_wrong_option_of_the_backbone_is_named(tmp_path, synthetic_folder, option, message):
+    cfg = launch.load_config(str(CONFIGS / "det" / "mask_rcnn_uniformer_s.py"), str(tmp_path))
+    use_synthetic_data(cfg, 8, synthetic_folder / "data" / "synthetic")
+    launch.adapt_to_machine(cfg)
+    cfg.model.backbone.update(option)
+    with pytest.raises(UserError, match=message):
+        launch.build_runner(cfg)

@@ -72,9 +72,7 @@ def test_optimizer_and_decay(case):
 
 
 def test_learning_rate_follows_mmcv_1(case):
-    """500 warm-up iterations from 0.001, multiplied with the steps; iteration 500 is the first
-    at the full rate.
-    """
+    """500 warm-up iterations from 0.001 of the rate; iteration 500 is the first at all of it."""
     cfg, (*_, long) = case
     warmup, steps = cfg.param_scheduler
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)

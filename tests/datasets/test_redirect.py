@@ -82,7 +82,7 @@ def test_other_files_are_named(tmp_path, content):
 def test_missing_image_folder_is_named(tmp_path):
     file = write_coco(tmp_path / "a.json")
     folder = str(tmp_path / "absent")
-    with pytest.raises(UserError, match="no image folder .*absent"):
+    with pytest.raises(UserError, match=r"no image folder .*absent"):
         use_coco_data(make_config(), {"train": folder, "val": folder}, {"train": file, "val": file})
 
 

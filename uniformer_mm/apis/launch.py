@@ -103,12 +103,15 @@ def draw_predictions(cfg: Config, folder: Path | None, show: bool = False) -> No
 
 
 def use_test_time_augmentation(cfg: Config) -> None:
-    """Test with the config's `tta_model` and `tta_pipeline`; detectors have flipping by default.
+    """Test with the config's `tta_model` and `tta_pipeline`.
+
+    Detectors have flipping by default, and boxes only.
 
     Raises:
         UserError: The codebase has no default and the config does not say.
     """
     if cfg.get("default_scope") == "mmdet":
+        _without_masks(cfg)
         cfg.setdefault(
             "tta_model",
             ConfigDict(
@@ -195,6 +198,19 @@ def build_runner(cfg: Config) -> Runner:
         raise UserError(
             f"the config cannot be built: {type(error).__name__}: {error}.{_stack_hint()}"
         ) from error
+
+
+def _without_masks(cfg: Config) -> None:
+    """Test an instance segmenter as a box detector: mmdet cannot merge augmented masks."""
+    roi_head = cfg.model.get("roi_head", {})
+    if roi_head.get("mask_head") is None:
+        return
+    print_log("--tta: mmdet merges boxes only, masks are left out", logger="current")
+    roi_head.update(mask_head=None, mask_roi_extractor=None)
+    metrics = cfg.test_evaluator
+    for metric in metrics if isinstance(metrics, list) else [metrics]:
+        if metric["type"] == "CocoMetric":
+            metric["metric"] = ["bbox"]
 
 
 def _flip_pipeline(pipeline: list[dict]) -> list[dict]:
