@@ -90,7 +90,7 @@ def _shrink_detector(model: Any) -> None:
         stage.sampler.num = 32
 
 
-def _shrink_schedule(cfg: Config, iterations: int = 280) -> None:
+def _shrink_schedule(cfg: Config, iterations: int = 260) -> None:
     """A short run at a higher learning rate, decayed along a cosine, evaluated at its end."""
     cfg.train_cfg = {
         "type": "IterBasedTrainLoop",
