@@ -112,6 +112,7 @@ def test_wrong_inputs_are_named(shape, message):
         ({"attention": "swin"}, "attention must be one of"),
         ({"attention": "hybrid", "dims": 3}, "must be 'global' for dims=3, got 'hybrid'"),
         ({"split": True}, "need dims=3"),
+        ({"arch": {**TINY, "downsample": "conv"}, "dims": 3, "std": True}, "kind 'patch'"),
         ({"dims": 4}, r"dims must be one of \(2, 3\), got 4"),
         ({"head_dim": 48}, "head_dim must divide"),
         ({"out_indices": (0, 4)}, "out_indices must be distinct stages from 0 to 3"),

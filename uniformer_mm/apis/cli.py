@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Sequence
 
 from mmengine.config import Config, DictAction
@@ -98,8 +97,7 @@ def run_tool(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(USER_ERROR)
+        argparse.ArgumentParser().exit(USER_ERROR, f"error: {error}\n")
     except KeyboardInterrupt:
-        print("interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+        message = "interrupted; --resume goes on from the last checkpoint\n"
+        argparse.ArgumentParser().exit(130, message)

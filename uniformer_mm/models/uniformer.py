@@ -143,9 +143,10 @@ class UniFormer(BaseModule):
             raise ValueError(f"attention must be 'global' for dims=3, got {attention!r}")
         if dims == 2 and (split or std):
             raise ValueError("split and std are options of videos: they need dims=3")
+        if std and settings["downsample"] != "patch":
+            raise ValueError("std is about embeddings of kind 'patch', got downsample='conv'")
         if not -1 <= frozen_stages <= NUM_STAGES:
             raise ValueError(f"frozen_stages must be from -1 to {NUM_STAGES}, got {frozen_stages}")
-
         if not 0.0 <= drop_path_rate < 1.0:
             raise ValueError(f"drop_path_rate must be in [0, 1), got {drop_path_rate}")
         depths, widths = settings["depths"], settings["embed_dims"]
