@@ -14,11 +14,13 @@ torch.set_num_threads(2)
 @pytest.fixture(scope="session")
 def synthetic_folder(tmp_path_factory) -> Path:
     """Working directory with a small synthetic COCO set under data/synthetic, made once."""
-    from uniformer_mm.datasets.synthetic import make_spec
-    from uniformer_mm.datasets.synthetic_coco import make_synthetic_coco
+    from uniformer_mm.datasets.synthetic_coco import SyntheticCocoSpec, make_synthetic_coco
+    from uniformer_mm.tasks.detection import IMAGE_SIZE
+    from uniformer_mm.tasks.task import make_spec
 
     folder = tmp_path_factory.mktemp("synthetic")
-    make_synthetic_coco(folder / "data" / "synthetic" / "coco", make_spec(8))
+    spec = make_spec(SyntheticCocoSpec, 8, image_size=IMAGE_SIZE)
+    make_synthetic_coco(folder / "data" / "synthetic" / "coco", spec)
     return folder
 
 

@@ -15,6 +15,7 @@ from mmengine.registry import METRICS, DefaultScope
 from uniformer_mm.apis import launch
 from uniformer_mm.apis.cli import make_parser, prepare_config, run_tool
 from uniformer_mm.errors import UserError
+from uniformer_mm.tasks import task_of
 
 
 def main() -> None:
@@ -33,10 +34,10 @@ def main() -> None:
     cfg = prepare_config(arguments, splits=("test",))
     cfg.load_from = launch.existing_checkpoint(arguments.checkpoint)
     if arguments.show or arguments.show_dir:
-        launch.draw_predictions(cfg, arguments.show_dir, arguments.show)
+        task_of(cfg).draw_predictions(cfg, arguments.show_dir, arguments.show)
         cfg.default_hooks.visualization.wait_time = arguments.wait_time
     if arguments.tta:
-        launch.use_test_time_augmentation(cfg)
+        task_of(cfg).use_test_time_augmentation(cfg)
 
     runner = launch.build_runner(cfg)
     if arguments.out:

@@ -16,8 +16,7 @@ from mmengine.runner import Runner
 
 from uniformer_mm.apis import launch
 from uniformer_mm.apis.cli import make_parser, prepare_config, run_tool
-
-NUM_PICTURES = 12
+from uniformer_mm.tasks import task_of
 
 
 def main() -> None:
@@ -44,14 +43,10 @@ def main() -> None:
         launch.scale_learning_rate(cfg)
     if arguments.resume:
         launch.resume_from(cfg, arguments.resume)
-    synthetic = arguments.synthetic is not None
+    synthetic = arguments.synthetic is not False
     pictures = Path(cfg.work_dir, "pictures")
     if synthetic:
-        launch.draw_predictions(cfg, pictures)
-        cfg.default_hooks.visualization.score_thr = 0.5
-        cfg.default_hooks.visualization.interval = cfg.train_cfg.max_iters + 1
-        cfg.test_dataloader.dataset.indices = NUM_PICTURES
-        cfg.test_evaluator = []
+        task_of(cfg).draw_samples(cfg, pictures)
 
     runner = launch.build_runner(cfg)
     start = time.monotonic()
@@ -65,10 +60,11 @@ def main() -> None:
 
 def summary(runner: Runner, config: str, seconds: float, pictures: Path) -> str:
     """What came out, and where to look next."""
+    task = task_of(runner.cfg)
     scores = {
-        name.removeprefix("val/"): buffer.current()
-        for name, buffer in runner.message_hub.log_scalars.items()
-        if name in ("val/coco/bbox_mAP", "val/coco/segm_mAP")
+        name: runner.message_hub.get_scalar(f"val/{name}").current()
+        for name in task.scores
+        if f"val/{name}" in runner.message_hub.log_scalars
     }
     checkpoint = Path(runner.work_dir, "last_checkpoint").read_text().strip()
     lines = [
@@ -81,9 +77,12 @@ def summary(runner: Runner, config: str, seconds: float, pictures: Path) -> str:
         f"  checkpoint      {checkpoint}",
         "Next:",
         f"  tools/test.py {config} {checkpoint} --synthetic",
-        f"  tools/train.py {config} --synthetic --cfg-options model.backbone.attention=window",
-        f"  tools/train.py {config} --coco IMAGE_FOLDER TRAIN.json VAL.json   (your own data)",
+        f"  tools/train.py {config} --synthetic --cfg-options model.backbone.arch=base",
     ]
+    if task.takes_coco_data:
+        lines.append(
+            f"  tools/train.py {config} --coco IMAGE_FOLDER TRAIN.json VAL.json   (your own data)"
+        )
     return "\n".join(lines)
 
 

@@ -7,8 +7,8 @@ import torch
 from mmengine.config import Config
 
 from uniformer_mm.apis import launch
-from uniformer_mm.datasets.synthetic import use_synthetic_data
 from uniformer_mm.errors import UserError
+from uniformer_mm.tasks import task_of
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -75,16 +75,6 @@ def test_a_config_that_cannot_be_read_is_named(tmp_path):
         launch.load_config(str(path))
 
 
-def test_pictures_need_a_visualization_hook():
-    with pytest.raises(UserError, match="visualization"):
-        launch.draw_predictions(Config({"default_scope": "mmdet"}), None)
-
-
-def test_augmented_testing_needs_a_model_where_there_is_no_default():
-    with pytest.raises(UserError, match="tta_model"):
-        launch.use_test_time_augmentation(Config({"default_scope": "mmseg"}))
-
-
 @pytest.mark.parametrize(
     ("option", "message"),
     [
@@ -94,7 +84,7 @@ def test_augmented_testing_needs_a_model_where_there_is_no_default():
 )
 def test_a_wrong_option_of_the_backbone_is_named(tmp_path, synthetic_folder, option, message):
     cfg = launch.load_config(str(CONFIGS / "det" / "mask_rcnn_uniformer_s.py"), str(tmp_path))
-    use_synthetic_data(cfg, 8, synthetic_folder / "data" / "synthetic")
+    task_of(cfg).use_synthetic_data(cfg, 8, synthetic_folder / "data" / "synthetic")
     launch.adapt_to_machine(cfg)
     cfg.model.backbone.update(option)
     with pytest.raises(UserError, match=message):

@@ -10,6 +10,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
 import uniformer_mm
+from uniformer_mm.tasks import task_of
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "det"
 
@@ -147,11 +148,9 @@ def test_attention_is_one_line(attention):
 
 def test_training_pipeline_runs(case, synthetic_folder, monkeypatch):
     """Every transform exists and takes what the config gives it."""
-    from uniformer_mm.datasets.synthetic import use_synthetic_data
-
     monkeypatch.chdir(synthetic_folder)
     cfg, _ = case
-    use_synthetic_data(cfg, 8)
+    task_of(cfg).use_synthetic_data(cfg, 8, Path("data", "synthetic"))
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     for index in range(len(dataset)):
         assert dataset[index]["inputs"].shape[0] == 3

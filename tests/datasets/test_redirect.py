@@ -6,9 +6,9 @@ import pytest
 from mmengine.config import Config
 
 from uniformer_mm.datasets.redirect import (
-    check_data,
     coco_classes,
     distinct_colours,
+    missing_data,
     set_num_classes,
     use_coco_data,
 )
@@ -55,7 +55,7 @@ def test_every_dataset_metric_and_head_follows(tmp_path, dataset):
     assert len(leaf.metainfo.palette) == 2
     assert cfg.val_dataloader.dataset.ann_file == cfg.val_evaluator.ann_file == val
     assert [head.num_classes for head in cfg.model.roi_head.bbox_head] == [2, 2]
-    check_data(cfg, ("train", "val"))
+    assert missing_data(cfg, ("train", "val")) == ("", [])
 
 
 def test_classes_are_in_the_order_of_their_ids(tmp_path):
@@ -88,9 +88,8 @@ def test_missing_image_folder_is_named(tmp_path):
 
 def test_only_the_data_that_will_be_read_is_checked(tmp_path):
     cfg = make_config({"type": "CocoDataset", "ann_file": str(tmp_path / "absent.json")})
-    check_data(cfg, ("val",))
-    with pytest.raises(UserError, match=r"(?s)absent\.json.*--synthetic"):
-        check_data(cfg, ("train",))
+    assert missing_data(cfg, ("val",)) == ("", [])
+    assert missing_data(cfg, ("train",)) == ("", [tmp_path / "absent.json"])
 
 
 def test_class_counts_are_set_at_any_depth():

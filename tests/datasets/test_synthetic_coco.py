@@ -18,12 +18,8 @@ from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 
 from uniformer_mm.datasets import synthetic_coco
-from uniformer_mm.datasets.synthetic_coco import (
-    CLASSES,
-    PALETTE,
-    SyntheticCocoSpec,
-    make_synthetic_coco,
-)
+from uniformer_mm.datasets.shapes import PALETTE
+from uniformer_mm.datasets.synthetic_coco import CLASSES, SyntheticCocoSpec, make_synthetic_coco
 
 SPLITS = ("train2017", "val2017")
 TINY = SyntheticCocoSpec(num_train=6, num_val=2, image_size=64)
@@ -496,16 +492,20 @@ def test_a_process_that_comes_second_takes_the_set_of_the_first(
     assert not siblings(root)
 
 
-# The generator's file alone: importing the package would take far longer than drawing.
+# Without the package's __init__, whose imports would take far longer than drawing.
 WORKER = """
-import runpy, sys
+import sys, types
 from pathlib import Path
-generator = runpy.run_path(sys.argv[1], run_name="generator")
+folder = Path(sys.argv[1]).parent
+for name, path in (("uniformer_mm", folder.parent), ("uniformer_mm.datasets", folder)):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [str(path)]
+from uniformer_mm.datasets import synthetic_coco as generator
 print("ready", flush=True)
 sys.stdin.readline()
-spec = generator["SyntheticCocoSpec"](num_train=6, num_val=2, image_size=64)
-generator["make_synthetic_coco"](Path(sys.argv[2]), spec)
-sys.exit(not generator["_is_complete"](Path(sys.argv[2]), spec))
+spec = generator.SyntheticCocoSpec(num_train=6, num_val=2, image_size=64)
+generator.make_synthetic_coco(Path(sys.argv[2]), spec)
+sys.exit(not generator._generated_set().is_complete(Path(sys.argv[2]), spec))
 """
 
 

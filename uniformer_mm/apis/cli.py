@@ -3,13 +3,17 @@
 import argparse
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
 from uniformer_mm.apis.launch import adapt_to_machine, load_config
-from uniformer_mm.datasets.redirect import check_data, use_coco_data
-from uniformer_mm.datasets.synthetic import DEFAULT_COUNT, use_synthetic_data
+from uniformer_mm.datasets.redirect import missing_data, use_coco_data
 from uniformer_mm.errors import UserError
+from uniformer_mm.tasks import task_of
+
+SYNTHETIC_FOLDER = Path("data", "synthetic")
+"""Where generated sets are kept, below the working directory."""
 
 USER_ERROR = 2
 """Exit status after a mistake of the user's; the message is on stderr."""
@@ -31,9 +35,9 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
         "--synthetic",
         nargs="?",
         type=int,
-        const=DEFAULT_COUNT,
+        default=False,
         metavar="N",
-        help=f"run on N ({DEFAULT_COUNT}) drawn training images, made on first use, with sizes and"
+        help="run on N generated training images or videos, made on first use, with sizes and"
         " schedule shrunken to match",
     )
     data.add_argument(
@@ -71,8 +75,8 @@ def prepare_config(arguments: argparse.Namespace, splits: Sequence[str]) -> Conf
     """
     os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
     cfg = load_config(arguments.config, arguments.work_dir, arguments.launcher)
-    if arguments.synthetic is not None:
-        use_synthetic_data(cfg, arguments.synthetic)
+    if arguments.synthetic is not False:
+        task_of(cfg).use_synthetic_data(cfg, arguments.synthetic, SYNTHETIC_FOLDER)
     elif arguments.coco:
         if len(arguments.coco) not in (2, 3):
             raise UserError("--coco takes IMAGE_FOLDER TRAIN.json [VAL.json]")
@@ -87,7 +91,10 @@ def prepare_config(arguments: argparse.Namespace, splits: Sequence[str]) -> Conf
             cfg.merge_from_dict(arguments.cfg_options)
         except (KeyError, TypeError, AssertionError) as error:
             raise UserError(f"--cfg-options does not fit {arguments.config}: {error}") from error
-    check_data(cfg, splits)
+    root, missing = missing_data(cfg, splits)
+    if missing:
+        listed = "\n".join(f"    {path}" for path in missing)
+        raise UserError(f"the dataset is missing:\n{listed}\n{task_of(cfg).data_help(root)}")
     adapt_to_machine(cfg)
     return cfg
 

@@ -1,26 +1,16 @@
 """From a config file and command-line options to an mmengine Runner on the machine at hand."""
 
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from uniformer_mm.errors import UserError
-
-VISUALIZATION_OPTIONS = {
-    "mmdet": ("draw", "test_out_dir"),
-    "mmseg": ("draw", None),
-    "mmpose": ("enable", "out_dir"),
-    "mmaction": ("enable", "out_dir"),
-    "mmpretrain": ("enable", "out_dir"),
-}
-"""What each codebase's visualization hook calls its switch and its folder."""
 
 
 def load_config(path: str, work_dir: str | None = None, launcher: str = "none") -> Config:
@@ -78,56 +68,6 @@ def existing_checkpoint(checkpoint: str) -> str:
     if "://" not in checkpoint and not Path(checkpoint).is_file():
         raise UserError(f"no checkpoint {checkpoint}")
     return checkpoint
-
-
-def draw_predictions(cfg: Config, folder: Path | None, show: bool = False) -> None:
-    """Paint predictions beside the ground truth while testing.
-
-    Raises:
-        UserError: The config has no visualization hook.
-    """
-    hook = cfg.get("default_hooks", {}).get("visualization")
-    switch, folder_option = VISUALIZATION_OPTIONS.get(cfg.get("default_scope"), (None, None))
-    if hook is None or switch is None:
-        raise UserError("--show and --show-dir need default_hooks.visualization in the config")
-    # mmengine warns of every box that touches the border of its picture.
-    warnings.filterwarnings(
-        "ignore", "Warning: The (bbox|polygon) is out of bounds", module=r"mmengine\.visualization"
-    )
-    hook[switch] = True
-    hook["show"] = show
-    if folder is not None and folder_option:
-        hook[folder_option] = str(folder.resolve())
-    elif folder is not None:
-        cfg.visualizer["save_dir"] = str(folder.resolve())
-
-
-def use_test_time_augmentation(cfg: Config) -> None:
-    """Test with the config's `tta_model` and `tta_pipeline`.
-
-    Detectors have flipping by default, and boxes only.
-
-    Raises:
-        UserError: The codebase has no default and the config does not say.
-    """
-    if cfg.get("default_scope") == "mmdet":
-        _without_masks(cfg)
-        cfg.setdefault(
-            "tta_model",
-            ConfigDict(
-                type="DetTTAModel",
-                tta_cfg={"nms": {"type": "nms", "iou_threshold": 0.5}, "max_per_img": 100},
-            ),
-        )
-        if "tta_pipeline" not in cfg:
-            cfg.tta_pipeline = _flip_pipeline(cfg.test_dataloader.dataset.pipeline)
-    if "tta_model" not in cfg or "tta_pipeline" not in cfg:
-        raise UserError("--tta needs tta_model and tta_pipeline in the config")
-    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-    dataset = cfg.test_dataloader.dataset
-    while "dataset" in dataset:
-        dataset = dataset.dataset
-    dataset.pipeline = cfg.tta_pipeline
 
 
 def adapt_to_machine(cfg: Config) -> None:
@@ -198,31 +138,6 @@ def build_runner(cfg: Config) -> Runner:
         raise UserError(
             f"the config cannot be built: {type(error).__name__}: {error}.{_stack_hint()}"
         ) from error
-
-
-def _without_masks(cfg: Config) -> None:
-    """Test an instance segmenter as a box detector: mmdet cannot merge augmented masks."""
-    roi_head = cfg.model.get("roi_head", {})
-    if roi_head.get("mask_head") is None:
-        return
-    print_log("--tta: mmdet merges boxes only, masks are left out", logger="current")
-    roi_head.update(mask_head=None, mask_roi_extractor=None)
-    metrics = cfg.test_evaluator
-    for metric in metrics if isinstance(metrics, list) else [metrics]:
-        if metric["type"] == "CocoMetric":
-            metric["metric"] = ["bbox"]
-
-
-def _flip_pipeline(pipeline: list[dict]) -> list[dict]:
-    pack = dict(pipeline[-1])
-    pack["meta_keys"] = (*pack["meta_keys"], "flip", "flip_direction")
-    flips = [{"type": "RandomFlip", "prob": probability} for probability in (1.0, 0.0)]
-    loading = [step for step in pipeline[:-1] if step["type"] != "LoadAnnotations"]
-    annotations = [step for step in pipeline[:-1] if step["type"] == "LoadAnnotations"]
-    augment = {"type": "TestTimeAug", "transforms": [flips, annotations, [pack]]}
-    if not annotations:
-        augment["transforms"] = [flips, [pack]]
-    return [*loading, augment]
 
 
 def _stack_hint() -> str:

@@ -11,21 +11,6 @@ from uniformer_mm.errors import UserError
 
 SPLITS = ("train", "val", "test")
 
-COCO_LAYOUT = """\
-{root}/
-    annotations/instances_train2017.json, instances_val2017.json
-    train2017/*.jpg
-    val2017/*.jpg"""
-
-COCO_HELP = """\
-COCO 2017 is free: https://cocodataset.org/#download (train and val images, annotations; 19 GB),
-or, with openmim installed, `mim download mmdet --dataset coco2017`. Expected layout:
-
-{layout}
-
-A set of your own in COCO's format:   --coco IMAGE_FOLDER TRAIN.json [VAL.json]
-Without any data, on drawn images:    --synthetic"""
-
 
 def dataset_configs(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every dataset of a config with its split, inside whatever wrapper (RepeatDataset ...)."""
@@ -126,27 +111,21 @@ def set_num_classes(model: Any, num_classes: int) -> None:
             set_num_classes(value, num_classes)
 
 
-def check_data(cfg: Config, splits: Sequence[str]) -> None:
-    """Make sure that the data of some splits is where the config says.
-
-    Raises:
-        UserError: Something is missing; the message lists it and says how to get it.
-    """
+def missing_data(cfg: Config, splits: Sequence[str]) -> tuple[str, list[Path]]:
+    """The data root of some splits, and those of their files and folders that do not exist."""
     missing: list[Path] = []
     root = ""
     for split, dataset in dataset_configs(cfg):
         if split not in splits:
             continue
         root = dataset.get("data_root") or root
-        names = [dataset.get("ann_file"), *dict(dataset.get("data_prefix") or {}).values()]
-        for name in names:
+        prefixes = dataset.get("data_prefix") or {}
+        prefixes = prefixes.values() if isinstance(prefixes, dict) else [prefixes]
+        for name in (dataset.get("ann_file"), dataset.get("bbox_file"), *prefixes):
             path = Path(dataset.get("data_root") or "", name or "")
             if name and "://" not in str(name) and not path.exists() and path not in missing:
                 missing.append(path)
-    if missing:
-        listed = "\n".join(f"    {path}" for path in missing)
-        layout = COCO_LAYOUT.format(root=root.rstrip("/") or "data/coco")
-        raise UserError(f"the dataset is missing:\n{listed}\n{COCO_HELP.format(layout=layout)}")
+    return root, missing
 
 
 def distinct_colours(count: int) -> list[tuple[int, int, int]]:

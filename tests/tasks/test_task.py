@@ -1,0 +1,46 @@
+"""What holds for every task, and how configs are shrunken."""
+
+import pytest
+from mmengine.config import Config
+
+from uniformer_mm.errors import UserError
+from uniformer_mm.tasks import TASKS, task_of
+from uniformer_mm.tasks.task import scale_sizes
+
+
+def test_every_codebase_has_its_task():
+    assert set(TASKS) == {"mmdet", "mmseg", "mmpose", "mmaction", "mmpretrain"}
+    with pytest.raises(UserError, match=r"default_scope must be one of .*got 'mmagic'"):
+        task_of(Config({"default_scope": "mmagic"}))
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.scope)
+def test_datasets_without_a_generated_counterpart_are_named(task, tmp_path):
+    cfg = Config({"train_dataloader": {"dataset": {"type": "LVISV1Dataset"}}})
+    with pytest.raises(UserError, match=r"no counterpart for datasets \['LVISV1Dataset'\]"):
+        task.use_synthetic_data(cfg, 4, tmp_path)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.scope)
+def test_pictures_need_a_visualization_hook(task):
+    with pytest.raises(UserError, match="visualization"):
+        task.draw_predictions(Config({"default_scope": task.scope}), None)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.scope)
+def test_missing_data_is_explained(task):
+    text = task.data_help("somewhere/else/")
+    assert "somewhere/else/" in text
+    assert "--synthetic" in text
+
+
+def test_sizes_are_scaled_at_any_depth():
+    pipeline = [
+        {"type": "RandomChoice", "transforms": [[{"scales": [(480, 1333), (800, 1333)]}]]},
+        {"type": "Resize", "scale": (1333, 800), "keep_ratio": True},
+        {"type": "RandomCrop", "crop_size": (1, 600)},
+    ]
+    scale_sizes(pipeline, 0.1)
+    assert pipeline[0]["transforms"][0][0]["scales"] == [(48, 133), (80, 133)]
+    assert pipeline[1]["scale"] == (133, 80)
+    assert pipeline[2]["crop_size"] == (1, 60)

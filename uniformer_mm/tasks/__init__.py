@@ -1,0 +1,31 @@
+"""What the tools know of each codebase: its data, miniatures, scores and pictures."""
+
+from mmengine.config import Config
+
+from uniformer_mm.errors import UserError
+from uniformer_mm.tasks.classification import Classification
+from uniformer_mm.tasks.detection import Detection
+from uniformer_mm.tasks.pose import Pose
+from uniformer_mm.tasks.segmentation import Segmentation
+from uniformer_mm.tasks.task import Task
+from uniformer_mm.tasks.video import Video
+
+TASKS: dict[str, Task] = {
+    task.scope: task for task in (Detection(), Segmentation(), Pose(), Video(), Classification())
+}
+"""By the `default_scope` of their configs."""
+
+
+def task_of(cfg: Config) -> Task:
+    """The task of a config.
+
+    Raises:
+        UserError: Its `default_scope` is none of the five codebases.
+    """
+    scope = cfg.get("default_scope")
+    if scope not in TASKS:
+        raise UserError(f"default_scope must be one of {tuple(TASKS)}, got {scope!r}")
+    return TASKS[scope]
+
+
+__all__ = ["TASKS", "Task", "task_of"]

@@ -1,0 +1,139 @@
+"""Object detection and instance segmentation on COCO, with mmdet."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+
+from uniformer_mm.datasets.redirect import dataset_configs, use_coco_data
+from uniformer_mm.datasets.shapes import PALETTE
+from uniformer_mm.datasets.synthetic_coco import SyntheticCocoSpec, make_synthetic_coco
+from uniformer_mm.tasks.task import (
+    Task,
+    from_random_weights,
+    make_spec,
+    scale_sizes,
+    shrink_schedule,
+)
+
+IMAGE_SIZE = 384
+"""Longer side of the drawn images, in pixels."""
+
+MODEL_SIZE = 192
+"""Longer side of what a model sees of them, in pixels: half as many, for two CPU cores."""
+
+ITERATIONS = 260
+
+COCO_HELP = """\
+COCO 2017 is free: https://cocodataset.org/#download (train and val images, annotations; 19 GB),
+or, with openmim installed, `mim download mmdet --dataset coco2017`. Expected layout:
+
+{root}/
+    annotations/instances_train2017.json, instances_val2017.json
+    train2017/*.jpg
+    val2017/*.jpg
+
+A set of your own in COCO's format:   --coco IMAGE_FOLDER TRAIN.json [VAL.json]
+Without any data, on drawn images:    --synthetic"""
+
+
+class Detection(Task):
+    """Mask R-CNN, Cascade Mask R-CNN and whatever else mmdet trains on COCO."""
+
+    scope = "mmdet"
+    extra = "det"
+    synthetic_datasets = ("CocoDataset",)
+    default_count = 256
+    scores = ("coco/bbox_mAP", "coco/segm_mAP")
+    takes_coco_data = True
+    picture_switch = "draw"
+    picture_folder = "test_out_dir"
+
+    def data_help(self, root: str) -> str:
+        """COCO 2017."""
+        return COCO_HELP.format(root=root.rstrip("/") or "data/coco")
+
+    def make_synthetic_data(self, cfg: Config, count: int, folder: Path) -> Path:
+        """Drawn shapes with boxes and masks, as COCO instances."""
+        spec = make_spec(SyntheticCocoSpec, count, image_size=IMAGE_SIZE)
+        root = make_synthetic_coco(folder / "coco", spec)
+        use_coco_data(
+            cfg,
+            images={"train": f"{root}/train2017", "val": f"{root}/val2017"},
+            annotations={
+                "train": f"{root}/annotations/instances_train2017.json",
+                "val": f"{root}/annotations/instances_val2017.json",
+            },
+            palette=PALETTE,
+        )
+        for _, dataset in dataset_configs(cfg):
+            scale_sizes(dataset["pipeline"], MODEL_SIZE / 1066)
+        _shrink_detector(cfg.model)
+        shrink_schedule(cfg, ITERATIONS, learning_rate=3e-4)
+        return root
+
+    def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
+        """Boxes and masks beside the ground truth."""
+        super().draw_predictions(cfg, folder, show)
+        # mmengine warns of every box that touches the border of its picture.
+        warnings.filterwarnings(
+            "ignore",
+            "Warning: The (bbox|polygon) is out of bounds",
+            module=r"mmengine\.visualization",
+        )
+
+    def draw_samples(self, cfg: Config, folder: Path) -> None:
+        """Without the many boxes of low score."""
+        super().draw_samples(cfg, folder)
+        cfg.default_hooks.visualization.score_thr = 0.5
+
+    def use_test_time_augmentation(self, cfg: Config) -> None:
+        """Flipping unless the config says otherwise, and boxes only: mmdet merges no masks."""
+        _without_masks(cfg)
+        cfg.setdefault(
+            "tta_model",
+            ConfigDict(
+                type="DetTTAModel",
+                tta_cfg={"nms": {"type": "nms", "iou_threshold": 0.5}, "max_per_img": 100},
+            ),
+        )
+        if "tta_pipeline" not in cfg:
+            cfg.tta_pipeline = _flip_pipeline(cfg.test_dataloader.dataset.pipeline)
+        super().use_test_time_augmentation(cfg)
+
+
+def _shrink_detector(model: Any) -> None:
+    """Random weights, fewer proposals and samples: a few objects, on small images."""
+    from_random_weights(model)
+    model.train_cfg.rpn_proposal.update(nms_pre=500, max_per_img=250)
+    model.test_cfg.rpn.update(nms_pre=500, max_per_img=250)
+    stages = model.train_cfg.rcnn
+    for stage in stages if isinstance(stages, list) else [stages]:
+        stage.sampler.num = 32
+
+
+def _without_masks(cfg: Config) -> None:
+    """Test an instance segmenter as a box detector."""
+    roi_head = cfg.model.get("roi_head", {})
+    if roi_head.get("mask_head") is None:
+        return
+    print_log("--tta: mmdet merges boxes only, masks are left out", logger="current")
+    roi_head.update(mask_head=None, mask_roi_extractor=None)
+    metrics = cfg.test_evaluator
+    for metric in metrics if isinstance(metrics, list) else [metrics]:
+        if metric["type"] == "CocoMetric":
+            metric["metric"] = ["bbox"]
+
+
+def _flip_pipeline(pipeline: list[dict]) -> list[dict]:
+    pack = dict(pipeline[-1])
+    pack["meta_keys"] = (*pack["meta_keys"], "flip", "flip_direction")
+    flips = [{"type": "RandomFlip", "prob": probability} for probability in (1.0, 0.0)]
+    loading = [step for step in pipeline[:-1] if step["type"] != "LoadAnnotations"]
+    annotations = [step for step in pipeline[:-1] if step["type"] == "LoadAnnotations"]
+    augment = {"type": "TestTimeAug", "transforms": [flips, annotations, [pack]]}
+    if not annotations:
+        augment["transforms"] = [flips, [pack]]
+    return [*loading, augment]

@@ -1,0 +1,206 @@
+"""The base class of the tasks, and how configs are shrunken for generated data."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mmengine.config import Config
+
+from uniformer_mm.datasets.generated import SetSpec
+from uniformer_mm.datasets.redirect import dataset_configs
+from uniformer_mm.errors import UserError
+
+NUM_PICTURES = 12
+"""How many predictions a synthetic run paints."""
+
+
+class Task:
+    """One kind of prediction and the OpenMMLab codebase for it.
+
+    To add a task, derive from this class, and list it in `uniformer_mm.tasks.TASKS`.
+    """
+
+    scope: ClassVar[str]
+    """`default_scope` of the codebase's configs."""
+
+    extra: ClassVar[str]
+    """Extra of this package that installs the codebase."""
+
+    synthetic_datasets: ClassVar[tuple[str, ...]]
+    """Types of the datasets that have a generated counterpart."""
+
+    default_count: ClassVar[int]
+    """Training samples of a synthetic run."""
+
+    scores: ClassVar[tuple[str, ...]]
+    """Names of the validation scores worth showing."""
+
+    takes_coco_data: ClassVar[bool] = False
+    """Whether `--coco` can point its configs at a set of the user's own."""
+
+    picture_switch: ClassVar[str]
+    """What the codebase's visualization hook calls its switch."""
+
+    picture_folder: ClassVar[str | None]
+    """What it calls its output folder; None if the visualizer has it."""
+
+    def data_help(self, root: str) -> str:
+        """Where to get the benchmark data, and the layout expected under `root`."""
+        raise NotImplementedError
+
+    def make_synthetic_data(self, cfg: Config, count: int, folder: Path) -> Path:
+        """Generate the set, point the config at it, and shrink sizes, model and schedule.
+
+        Args:
+            cfg: Changed in place.
+            count: Number of training samples; a quarter as many are made for validation.
+            folder: Parent of the folders of all generated sets.
+
+        Returns:
+            Folder of the set.
+        """
+        raise NotImplementedError
+
+    def use_synthetic_data(self, cfg: Config, count: int | None, folder: Path) -> Path:
+        """Swap the data of a config for a generated miniature in the same format on disk.
+
+        Sizes, sampling and the schedule are shrunken to match, so that a model learns the set from
+        random weights within minutes on two CPU cores.
+
+        Args:
+            cfg: Changed in place.
+            count: Number of training samples, `default_count` if None; a quarter as many are made
+                for validation.
+            folder: Parent of the folders of all generated sets.
+
+        Returns:
+            Folder of the set.
+
+        Raises:
+            UserError: The config's dataset has no counterpart, or `folder` holds something else.
+        """
+        kinds = sorted({dataset["type"] for _, dataset in dataset_configs(cfg)})
+        if not set(kinds) <= set(self.synthetic_datasets):
+            raise UserError(
+                f"--synthetic has no counterpart for datasets {kinds} of {self.scope};"
+                f" it has one for {', '.join(self.synthetic_datasets)}"
+            )
+        try:
+            return self.make_synthetic_data(
+                cfg, self.default_count if count is None else count, folder
+            )
+        except FileExistsError as error:
+            raise UserError(str(error)) from error
+
+    def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
+        """Paint predictions beside the ground truth while testing.
+
+        Args:
+            cfg: Changed in place.
+            folder: Where the pictures go; None for nowhere.
+            show: Open a window.
+
+        Raises:
+            UserError: The config has no visualization hook.
+        """
+        hook = cfg.get("default_hooks", {}).get("visualization")
+        if hook is None:
+            raise UserError("--show and --show-dir need default_hooks.visualization in the config")
+        hook[self.picture_switch] = True
+        hook["show"] = show
+        if folder is not None and self.picture_folder:
+            hook[self.picture_folder] = str(folder.resolve())
+        elif folder is not None:
+            cfg.visualizer["save_dir"] = str(folder.resolve())
+
+    def draw_samples(self, cfg: Config, folder: Path) -> None:
+        """Turn the test run of a config into one that only paints a few predictions."""
+        self.draw_predictions(cfg, folder)
+        hook = cfg.default_hooks.visualization
+        hook.interval = cfg.train_cfg.max_iters + 1  # none while validating
+        cfg.test_dataloader.dataset.indices = NUM_PICTURES
+        cfg.test_evaluator = []
+
+    def use_test_time_augmentation(self, cfg: Config) -> None:
+        """Test with the config's `tta_model` and `tta_pipeline`.
+
+        Raises:
+            UserError: The config does not have them, and the codebase has no default.
+        """
+        if "tta_model" not in cfg or "tta_pipeline" not in cfg:
+            raise UserError("--tta needs tta_model and tta_pipeline in the config")
+        cfg.model = dict(**cfg.tta_model, module=cfg.model)
+        dataset = cfg.test_dataloader.dataset
+        while "dataset" in dataset:
+            dataset = dataset.dataset
+        dataset.pipeline = cfg.tta_pipeline
+
+
+def make_spec(spec_type: type[SetSpec], count: int, **settings: int) -> Any:
+    """The spec of a generated set of `count` training samples.
+
+    Raises:
+        UserError: `count` is below 1.
+    """
+    try:
+        return spec_type(num_train=count, num_val=max(count // 4, 1), **settings)
+    except ValueError as error:
+        raise UserError(f"--synthetic: {error}") from error
+
+
+def shrink_schedule(
+    cfg: Config, iterations: int, learning_rate: float, warmup: int = 30, max_norm: float = 5.0
+) -> None:
+    """A short run with AdamW: a linear warm-up, then a cosine, evaluated at its end.
+
+    The optimizer's decay settings stay as they are in the config.
+    """
+    cfg.train_cfg = {
+        "type": "IterBasedTrainLoop",
+        "max_iters": iterations,
+        "val_interval": iterations,
+    }
+    # Few iterations: a shorter memory of squared gradients, and clipping, make more of each.
+    cfg.optim_wrapper.optimizer.update(lr=learning_rate, betas=(0.9, 0.98), fused=True)
+    cfg.optim_wrapper.clip_grad = {"max_norm": max_norm}
+    cfg.param_scheduler = [
+        {"type": "LinearLR", "start_factor": 0.01, "by_epoch": False, "begin": 0, "end": warmup},
+        {
+            "type": "CosineAnnealingLR",
+            "by_epoch": False,
+            "begin": warmup,
+            "end": iterations,
+            "T_max": iterations - warmup,
+            "eta_min_ratio": 0.01,
+        },
+    ]
+    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=iterations)
+    cfg.default_hooks.logger.interval = 10
+    cfg.setdefault("log_processor", {}).update(by_epoch=False, window_size=10)
+    cfg.train_dataloader.sampler = {"type": "InfiniteSampler", "shuffle": True}
+    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        cfg[name].update(num_workers=0, persistent_workers=False)
+    cfg.randomness = {"seed": 0}
+
+
+def from_random_weights(model: Any) -> None:
+    """No download, and nothing that only pays in long runs."""
+    model.backbone.update(init_cfg=None, drop_path_rate=0.0, with_cp=False)
+
+
+def scale_sizes(pipeline: Any, factor: float) -> None:
+    """Scale every image size in a pipeline, to whole pixels."""
+    if isinstance(pipeline, dict):
+        for key, value in pipeline.items():
+            if key in ("scale", "scales", "crop_size", "size"):
+                pipeline[key] = _scaled(value, factor)
+            else:
+                scale_sizes(value, factor)
+    elif isinstance(pipeline, list | tuple):
+        for value in pipeline:
+            scale_sizes(value, factor)
+
+
+def _scaled(value: Any, factor: float) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(_scaled(entry, factor) for entry in value)
+    return max(round(value * factor), 1)
