@@ -39,7 +39,7 @@ def main() -> None:
     if arguments.tta:
         task_of(cfg).use_test_time_augmentation(cfg)
 
-    runner = launch.build_runner(cfg)
+    runner = launch.build_runner(cfg, exact_checkpoint=True)
     if arguments.out:
         with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
             dump = METRICS.get("DumpDetResults") or DumpResults

@@ -48,7 +48,7 @@ def main() -> None:
     if synthetic:
         task_of(cfg).draw_samples(cfg, pictures)
 
-    runner = launch.build_runner(cfg)
+    runner = launch.build_runner(cfg, exact_checkpoint=bool(arguments.resume))
     start = time.monotonic()
     runner.train()
     seconds = time.monotonic() - start

@@ -3,47 +3,16 @@
 import json
 import os
 import pickle
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-CONFIG = str(ROOT / "configs" / "det" / "mask_rcnn_uniformer_s.py")
-BRIEF = [
-    "train_cfg.max_iters=2",
-    "train_cfg.val_interval=2",
-    "default_hooks.checkpoint.interval=2",
-    "default_hooks.logger.interval=1",
-    "model.test_cfg.rcnn.max_per_img=5",
-]
-
-
-def run(tool, *arguments, cwd, status=0, env=None):
-    result = subprocess.run(
-        [sys.executable, str(ROOT / "tools" / tool), *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert result.returncode == status, result.stdout[-3000:] + result.stderr[-3000:]
-    return result
+from running import BRIEF, CONFIG, ROOT, run, run_inside
 
 
 def last_iteration(work_dir):
     return int((work_dir / "last_checkpoint").read_text().rsplit("iter_", 1)[1].split(".")[0])
-
-
-@pytest.fixture(scope="module")
-def trained(synthetic_folder):
-    """Work dir and output of a training of two iterations."""
-    work_dir = synthetic_folder / "trained"
-    arguments = ["--synthetic", 8, "--work-dir", work_dir, "--cfg-options", *BRIEF]
-    return work_dir, run("train.py", CONFIG, *arguments, cwd=synthetic_folder)
 
 
 def test_training_ends_with_scores_pictures_and_what_to_do_next(trained):
@@ -126,16 +95,6 @@ def test_own_data_in_coco_format(synthetic_folder):
         cwd=synthetic_folder,
     )
     assert "coco/bbox_mAP" in result.stdout
-
-
-def run_inside(tool, *arguments):
-    """Run a tool in this process, which saves the imports; its exit status."""
-    command = [str(ROOT / "tools" / tool), *map(str, arguments)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", command)
-        with pytest.raises(SystemExit) as exit_:
-            runpy.run_path(command[0], run_name="__main__")
-    return exit_.value.code
 
 
 @pytest.mark.parametrize(

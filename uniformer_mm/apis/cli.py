@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -103,8 +104,34 @@ def run_tool(main: Callable[[], None]) -> None:
     """Run a tool; a user's mistake is one message on stderr and exit status 2."""
     try:
         main()
-    except UserError as error:
-        argparse.ArgumentParser().exit(USER_ERROR, f"error: {error}\n")
     except KeyboardInterrupt:
         message = "interrupted; --resume goes on from the last checkpoint\n"
         argparse.ArgumentParser().exit(130, message)
+    except Exception as error:
+        message = explanation(error)
+        if not message:
+            raise
+        argparse.ArgumentParser().exit(USER_ERROR, f"error: {message}\n")
+
+
+def explanation(error: Exception) -> str:
+    """A mistake of the user's in plain words; empty if the error is something else.
+
+    Errors from the worker processes of a data loader hold the original one's traceback as text.
+    """
+    text = str(error)
+    if isinstance(error, UserError):
+        return text.rsplit("UserError: ", 1)[-1].rstrip()
+    unreadable = re.findall(r"failed to load image: ([^`{}\n]+)", text)
+    if unreadable:
+        return (
+            f"{unreadable[-1]} cannot be read: it is truncated, or not an image."
+            " Replace the file, or take it out of the annotations."
+        )
+    absent = re.search(r"No such file or directory: '(.+?)'", text)
+    if absent and (isinstance(error, FileNotFoundError) or "`FileNotFoundError`" in text):
+        return (
+            f"there is no file {absent[1]}."
+            " Put it there, or take it out of the annotations or of the config."
+        )
+    return ""

@@ -1,6 +1,7 @@
 """From a config file and command-line options to an mmengine Runner on the machine at hand."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from uniformer_mm.errors import UserError
+from uniformer_mm.hooks.checkpoint_fits import CheckpointFitsHook
+from uniformer_mm.tasks import TASKS
 
 
 def load_config(path: str, work_dir: str | None = None, launcher: str = "none") -> Config:
@@ -25,7 +28,8 @@ def load_config(path: str, work_dir: str | None = None, launcher: str = "none") 
         cfg = Config.fromfile(path)
     except Exception as error:
         raise UserError(
-            f"{path} cannot be read as a config: {type(error).__name__}: {error}.{_stack_hint()}"
+            f"{path} cannot be read as a config: {type(error).__name__}: {error}."
+            f"{_stack_hint(error)}"
         ) from error
     cfg.work_dir = work_dir or cfg.get("work_dir") or str(Path("work_dirs", Path(path).stem))
     cfg.launcher = launcher
@@ -126,25 +130,32 @@ def replace_sync_batch_norm(config: Any) -> None:
             replace_sync_batch_norm(value)
 
 
-def build_runner(cfg: Config) -> Runner:
+def build_runner(cfg: Config, exact_checkpoint: bool) -> Runner:
     """The Runner of a config.
+
+    Args:
+        cfg: The config.
+        exact_checkpoint: Whether a checkpoint has to hold all of the model (testing, resuming);
+            otherwise the backbone is enough (fine-tuning).
 
     Raises:
         UserError: Something in the config has no such option or a wrong value.
     """
     try:
-        return RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+        runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     except (TypeError, ValueError, KeyError, ImportError, AttributeError) as error:
         raise UserError(
-            f"the config cannot be built: {type(error).__name__}: {error}.{_stack_hint()}"
+            f"the config cannot be built: {type(error).__name__}: {error}.{_stack_hint(error)}"
         ) from error
+    runner.register_hook(CheckpointFitsHook(exact_checkpoint))
+    return runner
 
 
-def _stack_hint() -> str:
-    """What to install, if a part of the stack is absent."""
-    from importlib.util import find_spec
-
-    missing = [name for name in ("mmcv", "mmdet") if find_spec(name) is None]
-    if not missing:
-        return ""
-    return f" Not installed: {', '.join(missing)}; `pip install 'uniformer-mm[det,lite]'` has it"
+def _stack_hint(error: BaseException) -> str:
+    """What to install, if the error speaks of a part of the stack that is absent."""
+    for task in TASKS.values():
+        if find_spec(task.scope) is None and task.scope in str(error):
+            return f" {task.scope} is not installed: pip install 'uniformer-mm[{task.extra},lite]'"
+    if find_spec("mmcv") is None:
+        return " mmcv is not installed: pip install 'uniformer-mm[lite]' (or a compiled mmcv)"
+    return ""

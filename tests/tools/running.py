@@ -1,0 +1,48 @@
+"""How tests run the command-line tools."""
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.visualization import Visualizer
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = str(ROOT / "configs" / "det" / "mask_rcnn_uniformer_s.py")
+BRIEF = [
+    "train_cfg.max_iters=2",
+    "train_cfg.val_interval=2",
+    "default_hooks.checkpoint.interval=2",
+    "default_hooks.logger.interval=1",
+    "model.test_cfg.rcnn.max_per_img=5",
+]
+
+
+def run(tool, *arguments, cwd, status=0, env=None):
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / tool), *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert result.returncode == status, result.stdout[-3000:] + result.stderr[-3000:]
+    return result
+
+
+def run_inside(tool, *arguments):
+    """Run a tool in this process, which saves the imports; its exit status."""
+    for manager in (MMLogger, MessageHub, Visualizer):  # what an earlier run left behind
+        manager._instance_dict.clear()
+    command = [str(ROOT / "tools" / tool), *map(str, arguments)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", command)
+        try:
+            runpy.run_path(command[0], run_name="__main__")
+        except SystemExit as exit_:
+            return exit_.code
+    return 0
