@@ -1,0 +1,61 @@
+"""Every config is in its metafile, builds, and trains and evaluates in miniature."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+from uniformer_mm.apis import launch
+from uniformer_mm.models.uniformer import resolve_arch
+from uniformer_mm.tasks import task_of
+from uniformer_mm.zoo import list_models
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted(
+    str(path.relative_to(ROOT))
+    for path in ROOT.glob("configs/*/*.py")
+    if path.parent.name != "_base_"
+)
+ZOO = {model.config: model for model in list_models(ROOT)}
+
+
+def test_the_metafiles_list_exactly_the_configs():
+    assert sorted(ZOO) == CONFIGS
+    assert all(model.name == Path(model.config).stem for model in ZOO.values())
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_parameters_and_batch_are_those_of_the_metafile(config):
+    cfg = launch.load_config(str(ROOT / config))
+    init_default_scope(cfg.default_scope)
+    with torch.device("meta"):
+        model = MODELS.build(cfg.model)
+    assert sum(p.numel() for p in model.parameters()) == ZOO[config].parameters
+    assert cfg.auto_scale_lr.base_batch_size == ZOO[config].batch_size
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_trains_two_iterations_and_evaluates(config, tmp_path_factory, tmp_path, monkeypatch):
+    """The recipe's own datasets, pipelines, model, optimizer and metric, with few blocks."""
+    folder = tmp_path_factory.getbasetemp() / "every_config"
+    cfg = launch.load_config(str(ROOT / config), str(tmp_path))
+    task = task_of(cfg)
+    task.use_synthetic_data(cfg, 4, folder)
+    backbone = cfg.model.backbone
+    backbone.arch = dict(resolve_arch(backbone.arch), depths=(1, 1, 4, 1))
+    cfg.train_cfg.update(max_iters=2, val_interval=2)
+    cfg.train_dataloader.batch_size = 2
+    cfg.val_dataloader.batch_size = 1
+    cfg.default_hooks.checkpoint = None
+    cfg.default_hooks.logger.interval = 1
+    launch.adapt_to_machine(cfg)
+    # Formatting the config for the log takes as long as the training.
+    monkeypatch.setattr(Config, "pretty_text", "the config")
+    runner = launch.build_runner(cfg, exact_checkpoint=False)
+    runner.train()
+    assert runner.iter == 2
+    loss = runner.message_hub.get_scalar("train/loss").current()
+    assert torch.isfinite(torch.tensor(loss))
+    assert any(f"val/{name}" in runner.message_hub.log_scalars for name in task.scores)
