@@ -6,9 +6,9 @@ OpenMMLab stack on current PyTorch, see `uniformer_mm.compat`.
 """
 
 from uniformer_mm.compat import repair_stack
-from uniformer_mm.models import UniFormer
+from uniformer_mm.models import UniFormer, UniFormerLight
 from uniformer_mm.version import __version__
 
 repair_stack()
 
-__all__ = ["UniFormer", "__version__"]
+__all__ = ["UniFormer", "UniFormerLight", "__version__"]

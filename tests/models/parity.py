@@ -27,7 +27,7 @@ def tensor_for(name: str, shape: tuple[int, ...]) -> Tensor:
     normal = np.asarray(generator.standard_normal(shape)).astype(np.float32)
     if kind == "running_var":
         array = np.float32(1) + np.float32(0.1) * np.abs(normal)
-    elif kind == "running_mean":
+    elif kind in ("running_mean", "cls_token"):
         array = np.float32(0.1) * normal
     elif kind.startswith("gamma_"):
         array = np.float32(0.5) + np.float32(0.1) * normal

@@ -7,18 +7,22 @@ import torch
 from parity import CASES, assert_matches, classify, fill, input_for
 from torch import nn
 
-from uniformer_mm.models import UniFormer
+from uniformer_mm.models import UniFormer, UniFormerLight
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
 def test_names_shapes_and_outputs_are_official(case):
-    model = UniFormer(**case["model"]).eval()
+    backbone = {"UniFormer": UniFormer, "UniFormerLight": UniFormerLight}
+    model = backbone[case.get("class", "UniFormer")](**case["model"]).eval()
     names = sorted(f"{name} {list(t.shape)}" for name, t in model.state_dict().items())
     assert len(names) == case["state_count"]
     assert hashlib.sha256("\n".join(names).encode()).hexdigest() == case["state_sha256"]
     fill(model)
     with torch.no_grad():
         outputs = model(input_for(case))
+    if case["model"].get("class_token"):
+        outputs, class_token = outputs
+        assert class_token.shape == (case["input_shape"][0], model.embed_dims[-1])
     if case["heads"]:
         outputs = classify(case, outputs)
     if isinstance(outputs, torch.Tensor):
@@ -28,13 +32,21 @@ def test_names_shapes_and_outputs_are_official(case):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"dims": 3, "split": True}, {"arch": "small_plus"}], ids=["2d", "split", "plus"]
+    ("backbone", "options"),
+    [
+        (UniFormer, {}),
+        (UniFormer, {"dims": 3, "split": True}),
+        (UniFormer, {"arch": "small_plus"}),
+        (UniFormerLight, {"output_norm": "batch", "class_token": True}),
+    ],
+    ids=["2d", "split", "plus", "light"],
 )
-def test_epsilon_of_every_norm_is_official(options):
-    """Too small to show in outputs, so asserted: 1e-5 in embeddings and BatchNorm, else 1e-6."""
-    for name, module in UniFormer(**options).named_modules():
+def test_epsilon_of_every_norm_is_official(backbone, options):
+    """Too small to show in outputs, so asserted: 1e-6 in blocks and at outputs, else 1e-5."""
+    for name, module in backbone(**options).named_modules():
         if isinstance(module, nn.LayerNorm):
-            assert module.eps == (1e-5 if name.startswith("patch_embed") else 1e-6), name
+            wide = name.startswith("patch_embed") or name == "norm_cls"
+            assert module.eps == (1e-5 if wide else 1e-6), name
         elif isinstance(module, nn.modules.batchnorm._BatchNorm):
             assert module.eps == 1e-5, name
 

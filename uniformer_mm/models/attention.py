@@ -1,5 +1,8 @@
 """Global relation aggregation: multi-head self-attention, whole-map or in windows."""
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -41,11 +44,46 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Relate every token to every other one: (B, N, C) to (B, N, C)."""
-        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, N, head_dim)
-        attend = F.scaled_dot_product_attention if self.fused else softmax_attention
-        x = attend(query, key, value, dropout_p=self.attn_drop if self.training else 0.0)
+        x = self.attend(*self.project(x))
         return self.proj_drop(self.proj(x.transpose(1, 2).flatten(2)))
+
+    def project(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Query, key and value of tokens (B, N, C), each (B, heads, N, head_dim)."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
+        return qkv.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """The weighted values, (B, heads, N, head_dim)."""
+        attend = F.scaled_dot_product_attention if self.fused else softmax_attention
+        return attend(query, key, value, dropout_p=self.attn_drop if self.training else 0.0)
+
+
+class ScoringAttention(Attention):
+    """Attention that also says how much the first token, the class token, attends to the others.
+
+    Args: as for `Attention`, and:
+        fp32: Attend in single precision under autocast.
+    """
+
+    def __init__(self, dim: int, head_dim: int, *, fp32: bool = False, **options: Any) -> None:
+        super().__init__(dim, head_dim, **options)
+        self.fp32 = fp32
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Tokens (B, N, C) to tokens (B, N, C) and scores (B, N - 1), the mean over the heads."""
+        parts = self.project(x)
+        if self.fp32:
+            with torch.autocast(x.device.type, enabled=False):
+                x, scores = self._attend_and_score(*(part.float() for part in parts))
+        else:
+            x, scores = self._attend_and_score(*parts)
+        return self.proj_drop(self.proj(x.transpose(1, 2).flatten(2))), scores
+
+    def _attend_and_score(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        # The fused kernel keeps its weights to itself: one row of them is made again.
+        row = query[:, :, :1] @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
+        scores = row.softmax(dim=-1, dtype=torch.float32)[:, :, 0, 1:].mean(dim=1)
+        return self.attend(query, key, value), scores
 
 
 def softmax_attention(query: Tensor, key: Tensor, value: Tensor, dropout_p: float = 0.0) -> Tensor:

@@ -12,13 +12,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from uniformer_mm.models.attention import Attention, window_attention
+from uniformer_mm.models.attention import Attention, ScoringAttention, window_attention
 
 BLOCK_NORM_EPS = 1e-6
 """Epsilon of the LayerNorms in blocks and at outputs; both known ports have 1e-5 by mistake."""
 
 PATCH_NORM_EPS = 1e-5
 """Epsilon of the LayerNorm in patch embeddings: PyTorch's default in the official code too."""
+
+CLASS_NORM_EPS = 1e-5
+"""Epsilon of the LayerNorm of the light models' class token: PyTorch's default as well."""
 
 CONVS: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 BATCH_NORMS: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -162,6 +165,95 @@ class DividedGlobalBlock(GlobalBlock):
         return self.attn(frames).view(x.shape)
 
 
+class HourglassBlock(GlobalBlock):
+    """Global block of the light models: it attends with the tokens that matter (token shrinking).
+
+    "UniFormer: Unifying Convolution and Self-attention for Visual Recognition", arXiv 2201.09450v4,
+    Section 3.5 (hourglass design), after Evo-ViT (arXiv 2108.01390). A score per token says how
+    much the class token attends to it. The best `keep_ratio` of the tokens are kept; one
+    representative, the score-weighted mean of the others, stands for these and passes its updates
+    on to them, without drop path (token recovering).
+
+    Args: as for `GlobalBlock`, without windows, and:
+        keep_ratio: Share of the tokens that is kept, rounded down; 1 for all of them.
+        score_update: Weight of a block's own attention in the scores that it hands on.
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        dim: int,
+        head_dim: int,
+        *,
+        keep_ratio: float,
+        score_update: float,
+        layer_scale: float | None = None,
+        qkv_bias: bool = True,
+        drop: float = 0.0,
+        attn_drop: float = 0.0,
+        **options: float,
+    ) -> None:
+        super().__init__(dims, dim, head_dim, layer_scale=layer_scale, drop=drop, **options)  # type: ignore[arg-type]
+        self.keep_ratio = keep_ratio
+        self.score_update = score_update
+        self.attn = ScoringAttention(
+            dim, head_dim, qkv_bias=qkv_bias, attn_drop=attn_drop, proj_drop=drop
+        )
+        # In the official code, images scale what is passed on, videos pass on what is scaled.
+        passes_on = keep_ratio < 1 and dims == 2
+        self.gamma_3, _ = _layer_scales((dim,), layer_scale if passes_on else None)
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, class_token: Tensor, scores: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """A channels-last map, a class token (B, 1, C) and scores (B, N) of the map's N tokens.
+
+        The first block of a stage with `keep_ratio` 1 takes no scores: it makes them.
+
+        Returns:
+            The same three, updated.
+        """
+        x = x + on_channels_first(self.pos_embed, x)
+        tokens = x.flatten(1, -2)
+        if self.keep_ratio == 1:
+            sequence = torch.cat([class_token, tokens], dim=1)
+            sequence, _, scores = self._update(sequence)
+            return sequence[:, 1:].reshape(x.shape), sequence[:, :1], scores
+        assert scores is not None, "scores come from a block with keep_ratio 1"
+        number = int(tokens.shape[1] * self.keep_ratio)
+        order = scores.argsort(dim=1, descending=True)
+        kept, dropped = order[:, :number], order[:, number:]
+        weights = scores.gather(1, dropped)
+        weights = (weights / weights.sum(dim=1, keepdim=True)).to(tokens.dtype)
+        representative = weights.unsqueeze(1) @ _take(tokens, dropped)
+        sequence = torch.cat([class_token, _take(tokens, kept), representative], dim=1)
+        sequence, passed_on, class_attention = self._update(sequence)
+        tokens = (tokens + passed_on).scatter(
+            1, kept.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]), sequence[:, 1:-1]
+        )
+        old = scores.gather(1, kept)
+        new = old + self.score_update * (class_attention[:, :-1] - old)
+        return tokens.view(x.shape), sequence[:, :1], scores.scatter(1, kept, new)
+
+    def _update(self, sequence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Attention and feed-forward network.
+
+        Returns:
+            The sequence, what its last token got from both branches, and the class token's
+            attention to the others.
+        """
+        attended, scores = self.attn(self.norm1(sequence))
+        scaled = _scaled(attended, self.gamma_1)
+        sequence = sequence + self.drop_path(scaled)
+        fed = self.mlp(self.norm2(sequence))
+        scaled_fed = _scaled(fed, self.gamma_2)
+        if self.gamma_3 is None:
+            passed_on = scaled[:, -1:] + scaled_fed[:, -1:]
+        else:
+            passed_on = self.gamma_3 * (attended[:, -1:] + fed[:, -1:])
+        return sequence + self.drop_path(scaled_fed), passed_on, scores
+
+
 class FeedForward(nn.Module):
     """Two pointwise layers, linear or convolutional, with an exact (erf) GELU between."""
 
@@ -276,6 +368,11 @@ class DropPath(nn.Module):
 def on_channels_first(module: nn.Module, x: Tensor) -> Tensor:
     """Apply a convolution or BatchNorm to a channels-last map, through views."""
     return module(x.movedim(-1, 1)).movedim(1, -1)
+
+
+def _take(tokens: Tensor, indices: Tensor) -> Tensor:
+    """Tokens (B, N, C) at indices (B, M): (B, M, C)."""
+    return tokens.gather(1, indices.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
 
 
 def _layer_scales(

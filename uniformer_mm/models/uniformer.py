@@ -128,7 +128,7 @@ class UniFormer(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        settings = resolve_arch(arch)
+        settings = self._resolve_arch(arch)
         if head_dim is not None:
             settings["head_dim"] = head_dim
         if layer_scale is not None:
@@ -194,23 +194,16 @@ class UniFormer(BaseModule):
                         )
                     )
                 else:
-                    blocks.append(
-                        GlobalBlock(
-                            dims,
-                            dim,
-                            settings["head_dim"],
-                            window_size=windows[j] if i == 2 else 0,
-                            drop_path=drop_path,
-                            **global_,
-                        )
-                    )
+                    window = windows[j] if i == 2 else 0
+                    options = {**global_, "drop_path": drop_path, "window_size": window}
+                    blocks.append(self._global_block(settings, i, j, options))
             self.add_module(f"blocks{i + 1}", blocks)
             if output_norm == "layer" and i in self.out_indices:
                 self.add_module(f"norm{i + 1}", nn.LayerNorm(dim, eps=BLOCK_NORM_EPS))
         if output_norm == "batch":
             self.norm = BATCH_NORMS[dims](widths[-1])
         self.pos_drop = nn.Dropout(drop_rate) if drop_rate else nn.Identity()
-        self.apply(_init_parameters)
+        self.apply(init_parameters)
         self._freeze()
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
@@ -224,23 +217,27 @@ class UniFormer(BaseModule):
         Raises:
             ValueError: Wrong rank, channels or a size below 32.
         """
+        return self._features(x)[0]
+
+    def _features(self, x: Tensor) -> tuple[Tensor | tuple[Tensor, ...], list[Tensor]]:
+        """What `forward` returns, and what the last stage carries on."""
         self._check_input(x)
         memory = torch.channels_last if self.dims == 2 else torch.channels_last_3d
         x = x.contiguous(memory_format=memory).movedim(1, -1)
         outputs = {}
+        carried: list[Tensor] = []
         for i in range(max(self.out_indices) + 1):
             x = getattr(self, f"patch_embed{i + 1}")(x)
             if i == 0:
                 x = self.pos_drop(x)
-            for j, block in enumerate(getattr(self, f"blocks{i + 1}")):
-                if j < self.checkpointed_blocks[i] and torch.is_grad_enabled():
-                    x = _checkpointed(block, x)
-                else:
-                    x = block(x)
+            x, *carried = self._stage(i, x, *carried)
             if i in self.out_indices:
                 outputs[i] = self._output(x, i)
         features = tuple(outputs[i] for i in self.out_indices)
-        return features if self.returns_tuple else features[0]
+        return features if self.returns_tuple else features[0], carried
+
+    def _resolve_arch(self, arch: str | Mapping[str, Any]) -> dict[str, Any]:
+        return resolve_arch(arch)
 
     def train(self, mode: bool = True) -> "UniFormer":
         """Set the mode, except for frozen stages and (with `norm_eval`) for BatchNorm."""
@@ -267,6 +264,34 @@ class UniFormer(BaseModule):
             self._is_init = True
         else:
             super().init_weights()
+
+    def _global_block(
+        self, settings: dict[str, Any], stage: int, index: int, options: dict[str, Any]
+    ) -> nn.Module:
+        """A block of stage 2 or 3, counted from 0."""
+        dim, head_dim = settings["embed_dims"][stage], settings["head_dim"]
+        return GlobalBlock(self.dims, dim, head_dim, **options)
+
+    def _stage(self, stage: int, x: Tensor, *carried: Tensor) -> tuple[Tensor, ...]:
+        """Run the blocks of a stage.
+
+        Args:
+            stage: Counted from 0.
+            x: Channels-last map.
+            carried: What passes from stage to stage beside the map; nothing here.
+
+        Returns:
+            The map, and what is carried on.
+        """
+        for index, block in enumerate(getattr(self, f"blocks{stage + 1}")):
+            x = self._run(stage, index, block, x)
+        return x, *carried
+
+    def _run(self, stage: int, index: int, block: nn.Module, *inputs: Tensor | None) -> Any:
+        """Run a block, with checkpointing if it is one of those."""
+        if index < self.checkpointed_blocks[stage] and torch.is_grad_enabled():
+            return _checkpointed(block, *inputs)
+        return block(*inputs)
 
     def _output(self, x: Tensor, stage: int) -> Tensor:
         if self.output_norm == "layer":
@@ -305,20 +330,24 @@ class UniFormer(BaseModule):
             module.requires_grad_(False)
 
 
-def resolve_arch(arch: str | Mapping[str, Any]) -> dict[str, Any]:
+def resolve_arch(
+    arch: str | Mapping[str, Any],
+    archs: Mapping[str, Mapping[str, Any]] = ARCHS,
+    defaults: Mapping[str, Any] = ARCH_DEFAULTS,
+) -> dict[str, Any]:
     """All settings of an arch, given by name or as a dict.
 
     Raises:
         ValueError: An unknown name or key, or sequences that are not one entry per stage.
     """
     if isinstance(arch, str):
-        if arch not in ARCHS:
-            raise ValueError(f"arch must be one of {tuple(ARCHS)} or a dict, got {arch!r}")
-        arch = ARCHS[arch]
-    unknown = sorted(set(arch) - set(ARCH_DEFAULTS))
+        if arch not in archs:
+            raise ValueError(f"arch must be one of {tuple(archs)} or a dict, got {arch!r}")
+        arch = archs[arch]
+    unknown = sorted(set(arch) - set(defaults))
     if unknown:
-        raise ValueError(f"unknown keys {unknown} in arch; it may have {tuple(ARCH_DEFAULTS)}")
-    settings = {**ARCH_DEFAULTS, **arch}
+        raise ValueError(f"unknown keys {unknown} in arch; it may have {tuple(defaults)}")
+    settings = {**defaults, **arch}
     for key in ("depths", "embed_dims"):
         value = settings[key]
         if value is None or len(value) != NUM_STAGES:
@@ -370,17 +399,17 @@ def _resolve_checkpointing(with_cp: bool | Sequence[int], depths: Sequence[int])
     return tuple(with_cp)
 
 
-def _checkpointed(block: nn.Module, x: Tensor) -> Tensor:
+def _checkpointed(block: nn.Module, *inputs: Tensor | None) -> Any:
     """Run a block without keeping its activations; they are computed anew for the gradient."""
     if isinstance(block, LocalBlock):
         # The second forward pass must not update the running statistics a second time.
         return checkpoint(
             block,
-            x,
+            *inputs,
             use_reentrant=False,
             context_fn=lambda: (contextlib.nullcontext(), _untracked_statistics(block)),
         )
-    return checkpoint(block, x, use_reentrant=False)
+    return checkpoint(block, *inputs, use_reentrant=False)
 
 
 @contextlib.contextmanager
@@ -399,7 +428,7 @@ def _untracked_statistics(block: nn.Module) -> Iterator[None]:
             norm.get_buffer("num_batches_tracked").copy_(count)
 
 
-def _init_parameters(module: nn.Module) -> None:
+def init_parameters(module: nn.Module) -> None:
     """Linear layers as in the official code (truncated normal, 0.02); the rest is PyTorch's."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
