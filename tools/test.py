@@ -14,6 +14,7 @@ from mmengine.registry import METRICS, DefaultScope
 
 from uniformer_mm.apis import launch
 from uniformer_mm.apis.cli import make_parser, prepare_config, run_tool
+from uniformer_mm.checkpoints import locate
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks import task_of
 
@@ -21,7 +22,7 @@ from uniformer_mm.tasks import task_of
 def main() -> None:
     """Parse the command line and run the test loop."""
     parser = make_parser(__doc__)
-    parser.add_argument("checkpoint", help="checkpoint file or URL")
+    parser.add_argument("checkpoint", help="file, URL, hf://OWNER/REPOSITORY/FILE, or zoo name")
     parser.add_argument("--out", metavar="FILE.pkl", help="save the predictions")
     parser.add_argument("--show-dir", type=Path, help="save pictures of predictions and truth")
     parser.add_argument("--show", action="store_true", help="show them in a window")
@@ -32,7 +33,7 @@ def main() -> None:
         raise UserError(f"--out must name a .pkl file, got {arguments.out}")
 
     cfg = prepare_config(arguments, splits=("test",))
-    cfg.load_from = launch.existing_checkpoint(arguments.checkpoint)
+    cfg.load_from = str(locate(arguments.checkpoint))
     if arguments.show or arguments.show_dir:
         task_of(cfg).draw_predictions(cfg, arguments.show_dir, arguments.show)
         cfg.default_hooks.visualization.wait_time = arguments.wait_time

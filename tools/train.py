@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 
 from uniformer_mm.apis import launch
 from uniformer_mm.apis.cli import make_parser, prepare_config, run_tool
+from uniformer_mm.checkpoints import locate
 from uniformer_mm.tasks import task_of
 
 
@@ -29,6 +30,16 @@ def main() -> None:
         metavar="PATH",
         help="go on from a checkpoint; without PATH from the newest in the working directory",
     )
+    parser.add_argument(
+        "--load-from",
+        metavar="CHECKPOINT",
+        help="start from the weights of a file, a URL, hf://OWNER/REPOSITORY/FILE, or a zoo name",
+    )
+    parser.add_argument(
+        "--new-heads",
+        action="store_true",
+        help="with --load-from: train heads anew that are for other classes",
+    )
     parser.add_argument("--amp", action="store_true", help="train in mixed precision (GPU)")
     parser.add_argument(
         "--auto-scale-lr", action="store_true", help="scale the learning rate with the batch size"
@@ -41,6 +52,8 @@ def main() -> None:
         launch.adapt_to_machine(cfg)
     if arguments.auto_scale_lr:
         launch.scale_learning_rate(cfg)
+    if arguments.load_from:
+        cfg.load_from = str(locate(arguments.load_from))
     if arguments.resume:
         launch.resume_from(cfg, arguments.resume)
     synthetic = arguments.synthetic is not False
@@ -48,7 +61,7 @@ def main() -> None:
     if synthetic:
         task_of(cfg).draw_samples(cfg, pictures)
 
-    runner = launch.build_runner(cfg, exact_checkpoint=bool(arguments.resume))
+    runner = launch.build_runner(cfg, bool(arguments.resume), arguments.new_heads)
     start = time.monotonic()
     runner.train()
     seconds = time.monotonic() - start

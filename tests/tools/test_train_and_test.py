@@ -106,7 +106,7 @@ def test_own_data_in_coco_format(synthetic_folder):
         ([CONFIG, "--synthetic", "0"], "num_train must be an integer >= 1, got 0"),
         ([CONFIG, "--coco", "images"], "--coco takes IMAGE_FOLDER TRAIN.json [VAL.json]"),
         ([CONFIG, "--coco", "images", "absent.json"], "no annotation file absent.json"),
-        ([CONFIG, "--synthetic", "8", "--resume", "absent.pth"], "no checkpoint absent.pth"),
+        ([CONFIG, "--synthetic", "8", "--resume", "absent.pth"], "no checkpoint at absent.pth"),
     ],
 )
 def test_mistakes_get_one_message_and_status_2(

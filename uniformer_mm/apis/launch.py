@@ -9,10 +9,11 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
 
+from uniformer_mm.checkpoints import locate, read_checkpoint
 from uniformer_mm.errors import UserError
-from uniformer_mm.hooks.checkpoint_fits import CheckpointFitsHook
+from uniformer_mm.hooks.fit_checkpoint import FitCheckpointHook
 from uniformer_mm.tasks import TASKS
 
 
@@ -60,18 +61,7 @@ def resume_from(cfg: Config, checkpoint: str) -> None:
         UserError: There is no such checkpoint.
     """
     cfg.resume = True
-    cfg.load_from = None if checkpoint == "auto" else existing_checkpoint(checkpoint)
-
-
-def existing_checkpoint(checkpoint: str) -> str:
-    """The path, or a URL, as it is.
-
-    Raises:
-        UserError: There is no such file.
-    """
-    if "://" not in checkpoint and not Path(checkpoint).is_file():
-        raise UserError(f"no checkpoint {checkpoint}")
-    return checkpoint
+    cfg.load_from = None if checkpoint == "auto" else str(locate(checkpoint))
 
 
 def adapt_to_machine(cfg: Config) -> None:
@@ -130,24 +120,29 @@ def replace_sync_batch_norm(config: Any) -> None:
             replace_sync_batch_norm(value)
 
 
-def build_runner(cfg: Config, exact_checkpoint: bool) -> Runner:
+def build_runner(cfg: Config, exact_checkpoint: bool, new_heads: bool = False) -> Runner:
     """The Runner of a config.
 
     Args:
         cfg: The config.
         exact_checkpoint: Whether a checkpoint has to hold all of the model (testing, resuming);
             otherwise the backbone is enough (fine-tuning).
+        new_heads: Whether heads of a checkpoint that do not fit start anew.
 
     Raises:
         UserError: Something in the config has no such option or a wrong value.
     """
+    # Whatever else loads a file (init_cfg of other models ...) does it as we do.
+    CheckpointLoader.register_scheme(
+        prefixes=["", "http://", "https://", "hf://"], loader=read_checkpoint, force=True
+    )
     try:
         runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     except (TypeError, ValueError, KeyError, ImportError, AttributeError) as error:
         raise UserError(
             f"the config cannot be built: {type(error).__name__}: {error}.{_stack_hint(error)}"
         ) from error
-    runner.register_hook(CheckpointFitsHook(exact_checkpoint))
+    runner.register_hook(FitCheckpointHook(exact_checkpoint, new_heads))
     return runner
 
 

@@ -1,10 +1,7 @@
-"""Reading checkpoints of other code bases into our models."""
+"""Reading checkpoints, and fitting them to models."""
 
-from uniformer_mm.checkpoints.loading import (
-    CheckpointError,
-    LoadReport,
-    load_pretrained,
-    read_checkpoint,
-)
+from uniformer_mm.checkpoints.loading import LoadReport, load_pretrained
+from uniformer_mm.checkpoints.reading import read_checkpoint
+from uniformer_mm.checkpoints.sources import CheckpointError, locate
 
-__all__ = ["CheckpointError", "LoadReport", "load_pretrained", "read_checkpoint"]
+__all__ = ["CheckpointError", "LoadReport", "load_pretrained", "locate", "read_checkpoint"]

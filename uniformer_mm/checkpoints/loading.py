@@ -1,34 +1,45 @@
-"""Pretrained weights for a backbone: read safely, matched by name, and never silently nothing."""
+"""Weights into a model: matched by name, reported in full, and never silently nothing."""
 
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
-from mmengine.dist import barrier, get_rank
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from uniformer_mm.errors import UserError
+from uniformer_mm.checkpoints.naming import BACKBONE, to_model_names
+from uniformer_mm.checkpoints.reading import find_state_dict, read_checkpoint
+from uniformer_mm.checkpoints.sources import CheckpointError
 
-WRAPPERS = ("state_dict", "model", "model_state")
-"""Keys under which training code keeps the state dict, in the order they are tried."""
-
-PREFIXES = ("module.", "backbone.")
-"""What wrappers and detectors put in front of the names of a backbone's tensors."""
-
-UNUSED = re.compile(r"(norm|head|aux_head|cls_head|(patch_embed|blocks|norm)[1-4])\.")
-"""Final BatchNorm and heads of classifiers, and stages or outputs that this model is without."""
+UNUSED = re.compile(
+    r"(norm|norm_cls|head|aux_head|cls_head|head_cls|cls_token|cls_upsample"
+    r"|(patch_embed|blocks|norm)[1-4])(\.|$)"
+)
+"""Final norms and heads of classifiers, and stages or outputs that a backbone is without."""
 
 OUTPUT_NORM = re.compile(r"norm[1-4]\.")
 """LayerNorms at the outputs, which a classification checkpoint cannot have."""
 
-
-class CheckpointError(UserError):
-    """A checkpoint cannot be read, or does not belong to the model."""
+HEAD_DIMS = {
+    "uniformer_small_in1k": 64,
+    "uniformer_small_plus_in1k": 32,
+    "uniformer_small_plus_dim64_in1k": 64,
+    "uniformer_base_in1k": 64,
+    "uniformer_base_ls_in1k": 64,
+    "uniformer_small_tl_224": 32,
+    "uniformer_small_tl_384": 32,
+    "uniformer_small_dim64_tl_224": 64,
+    "uniformer_small_plus_tl_224": 32,
+    "uniformer_small_plus_tl_384": 32,
+    "uniformer_small_plus_dim64_tl_224": 64,
+    "uniformer_base_tl_224": 32,
+    "uniformer_base_tl_384": 32,
+    "uniformer_base_dim64_tl_224": 64,
+    "uniformer_large_ls_tl_224": 64,
+    "uniformer_large_ls_tl_384": 64,
+}
+"""Channels of an attention head in published files, which no shape in them tells."""
 
 
 @dataclass
@@ -65,7 +76,7 @@ class LoadReport:
 def load_pretrained(
     model: nn.Module, checkpoint: str, prefix: str | None = None, map_location: str = "cpu"
 ) -> LoadReport:
-    """Load a backbone's weights from a classification, detection or our own checkpoint.
+    """Load a backbone's weights from any checkpoint that has them.
 
     Tensors of a video model that the checkpoint has for images are inflated: repeated over time
     and divided by the number of frames, so that a still clip gives the image's result
@@ -73,7 +84,8 @@ def load_pretrained(
 
     Args:
         model: The backbone.
-        checkpoint: Path or URL of a file that `torch.save` wrote.
+        checkpoint: Path, URL, `hf://OWNER/REPOSITORY/FILE` or name of a model of the zoo; `.pth` or
+            `.safetensors`.
         prefix: Take only tensors whose names begin with this, and cut it off. By default the
             known prefixes are found.
         map_location: Device to read the tensors to.
@@ -85,92 +97,68 @@ def load_pretrained(
         CheckpointError: The file cannot be read, nothing in it matches, or a tensor of the
             backbone is missing or has another shape.
     """
-    state = _strip_prefixes(find_state_dict(read_checkpoint(checkpoint, map_location)), prefix)
-    report = LoadReport(str(checkpoint))
+    check_head_dim(checkpoint, getattr(model, "head_dim", None))
+    state = find_state_dict(read_checkpoint(checkpoint, map_location))
     target = model.state_dict()
-    classification = not any(OUTPUT_NORM.match(name) for name in state)
-    fitting = {}
-    for name, tensor in target.items():
-        if name not in state:
-            optional = name.endswith("num_batches_tracked") or (
-                classification and OUTPUT_NORM.match(name)
-            )
-            (report.kept_at_init if optional else report.missing).append(name)
-        elif state[name].shape == tensor.shape:
-            fitting[name] = state[name]
-            report.matched.append(name)
-        elif _can_inflate(state[name], tensor):
-            fitting[name] = inflate(state[name], tensor.shape[2])
-            report.inflated.append(name)
-        else:
-            shapes = f"{tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
-            report.misshapen.append(f"{name} {shapes}")
-    for name in state.keys() - target.keys():
-        part_of_built_stage = any(other.startswith(name.split(".")[0] + ".") for other in target)
-        on_purpose = UNUSED.match(name) and not part_of_built_stage
-        (report.dropped if on_purpose else report.unexpected).append(name)
-    report.dropped.sort()
-    report.unexpected.sort()
+    state = to_model_names(state, target) if prefix is None else _cut(state, prefix)
+    fitting, report = match(state, target, str(checkpoint))
     if report.missing or report.misshapen:
-        raise CheckpointError(f"{report}\n{_likely_cause(report)}")
+        raise CheckpointError(f"{report}\n{likely_cause(report)}")
     model.load_state_dict(fitting, strict=False)
     print_log(str(report), logger="current")
     return report
 
 
-def read_checkpoint(checkpoint: str, map_location: str = "cpu") -> Any:
-    """Read a file or URL without executing anything in it (torch's weights-only reader).
+def match(
+    state: Mapping[str, Tensor],
+    target: Mapping[str, Tensor],
+    source: str,
+    heads_may_differ: bool = False,
+) -> tuple[dict[str, Tensor], LoadReport]:
+    """Compare a checkpoint with a model, tensor by tensor.
 
-    Raises:
-        CheckpointError: No such file, no network, or not a checkpoint torch accepts as data.
+    Args:
+        state: Tensors of the checkpoint, under the model's names.
+        target: The model's own: of a backbone, or of a whole model whose backbone's names begin
+            with `backbone.`.
+        source: Where the checkpoint is from, for the report.
+        heads_may_differ: Leave what is missing or has another shape outside of the backbone at its
+            initial values.
+
+    Returns:
+        The tensors to load, in the shapes of the model, and the report. It is for the caller to
+        object to what is missing or misshapen.
     """
-    try:
-        if str(checkpoint).startswith(("http://", "https://")):
-            return _read_url(checkpoint, map_location)
-        path = Path(checkpoint).expanduser()
-        return torch.load(path, map_location=map_location, weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"no checkpoint at {checkpoint}") from error
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{checkpoint} is not a checkpoint of plain tensors: it is damaged, or it holds Python"
-            " objects, which are not loaded because they could run code."
-            f" torch says: {str(error).splitlines()[0]}"
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(
-            f"cannot read the checkpoint {checkpoint}: {error}."
-            " Check the path or the network; a file from an interrupted download has to be"
-            " deleted and fetched again. To train from random weights, set init_cfg to None."
-        ) from error
-
-
-def _read_url(url: str, map_location: str) -> Any:
-    """Read a URL through torch's cache, which the first process of a distributed run fills."""
-    if get_rank() > 0:
-        barrier()
-    content = torch.hub.load_state_dict_from_url(url, map_location=map_location, weights_only=True)
-    if get_rank() == 0:
-        barrier()
-    return content
-
-
-def find_state_dict(content: Any) -> Mapping[str, Tensor]:
-    """The state dict in whatever wrapper training code put around it.
-
-    Raises:
-        CheckpointError: There is none.
-    """
-    for key in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if isinstance(content, Mapping):
-        tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)}
-        if tensors:
-            return tensors
-    raise CheckpointError(
-        f"no tensors in the checkpoint: expected a state dict, alone or under one of {WRAPPERS}"
-    )
+    report = LoadReport(source)
+    whole = any(name.startswith(BACKBONE) for name in target)
+    classification = not any(OUTPUT_NORM.match(name.removeprefix(BACKBONE)) for name in state)
+    fitting = {}
+    for name, tensor in target.items():
+        own = name.removeprefix(BACKBONE)
+        head = whole and not name.startswith(BACKBONE)
+        if name in state and state[name].shape == tensor.shape:
+            fitting[name] = state[name]
+            report.matched.append(name)
+        elif name in state and _can_inflate(state[name], tensor):
+            fitting[name] = inflate(state[name], tensor.shape[2])
+            report.inflated.append(name)
+        elif head and heads_may_differ:
+            report.kept_at_init.append(name)
+        elif name in state:
+            shapes = f"{tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
+            report.misshapen.append(f"{name} {shapes}")
+        else:
+            optional = name.endswith("num_batches_tracked") or (
+                classification and not head and OUTPUT_NORM.match(own)
+            )
+            (report.kept_at_init if optional else report.missing).append(name)
+    built = {name.split(".")[0] for name in target}
+    for name in sorted(state.keys() - target.keys()):
+        own = name.removeprefix(BACKBONE)
+        head = whole and not name.startswith(BACKBONE)
+        on_purpose = UNUSED.match(own) and (whole or own.split(".")[0] not in built)
+        (report.dropped if head or on_purpose else report.unexpected).append(name)
+    return fitting, report
 
 
 def inflate(weight: Tensor, frames: int) -> Tensor:
@@ -178,18 +166,35 @@ def inflate(weight: Tensor, frames: int) -> Tensor:
     return weight.unsqueeze(2).repeat(1, 1, frames, 1, 1) / frames
 
 
-def _strip_prefixes(state: Mapping[str, Tensor], prefix: str | None) -> dict[str, Tensor]:
-    if prefix is not None:
-        prefix = prefix.rstrip(".") + "."
-        found = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
-        if not found:
-            raise CheckpointError(f"no tensor in the checkpoint has the prefix {prefix!r}")
-        return found
-    for known in PREFIXES:
-        if any(name.startswith(known) for name in state):
-            # A detector's file has a neck and heads beside the backbone: they are not ours.
-            state = {k[len(known) :]: v for k, v in state.items() if k.startswith(known)}
-    return dict(state)
+def check_head_dim(checkpoint: str, head_dim: int | None) -> None:
+    """Compare the size of an attention head with that of a known published file.
+
+    Raises:
+        CheckpointError: They differ: shapes would fit and results be wrong.
+    """
+    stem = Path(str(checkpoint)).stem
+    known = next((dim for name, dim in HEAD_DIMS.items() if _is_file_of(stem, name)), None)
+    if head_dim is not None and known is not None and known != head_dim:
+        raise CheckpointError(
+            f"{checkpoint} was trained with attention heads of {known} channels, the model has"
+            f" {head_dim}: set head_dim={known} in the backbone. (All shapes fit, the results would"
+            " be wrong.)"
+        )
+
+
+def likely_cause(report: LoadReport) -> str:
+    """Why tensors are missing, as advice."""
+    if not (report.matched or report.inflated):
+        return "Nothing matched: this is no UniFormer checkpoint, or it needs another prefix."
+    return "The checkpoint belongs to another arch, stem, layer_scale or dims than the model's."
+
+
+def _cut(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    prefix = prefix.rstrip(".") + "."
+    found = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+    if not found:
+        raise CheckpointError(f"no tensor in the checkpoint has the prefix {prefix!r}")
+    return found
 
 
 def _can_inflate(source: Tensor, target: Tensor) -> bool:
@@ -200,7 +205,6 @@ def _can_inflate(source: Tensor, target: Tensor) -> bool:
     )
 
 
-def _likely_cause(report: LoadReport) -> str:
-    if not (report.matched or report.inflated):
-        return "Nothing matched: this is no UniFormer checkpoint, or it needs another prefix."
-    return "The checkpoint belongs to another arch, stem, layer_scale or dims than the model's."
+def _is_file_of(stem: str, name: str) -> bool:
+    """Whether a file is a published one, maybe with OpenMMLab's date and hash behind its name."""
+    return re.fullmatch(rf"{name}([-_]\d{{8}}-[0-9a-f]{{8}})?", stem) is not None

@@ -158,6 +158,7 @@ class UniFormer(BaseModule):
         self.dims = dims
         self.in_channels = in_channels
         self.embed_dims = widths
+        self.head_dim = settings["head_dim"]
         self.output_norm = output_norm
         self.returns_tuple, self.out_indices = _resolve_out_indices(out_indices, output_norm)
         self.frozen_stages = frozen_stages
