@@ -17,6 +17,11 @@ FIND_LOADER = (
     "'pkgutil.find_loader' is deprecated and slated for removal in Python 3.14; use "
     "importlib.util.find_spec() instead"
 )
+BUILD_LOSS = (
+    "``build_loss`` would be deprecated soon, please use ``mmseg.registry.MODELS.build()`` "
+)
+NON_IGNORE = "Default ``avg_non_ignore`` is False, if you would like to ignore the certain label"
+PIXEL_DATA = "The shape of value will convert from torch.Size([2, 3]) to torch.Size([1, 2, 3])"
 ESCAPE = r"invalid escape sequence '\d'"
 VQA = f"{SITE}/mmpretrain/evaluation/metrics/vqa"
 
@@ -36,6 +41,9 @@ def is_shown(message: str, category: type[Warning], module: str) -> bool:
         (PKG_RESOURCES, UserWarning, "mmengine.utils.package_utils"),
         (FIND_LOADER, DeprecationWarning, "mmengine.utils.dl_utils.misc"),
         (FIND_LOADER, DeprecationWarning, "mmcv.utils.ext_loader"),
+        (BUILD_LOSS, UserWarning, "mmseg.models.builder"),
+        (NON_IGNORE, UserWarning, "mmseg.models.losses.cross_entropy_loss"),
+        (PIXEL_DATA, UserWarning, "mmengine.structures.pixel_data"),
         (ESCAPE, SyntaxWarning, VQA),
         (ESCAPE, DeprecationWarning, VQA),
         (ESCAPE, SyntaxWarning, VQA.replace("/", "\\")),

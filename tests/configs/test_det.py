@@ -16,6 +16,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "configs" / "det"
 
 # name: (published parameters in millions, drop path rate, checkpointed blocks, 3x schedule)
 PUBLISHED = {
+    "mask_rcnn_uniformer_xxs": (29, None, None, False),
+    "mask_rcnn_uniformer_xs": (36, 0.15, None, False),
     "mask_rcnn_uniformer_s": (41, 0.2, (0, 0, 8, 0), False),
     "mask_rcnn_uniformer_b": (69, 0.3, None, False),
     "mask_rcnn_uniformer_s_3x_ms": (41, 0.1, (0, 0, 8, 0), True),
@@ -38,30 +40,36 @@ def test_every_config_is_in_the_table():
 def test_builds_with_the_published_parameter_count(case):
     cfg, (millions, *_) = case
     model = MODELS.build(cfg.model)
-    assert type(model.backbone) is uniformer_mm.UniFormer
+    light = cfg.filename.endswith(("xxs.py", "xs.py"))
+    expected = uniformer_mm.UniFormerLight if light else uniformer_mm.UniFormer
+    assert type(model.backbone) is expected
     assert round(sum(p.numel() for p in model.parameters()) / 1e6) == millions
 
 
 def test_backbone(case):
     cfg, (_, drop_path_rate, with_cp, _) = case
     backbone = cfg.model.backbone
+    assert backbone.get("drop_path_rate") == drop_path_rate
+    assert backbone.get("with_cp") == with_cp
+    assert "norm_eval" not in backbone
+    if backbone.arch in ("xxs", "xs"):
+        assert backbone.init_cfg.checkpoint == f"weights/uniformer_{backbone.arch}_224_in1k.pth"
+        return
     size = "base" if "uniformer_base" in backbone.init_cfg.checkpoint else "small"
     assert backbone.arch == size
     assert (backbone.attention, backbone.window_size) == ("hybrid", 14)
-    assert backbone.drop_path_rate == drop_path_rate
-    assert backbone.get("with_cp") == with_cp
-    assert "norm_eval" not in backbone
 
 
 def test_optimizer_and_decay(case):
     cfg, _ = case
     wrapper = cfg.optim_wrapper
-    assert wrapper.type == "AmpOptimWrapper"
-    assert wrapper.loss_scale == "dynamic"
+    light = cfg.model.backbone.type == "mmengine.UniFormerLight"
+    assert wrapper.type == ("OptimWrapper" if light else "AmpOptimWrapper")
+    assert wrapper.get("loss_scale") == (None if light else "dynamic")
     assert "clip_grad" not in wrapper
     model = MODELS.build(cfg.model)
     cfg.optim_wrapper.type = "OptimWrapper"  # the AMP wrapper refuses to be built without a GPU
-    cfg.optim_wrapper.pop("loss_scale")
+    cfg.optim_wrapper.pop("loss_scale", None)
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
     assert isinstance(optimizer, torch.optim.AdamW)
     decay = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}

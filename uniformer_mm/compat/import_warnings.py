@@ -1,9 +1,11 @@
-"""Importing the stack prints deprecation and syntax warnings that its user cannot act on.
+"""Importing and running the stack prints warnings that its user cannot act on.
 
 Defect: mmengine imports `pkg_resources` and calls `pkgutil.find_loader`, mmdet, mmaction2 and
-    mmpretrain contain invalid escape sequences, mmcv warns about an import of its own.
+    mmpretrain contain invalid escape sequences, mmcv warns about an import of its own, mmseg about
+    a call of its own, about the default that all its configs have, and at each image that it tests
+    with augmentation.
 Versions: mmengine <= 0.10.7 with setuptools 67.5 to 81 and with Python 3.12; mmdet 3.3.0,
-    mmaction2 1.2.0 and mmpretrain 1.2.0, visibly with Python >= 3.12; mmcv 2.1.0.
+    mmaction2 1.2.0 and mmpretrain 1.2.0, visibly with Python >= 3.12; mmcv 2.1.0; mmseg 1.2.2.
 Shows as: `UserWarning: pkg_resources is deprecated as an API`, `SyntaxWarning: invalid escape
     sequence` and others, some only with `-W default` or in pytest's summary.
 Repair: ignore these messages where they come from these packages, and nothing else. torch's own
@@ -32,6 +34,17 @@ KNOWN_WARNINGS: tuple[tuple[type[Warning], str, str], ...] = (
         ImportWarning,
         "``MultiScaleDeformableAttention`` has been moved",
         r"mmcv\.cnn\.bricks\.transformer$",
+    ),
+    (UserWarning, "``build_loss`` would be deprecated soon", r"mmseg\.models\.builder$"),
+    (
+        UserWarning,
+        "Default ``avg_non_ignore`` is False",
+        r"mmseg\.models\.losses\.cross_entropy_loss$",
+    ),
+    (
+        UserWarning,
+        "The shape of value will convert from",
+        r"mmengine\.structures\.pixel_data$",
     ),
     # The compiler knows only the path of the module. DeprecationWarning before Python 3.12.
     (SyntaxWarning, "invalid escape sequence", r".*[/\\](mmdet|mmaction|mmpretrain)[/\\]"),

@@ -1,5 +1,6 @@
 """The base class of the tasks, and how configs are shrunken for generated data."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -90,6 +91,28 @@ class Task:
             )
         except FileExistsError as error:
             raise UserError(str(error)) from error
+
+    def use_coco_data(
+        self, cfg: Config, images: dict[str, str], annotations: dict[str, str]
+    ) -> None:
+        """Point a config at a set of the user's own in COCO's format.
+
+        Args:
+            cfg: Changed in place.
+            images: Folder of images for 'train' and 'val'; testing uses 'val'.
+            annotations: Annotation file for 'train' and 'val'.
+
+        Raises:
+            UserError: The task has no such data, or a file or folder is not what it should be.
+        """
+        raise UserError(f"--coco is not for configs of {self.scope}")
+
+    def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
+        """Look into those files of some splits whose faults the codebase would not explain.
+
+        Raises:
+            UserError: A file is not what it should be.
+        """
 
     def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
         """Paint predictions beside the ground truth while testing.
@@ -203,4 +226,6 @@ def scale_sizes(pipeline: Any, factor: float) -> None:
 def _scaled(value: Any, factor: float) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_scaled(entry, factor) for entry in value)
+    if value == -1:  # mmaction: whatever keeps the aspect ratio
+        return value
     return max(round(value * factor), 1)

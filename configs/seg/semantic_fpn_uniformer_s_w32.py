@@ -1,0 +1,4 @@
+# For testing the checkpoint that semantic_fpn_uniformer_s_global.py trains.
+_base_ = ["./semantic_fpn_uniformer_s_global.py"]
+
+model = dict(backbone=dict(attention="window", window_size=32))

@@ -1,0 +1,295 @@
+"""Segmentation configs hold the values of the published experiments (semantic_segmentation/**)."""
+
+import copy
+import functools
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.optim import build_optim_wrapper
+from mmengine.optim.scheduler import CosineAnnealingLR, LinearLR, PolyLR
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+import uniformer_mm
+
+FOLDER = Path(__file__).resolve().parents[2] / "configs" / "seg"
+
+# method, arch: (published parameters in millions, drop path rate, checkpointed blocks)
+METHODS = {
+    ("upernet", "s"): (52, 0.25, None),
+    ("upernet", "b"): (80, 0.4, (0, 0, 2, 0)),
+    ("semantic_fpn", "s"): (25, 0.1, None),
+    ("semantic_fpn", "b"): (54, 0.2, None),
+}
+# attention and window size of the backbone; global attention has no window
+SETTINGS = {
+    "h14": ("hybrid", 14),
+    "global": ("global", None),
+    "w32": ("window", 32),
+    "h32": ("hybrid", 32),
+}
+NAMES = {
+    f"{method}_uniformer_{arch}_{setting}": (method, arch, setting)
+    for method, arch in METHODS
+    for setting in SETTINGS
+}
+
+
+@functools.cache
+def parsed(name):
+    init_default_scope("mmseg")  # which reading the bases of mmseg needs
+    return Config.fromfile(FOLDER / f"{name}.py")
+
+
+def read(name):
+    init_default_scope("mmseg")
+    return copy.deepcopy(parsed(name))
+
+
+@pytest.fixture(params=["upernet", "semantic_fpn"])
+def case(request):
+    """A config and its method; what it has but the backbone, the others of the method have too."""
+    return read(f"{request.param}_uniformer_s_h14"), request.param
+
+
+def test_every_config_of_s_and_b_is_in_the_table():
+    assert {path.stem for path in FOLDER.glob("*_uniformer_[sb]_*.py")} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_builds_with_the_published_parameters_and_attention(name):
+    method, arch, setting = NAMES[name]
+    millions, drop_path_rate, with_cp = METHODS[method, arch]
+    cfg = read(name)
+    backbone = cfg.model.backbone
+    size = {"s": "small", "b": "base"}[arch]
+    assert backbone.arch == size
+    assert f"uniformer_{size}_in1k" in backbone.init_cfg.checkpoint
+    assert (backbone.attention, backbone.get("window_size")) == SETTINGS[setting]
+    assert backbone.drop_path_rate == drop_path_rate
+    assert backbone.get("with_cp") == with_cp
+    assert "norm_eval" not in backbone
+    with torch.device("meta"):  # shapes without numbers, which would take a second each
+        model = MODELS.build(cfg.model)
+    assert type(model.backbone) is uniformer_mm.UniFormer
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6) == millions
+    windows = [block.window_size for block in model.backbone.blocks3]
+    attention, window = SETTINGS[setting]
+    expected = {
+        "global": [0] * len(windows),
+        "window": [window] * len(windows),
+        "hybrid": [0 if (i + 1) % 4 == 0 else window for i in range(len(windows))],
+    }
+    assert windows == expected[attention]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_configs_of_a_method_differ_in_the_backbone_only(name):
+    method, *_ = NAMES[name]
+    first, other = parsed(f"{method}_uniformer_s_h14").to_dict(), parsed(name).to_dict()
+    del first["model"]["backbone"], other["model"]["backbone"]
+    assert other == first
+
+
+@pytest.mark.parametrize("setting", ["w32", "h32"])
+@pytest.mark.parametrize(("method", "arch"), METHODS)
+def test_settings_for_testing_change_the_attention_only(method, arch, setting):
+    trained = read(f"{method}_uniformer_{arch}_global").model.backbone
+    attention, window_size = SETTINGS[setting]
+    trained.update(attention=attention, window_size=window_size)
+    assert parsed(f"{method}_uniformer_{arch}_{setting}").model.backbone == trained
+
+
+def test_heads_and_test_mode(case):
+    cfg, method = case
+    model = cfg.model
+    assert (model.type, model.pretrained, model.test_cfg) == (
+        "EncoderDecoder",
+        None,
+        {"mode": "whole"},
+    )
+    sync = {"type": "SyncBN", "requires_grad": True}
+    loss = {"type": "CrossEntropyLoss", "use_sigmoid": False, "loss_weight": 1.0}
+    shared = {
+        "num_classes": 150,
+        "dropout_ratio": 0.1,
+        "norm_cfg": sync,
+        "align_corners": False,
+        "loss_decode": loss,
+        "in_index": [0, 1, 2, 3],
+    }
+    if method == "upernet":
+        assert model.decode_head == {
+            **shared,
+            "type": "UPerHead",
+            "in_channels": [64, 128, 320, 512],
+            "pool_scales": (1, 2, 3, 6),
+            "channels": 512,
+        }
+        assert model.auxiliary_head == {
+            **shared,
+            "type": "FCNHead",
+            "in_channels": 320,
+            "in_index": 2,
+            "channels": 256,
+            "num_convs": 1,
+            "concat_input": False,
+            "loss_decode": {**loss, "loss_weight": 0.4},
+        }
+        assert "neck" not in model
+    else:
+        assert model.neck == {
+            "type": "FPN",
+            "in_channels": [64, 128, 320, 512],
+            "out_channels": 256,
+            "num_outs": 4,
+        }
+        assert model.decode_head == {
+            **shared,
+            "type": "FPNHead",
+            "in_channels": [256] * 4,
+            "feature_strides": [4, 8, 16, 32],
+            "channels": 128,
+        }
+        assert "auxiliary_head" not in model
+
+
+def test_optimizer_and_decay(case):
+    """The names of mmcv's ConvModule have no `norm` in them: in the heads everything decays."""
+    cfg, method = case
+    assert cfg.optim_wrapper.type == "OptimWrapper", "single precision"
+    assert cfg.optim_wrapper.clip_grad is None
+    rate, decay = {"upernet": (6e-5, 0.01), "semantic_fpn": (2e-4, 1e-4)}[method]
+    model = MODELS.build(cfg.model)
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert {(g["lr"], tuple(g["betas"])) for g in optimizer.param_groups} == {(rate, (0.9, 0.999))}
+    decays = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+    exempt = set()
+    for name, parameter in model.named_parameters():
+        assert decays[id(parameter)] in (0.0, decay), name
+        if decays[id(parameter)] == 0.0:
+            exempt.add(name)
+    if method == "semantic_fpn":
+        assert exempt == set()
+        return
+    norms = {name for name, _ in model.backbone.named_parameters() if "norm" in name}
+    assert {"norm1.weight", "blocks1.0.norm1.bias", "patch_embed1.norm.weight"} <= norms
+    assert exempt == {f"backbone.{name}" for name in norms}
+    assert any(".bn." in name for name, _ in model.decode_head.named_parameters())
+
+
+def mmcv_1_rate(method, iteration):
+    """Share of the learning rate in mmcv 1.x, whose linear warm-up is laid over the main curve."""
+    warmup, ratio, total = {"upernet": (1500, 1e-6, 160000), "semantic_fpn": (1000, 0.1, 80000)}[
+        method
+    ]
+    if method == "upernet":
+        rate = 1 - iteration / total
+    else:
+        rate = 1e-8 + (1 - 1e-8) * (math.cos(math.pi * iteration / total) + 1) / 2
+    return rate * (1 - (1 - min(iteration / warmup, 1)) * (1 - ratio))
+
+
+def test_learning_rate_follows_mmcv_1(case):
+    cfg, method = case
+    total = {"upernet": 160000, "semantic_fpn": 80000}[method]
+    assert cfg.train_cfg.max_iters == total
+    interval = {"upernet": 16000, "semantic_fpn": 4000}[method]
+    assert cfg.train_cfg.val_interval == cfg.default_hooks.checkpoint.interval == interval
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    types = {"LinearLR": LinearLR, "PolyLR": PolyLR, "CosineAnnealingLR": CosineAnnealingLR}
+    schedulers = []
+    for settings in cfg.param_scheduler:
+        assert not settings.by_epoch
+        schedulers.append(types[settings.pop("type")](optimizer, **settings))
+    # An end that is off by one shows at this precision.
+    for iteration in range(2000):
+        rate = optimizer.param_groups[0]["lr"]
+        assert rate == pytest.approx(mmcv_1_rate(method, iteration), rel=1e-9), iteration
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+
+
+def test_batch_and_data(case):
+    cfg, method = case
+    loader = cfg.train_dataloader
+    per_gpu, total = {"upernet": (2, 16), "semantic_fpn": (4, 32)}[method]
+    assert (loader.batch_size, cfg.auto_scale_lr.base_batch_size) == (per_gpu, total)
+    assert (loader.num_workers, loader.sampler.type) == (4, "InfiniteSampler")
+    assert loader.dataset.type == "ADE20KDataset"
+    assert cfg.val_dataloader.batch_size == cfg.test_dataloader.batch_size == 1
+    assert cfg.val_evaluator.iou_metrics == ["mIoU"], "which includes mAcc and aAcc"
+    processor = cfg.model.data_preprocessor
+    assert (processor.mean, processor.std) == ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
+    assert (processor.bgr_to_rgb, processor.pad_val, processor.seg_pad_val) == (True, 0, 255)
+    assert processor.size == (512, 512)
+    assert loader.dataset.pipeline == [
+        {"type": "LoadImageFromFile"},
+        {"type": "LoadLabelMap"},
+        {
+            "type": "RandomResize",
+            "scale": (2048, 512),
+            "ratio_range": (0.5, 2.0),
+            "keep_ratio": True,
+        },
+        {"type": "RandomCrop", "crop_size": (512, 512), "cat_max_ratio": 0.75},
+        {"type": "RandomFlip", "prob": 0.5},
+        {"type": "PhotoMetricDistortion"},
+        {"type": "PackSegInputs"},
+    ]
+
+
+def test_augmented_testing_has_six_scales_of_the_test_size_each_flipped(case):
+    """In mmseg 0.x the ratios were of the test size; mmseg 1.x applies its own to the image."""
+    cfg, method = case
+    assert cfg.tta_model.type == "SegTTAModel"
+    resizes, *between, flips, labels, pack = cfg.tta_pipeline[1].transforms
+    scales = [(1024, 256), (1536, 384), (2048, 512), (2560, 640), (3072, 768), (3584, 896)]
+    assert [step.scale for step in resizes] == scales
+    assert all(step.type == "Resize" and step.keep_ratio for step in resizes)
+    assert [step.prob for step in flips] == [0.0, 1.0]
+    assert (labels[0].type, pack[0].type) == ("LoadLabelMap", "PackSegInputs")
+    multiple = [{"type": "ResizeToMultiple", "size_divisor": 32}]
+    assert between == ([multiple] if method == "semantic_fpn" else [])
+
+
+@pytest.mark.parametrize("size", [(333, 500), (512, 683), (683, 512), (64, 400), (512, 512)])
+@pytest.mark.parametrize("method", ["upernet", "semantic_fpn"])
+def test_images_reach_the_model_unpadded_and_for_fpn_enlarged_to_multiples_of_32(
+    method, size, tmp_path
+):
+    cfg = read(f"{method}_uniformer_s_h14")
+    height, width = size
+    image = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "image.png"), image)
+    cv2.imwrite(str(tmp_path / "labels.png"), np.ones(size, np.uint8))
+    sample = {
+        "img_path": str(tmp_path / "image.png"),
+        "seg_map_path": str(tmp_path / "labels.png"),
+        "seg_fields": [],
+        "reduce_zero_label": True,
+    }
+    packed = Compose(cfg.test_pipeline)(sample)
+    preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    batch = preprocessor(pseudo_collate([packed]), training=False)
+
+    factor = min(512 / min(size), 2048 / max(size))
+    resized = (int(height * factor + 0.5), int(width * factor + 0.5))
+    expected = cv2.resize(image, resized[::-1], interpolation=cv2.INTER_LINEAR)
+    if method == "semantic_fpn":
+        aligned = [math.ceil(side / 32) * 32 for side in resized]
+        expected = cv2.resize(expected, aligned[::-1], interpolation=cv2.INTER_LINEAR)
+    mean, std = np.float32(cfg.model.data_preprocessor.mean), cfg.model.data_preprocessor.std
+    expected = (expected[..., ::-1] - mean) / np.float32(std)
+    torch.testing.assert_close(
+        batch["inputs"][0], torch.from_numpy(expected.transpose(2, 0, 1).copy())
+    )
+    assert batch["data_samples"][0].gt_sem_seg.shape == size, "the truth keeps its size"

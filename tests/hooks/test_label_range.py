@@ -1,0 +1,61 @@
+"""Labels that are no class of the model stop a run before they do harm."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+
+from uniformer_mm.errors import UserError
+from uniformer_mm.hooks.label_range import LabelRangeHook
+
+MODEL = torch.nn.Identity()
+MODEL.num_classes = 5
+RUNNER = SimpleNamespace(model=MODEL)
+
+
+def sample(*labels, reduce_zero_label=False):
+    made = SegDataSample(gt_sem_seg=PixelData(data=torch.tensor([[labels]])))
+    made.set_metainfo({"seg_map_path": "a/b.png", "reduce_zero_label": reduce_zero_label})
+    return made
+
+
+@pytest.mark.parametrize("labels", [(0, 4, 255), (255, 255)])
+def test_classes_and_unlabelled_pixels_pass(labels):
+    hook = LabelRangeHook()
+    hook.before_train_iter(RUNNER, 0, {"data_samples": [sample(*labels)]})
+    hook.after_val_iter(RUNNER, 0, None, [sample(*labels)])
+    hook.after_test_iter(RUNNER, 0, None, [sample(*labels)])
+
+
+def test_another_label_can_be_the_ignored_one():
+    hook = LabelRangeHook(ignore_index=9)
+    hook.before_train_iter(RUNNER, 0, {"data_samples": [sample(9)]})
+    with pytest.raises(UserError, match=r"has the label 255, .* and 9 where"):
+        hook.before_train_iter(RUNNER, 0, {"data_samples": [sample(255)]})
+
+
+def test_a_label_beyond_the_classes_names_file_value_classes_and_remedy():
+    samples = [sample(0, 1), sample(4, 5, 255)]
+    hook = LabelRangeHook()
+    message = (
+        r"^a/b.png has the label 5, but the model has 5 classes, labels 0 to 4,"
+        r".* Set num_classes of every head"
+    )
+    with pytest.raises(UserError, match=message):
+        hook.before_train_iter(RUNNER, 0, {"data_samples": samples})
+    with pytest.raises(UserError, match=message):
+        hook.after_val_iter(RUNNER, 0, None, samples)
+    with pytest.raises(UserError, match=message):
+        hook.after_test_iter(RUNNER, 0, None, samples)
+
+
+def test_the_value_in_the_file_is_said_where_it_is_another():
+    samples = [sample(6, reduce_zero_label=True)]
+    with pytest.raises(UserError, match=r"has the label 6 \(7 in the file\)"):
+        LabelRangeHook().before_train_iter(RUNNER, 0, {"data_samples": samples})
+
+
+def test_samples_without_truth_pass():
+    LabelRangeHook().after_test_iter(RUNNER, 0, None, [SegDataSample()])

@@ -1,0 +1,50 @@
+"""Transforms of segmentation pipelines. Importing this module needs mmseg."""
+
+import io
+from typing import Any
+
+import mmengine.fileio as fileio
+import numpy as np
+from mmseg.datasets.transforms import LoadAnnotations
+from mmseg.registry import TRANSFORMS
+from PIL import Image
+
+from uniformer_mm.errors import UserError
+
+
+@TRANSFORMS.register_module()
+class LoadLabelMap(LoadAnnotations):
+    """mmseg's LoadAnnotations, which names a faulty file and its fault.
+
+    mmseg fails without a name on a broken file, trains on a map of another size than its image as
+    if they matched, and wraps values above 255 around. The image has to be loaded before.
+
+    Raises:
+        UserError: The label map cannot be read, does not fit its image, or has values above 255.
+    """
+
+    def _load_seg_map(self, results: dict[str, Any]) -> None:
+        path, image_shape = results["seg_map_path"], tuple(results["ori_shape"])
+        try:
+            with Image.open(io.BytesIO(fileio.get(path, self.backend_args))) as file:
+                # Eight bits cannot hold more: this is for the rare files that have 16 or 32.
+                highest = np.asarray(file).max() if file.mode.startswith("I") else 0
+            super()._load_seg_map(results)
+        except FileNotFoundError as error:
+            raise UserError(f"no label map {path} for image {results['img_path']}") from error
+        except (OSError, SyntaxError) as error:
+            raise UserError(
+                f"{path} cannot be read: it is truncated, or not an image ({error})."
+                " Replace the file, or take it and its image out of the data."
+            ) from error
+        shape = results["gt_seg_map"].shape
+        if shape != image_shape:
+            raise UserError(
+                f"{path} has shape {shape}, but its image {results['img_path']} {image_shape}:"
+                " a label map needs one class index for each pixel of the image"
+            )
+        if highest > 255:
+            raise UserError(
+                f"{path} has the value {highest}: mmseg reads label maps with 8 bits."
+                " Give the classes indices below 255, and 255 to what is to be ignored."
+            )
