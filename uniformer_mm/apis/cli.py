@@ -9,7 +9,7 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 
 from uniformer_mm.apis.launch import adapt_to_machine, load_config
-from uniformer_mm.datasets.redirect import missing_data, use_coco_data
+from uniformer_mm.datasets.redirect import missing_data
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks import task_of
 
@@ -82,7 +82,7 @@ def prepare_config(arguments: argparse.Namespace, splits: Sequence[str]) -> Conf
         if len(arguments.coco) not in (2, 3):
             raise UserError("--coco takes IMAGE_FOLDER TRAIN.json [VAL.json]")
         images, *files = arguments.coco
-        use_coco_data(
+        task_of(cfg).use_coco_data(
             cfg,
             images={"train": images, "val": images},
             annotations={"train": files[0], "val": files[-1]},
@@ -96,6 +96,7 @@ def prepare_config(arguments: argparse.Namespace, splits: Sequence[str]) -> Conf
     if missing:
         listed = "\n".join(f"    {path}" for path in missing)
         raise UserError(f"the dataset is missing:\n{listed}\n{task_of(cfg).data_help(root)}")
+    task_of(cfg).check_data(cfg, splits)
     adapt_to_machine(cfg)
     return cfg
 

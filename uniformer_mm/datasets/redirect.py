@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from os.path import join
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,23 @@ def use_coco_data(
         metainfo["palette"] = [tuple(colour) for colour in palette]
     elif cfg.get("default_scope") == "mmdet":
         metainfo["palette"] = distinct_colours(len(classes))
+    use_coco_files(cfg, images, annotations)
+    for _, dataset in dataset_configs(cfg):
+        dataset["metainfo"] = metainfo
+    set_num_classes(cfg.model, len(classes))
+
+
+def use_coco_files(cfg: Config, images: dict[str, str], annotations: dict[str, str]) -> None:
+    """Point the datasets and metrics of a config at other files; the rest stays as it is.
+
+    Args:
+        cfg: Changed in place.
+        images: Folder of images for 'train' and 'val'; testing uses 'val'.
+        annotations: Annotation file for 'train' and 'val'.
+
+    Raises:
+        UserError: A folder does not exist.
+    """
     for split, dataset in dataset_configs(cfg):
         source = "train" if split == "train" else "val"
         if not Path(images[source]).is_dir():
@@ -69,11 +87,9 @@ def use_coco_data(
             data_root="",
             ann_file=str(annotations[source]),
             data_prefix={"img": str(images[source]).rstrip("/") + "/"},
-            metainfo=metainfo,
         )
     for _, metric in evaluators(cfg):
         metric["ann_file"] = str(annotations["val"])
-    set_num_classes(cfg.model, len(classes))
 
 
 def coco_classes(annotation_file: str) -> tuple[str, ...]:
@@ -121,10 +137,12 @@ def missing_data(cfg: Config, splits: Sequence[str]) -> tuple[str, list[Path]]:
         root = dataset.get("data_root") or root
         prefixes = dataset.get("data_prefix") or {}
         prefixes = prefixes.values() if isinstance(prefixes, dict) else [prefixes]
-        for name in (dataset.get("ann_file"), dataset.get("bbox_file"), *prefixes):
-            path = Path(dataset.get("data_root") or "", name or "")
-            if name and "://" not in str(name) and not path.exists() and path not in missing:
-                missing.append(path)
+        inside = (dataset.get("ann_file"), *prefixes)
+        names = [join(dataset.get("data_root") or "", name) for name in inside if name]
+        names.append(dataset.get("bbox_file") or "")  # mmpose takes it as it is
+        for name in names:
+            if name and "://" not in name and not Path(name).exists() and Path(name) not in missing:
+                missing.append(Path(name))
     return root, missing
 
 

@@ -72,7 +72,8 @@ def _splits(spec: SyntheticCocoSpec) -> tuple[tuple[str, int], ...]:
     return ("train2017", spec.num_train), ("val2017", spec.num_val)
 
 
-def _file_name(index: int) -> str:
+def file_name(index: int) -> str:
+    """Name of an image, as in COCO."""
     return f"{index + 1:012d}.jpg"
 
 
@@ -85,7 +86,7 @@ def _contents(spec: SyntheticCocoSpec) -> set[str]:
     names = {"annotations"}
     for split, count in _splits(spec):
         names |= {split, _annotation_file(split)}
-        names |= {f"{split}/{_file_name(index)}" for index in range(count)}
+        names |= {f"{split}/{file_name(index)}" for index in range(count)}
     return names
 
 
@@ -109,42 +110,24 @@ def _write_split(
             is_empty=index % EMPTY_PERIOD == EMPTY_PHASE,
             has_crowd=index % CROWD_PERIOD == CROWD_PHASE,
         )
-        height, width = scene.canvas.shape[:2]
-        (root / split / _file_name(index)).write_bytes(encode_jpeg(scene.canvas))
-        images.append(
-            {
-                "id": index + 1,
-                "file_name": _file_name(index),
-                "width": width,
-                "height": height,
-                "license": 1,
-            }
-        )
+        (root / split / file_name(index)).write_bytes(encode_jpeg(scene.canvas))
+        images.append(image_record(index, scene.canvas))
         for layer in scene.layers:
             annotations.append(_annotation(len(annotations) + 1, index + 1, layer))
-    content = {
-        "info": {
+    write_annotations(
+        root / _annotation_file(split),
+        {
             "description": f"Synthetic COCO, {split}",
             "version": str(GENERATOR_VERSION),
             "contributor": _GENERATOR_NAME,
         },
-        "licenses": [
-            {
-                "id": 1,
-                "name": "Apache License 2.0",
-                "url": "https://www.apache.org/licenses/LICENSE-2.0",
-            }
-        ],
-        "images": images,
-        "annotations": annotations,
-        "categories": [
+        images,
+        annotations,
+        [
             {"id": index + 1, "name": name, "supercategory": "shape"}
             for index, name in enumerate(CLASSES)
         ],
-    }
-    path = root / _annotation_file(split)
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(content, separators=(",", ":")))
+    )
 
 
 # ------------------------------------------------------------------------------------ annotations
@@ -152,19 +135,62 @@ def _write_split(
 
 def _annotation(annotation_id: int, image_id: int, layer: Layer) -> dict[str, Any]:
     """COCO's record of the visible part of an object or of a crowd region."""
-    rows, columns = (np.flatnonzero(layer.visible.any(axis=axis)) for axis in (1, 0))
-    left, top = int(columns[0]), int(rows[0])
-    right, bottom = int(columns[-1]) + 1, int(rows[-1]) + 1
-    polygons = None if layer.is_crowd else mask_to_polygons(layer.visible)
     return {
         "id": annotation_id,
         "image_id": image_id,
         "category_id": layer.label + 1,
-        "bbox": [float(left), float(top), float(right - left), float(bottom - top)],
-        "area": int(layer.visible.sum()),
-        "iscrowd": int(layer.is_crowd),
-        "segmentation": mask_to_rle(layer.visible) if polygons is None else polygons,
+        **mask_record(layer.visible, layer.is_crowd),
     }
+
+
+def image_record(index: int, canvas: FloatArray) -> dict[str, Any]:
+    """COCO's record of an image (H, W, 3)."""
+    height, width = canvas.shape[:2]
+    return {
+        "id": index + 1,
+        "file_name": file_name(index),
+        "width": width,
+        "height": height,
+        "license": 1,
+    }
+
+
+def mask_record(mask: BoolArray, is_crowd: bool) -> dict[str, Any]:
+    """What COCO's record of an object says about its mask (H, W)."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    left, top = int(columns[0]), int(rows[0])
+    right, bottom = int(columns[-1]) + 1, int(rows[-1]) + 1
+    polygons = None if is_crowd else mask_to_polygons(mask)
+    return {
+        "bbox": [float(left), float(top), float(right - left), float(bottom - top)],
+        "area": int(mask.sum()),
+        "iscrowd": int(is_crowd),
+        "segmentation": mask_to_rle(mask) if polygons is None else polygons,
+    }
+
+
+def write_annotations(
+    path: Path,
+    info: dict[str, str],
+    images: list[dict[str, Any]],
+    annotations: list[dict[str, Any]],
+    categories: list[dict[str, Any]],
+) -> None:
+    """Write an annotation file with COCO's sections."""
+    apache = {
+        "id": 1,
+        "name": "Apache License 2.0",
+        "url": "https://www.apache.org/licenses/LICENSE-2.0",
+    }
+    content = {
+        "info": info,
+        "licenses": [apache],
+        "images": images,
+        "annotations": annotations,
+        "categories": categories,
+    }
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, separators=(",", ":")))
 
 
 def mask_to_polygons(mask: BoolArray) -> list[list[float]] | None:

@@ -74,6 +74,12 @@ class Detection(Task):
         shrink_schedule(cfg, ITERATIONS, learning_rate=3e-4)
         return root
 
+    def use_coco_data(
+        self, cfg: Config, images: dict[str, str], annotations: dict[str, str]
+    ) -> None:
+        """The classes are the categories of the annotations."""
+        use_coco_data(cfg, images, annotations)
+
     def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
         """Boxes and masks beside the ground truth."""
         super().draw_predictions(cfg, folder, show)

@@ -1,0 +1,12 @@
+_base_ = ["../_base_/coco_keypoints_384x288.py"]
+
+model = dict(
+    backbone=dict(
+        arch="base",
+        drop_path_rate=0.5,
+        init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_base),
+    )
+)
+train_dataloader = dict(batch_size=32)
+optim_wrapper = dict(optimizer=dict(lr=5e-4))
+auto_scale_lr = dict(base_batch_size=256)

@@ -1,0 +1,13 @@
+_base_ = ["../_base_/coco_keypoints_448x320.py"]
+
+model = dict(
+    backbone=dict(
+        arch="base",
+        drop_path_rate=0.55,
+        init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_base),
+    )
+)
+train_dataloader = dict(batch_size=32)
+optim_wrapper = dict(optimizer=dict(lr=5e-4))
+auto_scale_lr = dict(base_batch_size=256)
+default_hooks = dict(checkpoint=dict(interval=10))
