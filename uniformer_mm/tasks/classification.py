@@ -1,15 +1,178 @@
-"""Placeholder."""
+"""Image classification on ImageNet, with mmpretrain."""
 
-from uniformer_mm.tasks.task import Task
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from uniformer_mm.datasets.redirect import dataset_configs, set_num_classes
+from uniformer_mm.datasets.synthetic_imagenet import (
+    CLASSES,
+    SyntheticImagenetSpec,
+    make_synthetic_imagenet,
+)
+from uniformer_mm.errors import UserError
+from uniformer_mm.tasks.task import (
+    Task,
+    from_random_weights,
+    make_spec,
+    scale_sizes,
+    shrink_schedule,
+)
+
+IMAGE_SIZE = 160
+"""Longer side of the drawn images, in pixels."""
+
+MODEL_SIZE = 64
+"""Side of the square that a model sees of them, in pixels."""
+
+ITERATIONS = 380
+BATCH_SIZE = 32
+
+STRONG_AUGMENTATION = ("RandAugment", "AutoAugment", "RandomErasing", "ColorJitter")
+"""What only pays in long runs."""
+
+FOLDER_DATASETS = ("ImageNet", "CustomDataset")
+"""Datasets of mmpretrain with a folder per class, or an annotation file."""
+
+OTHER_CLASSES = (
+    "set num_classes of model.head and of data_preprocessor, and metainfo=dict(classes=[...]) of"
+    " the datasets"
+)
+"""How to have other classes than ImageNet's."""
+
+IMAGENET_HELP = """\
+ImageNet-1K (ILSVRC 2012) is free for research, with an account: https://image-net.org/download
+(150 GB), or, with openmim and an OpenXLab account, `mim download mmpretrain --dataset imagenet1k`.
+Expected layout:
+
+{root}/
+    train/n01440764/*.JPEG, ...   a folder per class
+    val/n01440764/*.JPEG, ...     the same folders
+    meta/train.txt, meta/val.txt  optional: lines `n01440764/NAME.JPEG LABEL`
+
+Without any data, on drawn images:    --synthetic"""
 
 
 class Classification(Task):
-    """Placeholder."""
+    """Whatever mmpretrain trains on ImageNet with labels."""
 
     scope = "mmpretrain"
     extra = "cls"
-    synthetic_datasets = ()
-    default_count = 0
-    scores = ()
+    synthetic_datasets = ("ImageNet",)
+    default_count = 1024
+    scores = ("accuracy/top1", "accuracy/top5")
     picture_switch = "enable"
     picture_folder = "out_dir"
+
+    def data_help(self, root: str) -> str:
+        """ImageNet-1K."""
+        return IMAGENET_HELP.format(root=root.rstrip("/") or "data/imagenet")
+
+    def make_synthetic_data(self, cfg: Config, count: int, folder: Path) -> Path:
+        """Drawn objects of twelve classes, in ImageNet's folders."""
+        spec = make_spec(SyntheticImagenetSpec, count, image_size=IMAGE_SIZE)
+        root = make_synthetic_imagenet(folder / "imagenet", spec)
+        for split, dataset in dataset_configs(cfg):
+            source = "train" if split == "train" else "val"
+            dataset.update(
+                data_root=str(root),
+                split=source,
+                data_prefix=source,
+                ann_file=f"meta/{source}.txt",
+                metainfo={"classes": CLASSES},
+            )
+            dataset["pipeline"] = _shrink_pipeline(dataset["pipeline"])
+        set_num_classes(cfg.model, len(CLASSES))
+        set_num_classes(cfg.data_preprocessor, len(CLASSES))
+        _shrink_classifier(cfg)
+        shrink_schedule(cfg, ITERATIONS, learning_rate=6e-4)
+        for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
+            cfg[name].batch_size = BATCH_SIZE
+        return root
+
+    def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
+        """The folders of images, how many classes they have, and the labels of lists."""
+        num_classes = cfg.model.get("head", {}).get("num_classes")
+        for split, dataset in dataset_configs(cfg):
+            if split not in splits or dataset["type"] not in FOLDER_DATASETS:
+                continue
+            root = Path(dataset.get("data_root") or "")
+            prefix = dataset.get("data_prefix") or dataset.get("split") or ""
+            folder = root / (prefix["img_path"] if isinstance(prefix, dict) else prefix)
+            if not folder.is_dir():
+                raise UserError(
+                    f"the dataset is missing:\n    {folder}\n{self.data_help(str(root))}"
+                )
+            if num_classes is None or dataset.get("split") == "test":
+                continue
+            listing = root / (dataset.get("ann_file") or f"meta/{dataset.get('split')}.txt")
+            if listing.is_file():
+                _check_labels(listing, num_classes)
+            else:
+                _check_folders(folder, dataset, num_classes)
+
+    def use_test_time_augmentation(self, cfg: Config) -> None:
+        """Flipping unless the config says otherwise; the published results have one view."""
+        cfg.setdefault("tta_model", ConfigDict(type="AverageClsScoreTTA"))
+        if "tta_pipeline" not in cfg:
+            *loading, pack = cfg.test_dataloader.dataset.pipeline
+            flips = [{"type": "RandomFlip", "prob": probability} for probability in (1.0, 0.0)]
+            cfg.tta_pipeline = [*loading, {"type": "TestTimeAug", "transforms": [flips, [pack]]}]
+        super().use_test_time_augmentation(cfg)
+
+
+def _shrink_classifier(cfg: Config) -> None:
+    """Random weights, and nothing that only pays in long runs."""
+    from_random_weights(cfg.model)
+    cfg.model.train_cfg = None
+    cfg.data_preprocessor.type = "ClsDataPreprocessor"
+    cfg.load_from = None
+    cfg.custom_hooks = [hook for hook in cfg.get("custom_hooks", []) if hook.type != "EMAHook"]
+    cfg.default_hooks.checkpoint.save_best = None
+
+
+def _shrink_pipeline(pipeline: Sequence[Any]) -> list[Any]:
+    """Images of `MODEL_SIZE`, mild augmentation, and the object left in the crop."""
+    kept = []
+    for step in pipeline:
+        if step["type"] in STRONG_AUGMENTATION:
+            continue
+        if "transforms" in step:
+            step["transforms"] = [_shrink_pipeline(branch) for branch in step["transforms"]]
+        if step["type"] == "RandomResizedCrop":
+            step.update(crop_ratio_range=(0.8, 1.0), aspect_ratio_range=(0.9, 1.1))
+            scale_sizes(step, MODEL_SIZE / step["scale"])
+        kept.append(step)
+    for crop in [step for step in kept if step["type"] == "CenterCrop"]:
+        scale_sizes(kept, MODEL_SIZE / crop["crop_size"])
+    return kept
+
+
+def _check_labels(listing: Path, num_classes: int) -> None:
+    """Look for labels that are no class of the model.
+
+    mmpretrain counts their images as wrongly classified, and training on them ends in an assertion
+    that does not name them.
+    """
+    with listing.open() as lines:
+        for number, line in enumerate(lines, 1):
+            label = line.strip().rpartition(" ")[-1]
+            if not label.isdecimal() or int(label) >= num_classes:
+                raise UserError(
+                    f"{listing}, line {number}: label {label!r}, but the model's classes are 0 to"
+                    f" {num_classes - 1}. Correct it, or {OTHER_CLASSES}"
+                )
+
+
+def _check_folders(folder: Path, dataset: dict[str, Any], num_classes: int) -> None:
+    """Compare the number of folders with the classes of the dataset and of the model."""
+    count = sum(path.is_dir() for path in folder.iterdir())
+    names = (dataset.get("metainfo") or {}).get("classes") or dataset.get("classes")
+    expected = len(names) if names else 1000 if dataset["type"] == "ImageNet" else count
+    if not count == expected <= num_classes:
+        raise UserError(
+            f"{folder} has {count} class folders, but the dataset's config {expected} classes and"
+            f" the model {num_classes}. Complete the folders, or {OTHER_CLASSES}"
+        )

@@ -1,0 +1,3 @@
+_base_ = ["../_base_/imagenet_tl_224.py"]
+
+model = dict(backbone=dict(arch="small_plus", drop_path_rate=0.1))

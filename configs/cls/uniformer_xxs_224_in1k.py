@@ -1,0 +1,8 @@
+_base_ = ["../_base_/imagenet_light_600e.py", "../_base_/imagenet_autoaugment_v0.py"]
+
+model = dict(backbone=dict(arch="xxs"))
+
+_base_.train_pipeline[3] = dict(
+    type="AutoAugment", policies=_base_.policies, hparams=_base_.train_pipeline[3].hparams
+)
+train_dataloader = dict(dataset=dict(pipeline=_base_.train_pipeline))
