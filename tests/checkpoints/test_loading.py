@@ -109,6 +109,14 @@ def test_wrong_architecture_raises_and_loads_nothing(tmp_path, classifier_state,
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
+def test_layer_scale_is_added_when_asked_for(tmp_path, classifier_state):
+    model = make(layer_scale="all", layer_scale_init=0.1)
+    path = saved(tmp_path, classifier_state)
+    report = load_pretrained(model, path, may_miss=["gamma_1", "gamma_2"])
+    assert "blocks1.0.gamma_1" in report.kept_at_init
+    assert model.blocks1[0].gamma_1.eq(0.1).all()
+
+
 def test_foreign_checkpoint_raises(tmp_path):
     with pytest.raises(CheckpointError, match="Nothing matched"):
         load_pretrained(make(), saved(tmp_path, {"layer1.0.conv1.weight": torch.ones(1)}))

@@ -1,7 +1,7 @@
 """Weights into a model: matched by name, reported in full, and never silently nothing."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,7 +74,11 @@ class LoadReport:
 
 
 def load_pretrained(
-    model: nn.Module, checkpoint: str, prefix: str | None = None, map_location: str = "cpu"
+    model: nn.Module,
+    checkpoint: str,
+    prefix: str | None = None,
+    map_location: str = "cpu",
+    may_miss: Sequence[str] = (),
 ) -> LoadReport:
     """Load a backbone's weights from any checkpoint that has them.
 
@@ -89,6 +93,8 @@ def load_pretrained(
         prefix: Take only tensors whose names begin with this, and cut it off. By default the
             known prefixes are found.
         map_location: Device to read the tensors to.
+        may_miss: Last parts of the names of tensors that may be missing, e.g. `gamma_1` to add
+            layer scale to a model that was trained without.
 
     Returns:
         What was loaded; it is logged as well.
@@ -101,7 +107,7 @@ def load_pretrained(
     state = find_state_dict(read_checkpoint(checkpoint, map_location))
     target = model.state_dict()
     state = to_model_names(state, target) if prefix is None else _cut(state, prefix)
-    fitting, report = match(state, target, str(checkpoint))
+    fitting, report = match(state, target, str(checkpoint), may_miss=may_miss)
     if report.missing or report.misshapen:
         raise CheckpointError(f"{report}\n{likely_cause(report)}")
     model.load_state_dict(fitting, strict=False)
@@ -114,6 +120,7 @@ def match(
     target: Mapping[str, Tensor],
     source: str,
     heads_may_differ: bool = False,
+    may_miss: Sequence[str] = (),
 ) -> tuple[dict[str, Tensor], LoadReport]:
     """Compare a checkpoint with a model, tensor by tensor.
 
@@ -124,6 +131,7 @@ def match(
         source: Where the checkpoint is from, for the report.
         heads_may_differ: Leave what is missing or has another shape outside of the backbone at its
             initial values.
+        may_miss: Last parts of the names of tensors that may be missing.
 
     Returns:
         The tensors to load, in the shapes of the model, and the report. It is for the caller to
@@ -148,7 +156,7 @@ def match(
             shapes = f"{tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
             report.misshapen.append(f"{name} {shapes}")
         else:
-            optional = name.endswith("num_batches_tracked") or (
+            optional = name.rsplit(".", 1)[-1] in ("num_batches_tracked", *may_miss) or (
                 classification and not head and OUTPUT_NORM.match(own)
             )
             (report.kept_at_init if optional else report.missing).append(name)

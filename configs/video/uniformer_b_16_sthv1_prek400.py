@@ -1,0 +1,12 @@
+_base_ = ["../_base_/something_something_v1.py", "../_base_/kinetics_weights.py"]
+
+model = dict(
+    backbone=dict(
+        arch="base",
+        drop_path_rate=0.6,
+        init_cfg=dict(type="Pretrained", checkpoint=_base_.kinetics400_base),
+    )
+)
+train_dataloader = dict(batch_size=5)
+optim_wrapper = dict(optimizer=dict(lr=0.00025))
+auto_scale_lr = dict(base_batch_size=40)

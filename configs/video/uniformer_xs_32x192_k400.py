@@ -1,0 +1,22 @@
+_base_ = ["../_base_/kinetics400_light.py"]
+
+model = dict(
+    backbone=dict(
+        arch="xs",
+        drop_path_rate=0.1,
+        fp32_attention=True,
+        init_cfg=dict(type="Pretrained", checkpoint="weights/uniformer_xs_192_in1k.pth"),
+    ),
+    cls_head=dict(in_channels=512),
+)
+
+_base_.train_pipeline[1].clip_len = _base_.test_pipeline[1].clip_len = 32
+_base_.train_pipeline[5].scale = (192, 192)
+_base_.test_pipeline[3].scale = (-1, 192)
+_base_.test_pipeline[4].crop_size = 192
+_base_.train_pipeline[3].update(magnitude=7, num_ops=4, magnitude_std=0.5, increasing=True)
+train_dataloader = dict(batch_size=16, dataset=dict(pipeline=_base_.train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline))
+test_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline))
+optim_wrapper = dict(optimizer=dict(lr=4e-4, weight_decay=0.05))
+auto_scale_lr = dict(base_batch_size=128)

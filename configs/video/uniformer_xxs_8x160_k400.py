@@ -1,0 +1,18 @@
+_base_ = ["../_base_/kinetics400_light.py"]
+
+model = dict(
+    backbone=dict(
+        drop_path_rate=0.05,
+        fp32_attention=True,
+        init_cfg=dict(type="Pretrained", checkpoint="weights/uniformer_xxs_160_in1k.pth"),
+    )
+)
+
+_base_.train_pipeline[1].clip_len = _base_.test_pipeline[1].clip_len = 8
+_base_.train_pipeline[5].scale = (160, 160)
+_base_.test_pipeline[3].scale = (-1, 160)
+_base_.test_pipeline[4].crop_size = 160
+train_dataloader = dict(batch_size=64, dataset=dict(pipeline=_base_.train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline))
+test_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline))
+optim_wrapper = dict(optimizer=dict(lr=4e-4))

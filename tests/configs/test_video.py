@@ -1,0 +1,284 @@
+"""Video configs hold the values of the published experiments (video_classification/exp/*)."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, init_default_scope
+
+import uniformer_mm
+
+FOLDER = Path(__file__).resolve().parents[2] / "configs" / "video"
+
+K400_S = "uniformer-small_imagenet1k-pre_16x4x1_kinetics400-rgb_20221219-c630a037.pth"
+K400_B = "uniformer_base_k400_16x4.pth"
+K600 = "uniformer_{}_k600_16x4.pth"
+
+
+class Recipe(NamedTuple):
+    """What the authors' run scripts and configs come to."""
+
+    frames: int
+    interval: int | None  # None: one frame per segment
+    lr: float
+    drop_path_rate: float
+    epochs: int
+    videos_per_gpu: int
+    gpus: int = 8
+
+
+# The interval of two frames, learning rate, drop path rate, epochs and videos per GPU.
+PUBLISHED = {
+    "uniformer_s_8x8_k400": Recipe(8, 8, 4e-4, 0.1, 100, 16),
+    "uniformer_s_16x4_k400": Recipe(16, 4, 1e-4, 0.1, 110, 4),
+    "uniformer_s_16x8_k400": Recipe(16, 8, 1e-4, 0.1, 110, 4),
+    "uniformer_s_32x4_k400": Recipe(32, 4, 1e-4, 0.1, 110, 4),
+    "uniformer_b_8x8_k400": Recipe(8, 8, 2e-4, 0.3, 100, 8),
+    "uniformer_b_16x4_k400": Recipe(16, 4, 1.25e-4, 0.3, 110, 5),
+    "uniformer_b_16x8_k400": Recipe(16, 8, 1.25e-4, 0.3, 110, 5),
+    "uniformer_b_32x4_k400": Recipe(32, 4, 1e-4, 0.3, 110, 4),
+    "uniformer_s_16x4_k600": Recipe(16, 4, 3e-4, 0.1, 110, 12),
+    "uniformer_s_16x8_k600": Recipe(16, 8, 1e-4, 0.1, 110, 4),
+    "uniformer_b_16x4_k600": Recipe(16, 4, 1.25e-4, 0.3, 110, 5),
+    "uniformer_b_16x8_k600": Recipe(16, 8, 1.25e-4, 0.3, 110, 4),
+    "uniformer_b_32x4_k600": Recipe(32, 4, 4e-4, 0.3, 110, 4, gpus=32),
+    "uniformer_s_16_sthv1_prek400": Recipe(16, None, 2e-4, 0.2, 60, 4),
+    "uniformer_s_16_sthv1_prek600": Recipe(16, None, 2e-4, 0.2, 60, 4),
+    "uniformer_s_32_sthv1_prek400": Recipe(32, None, 2e-4, 0.2, 60, 4),
+    "uniformer_s_32_sthv1_prek600": Recipe(32, None, 2e-4, 0.3, 60, 4),
+    "uniformer_b_16_sthv1_prek400": Recipe(16, None, 2.5e-4, 0.6, 60, 5),
+    "uniformer_b_16_sthv1_prek600": Recipe(16, None, 2.5e-4, 0.5, 60, 5),
+    "uniformer_b_32_sthv1_prek400": Recipe(32, None, 2e-4, 0.6, 60, 4),
+    "uniformer_b_32_sthv1_prek600": Recipe(32, None, 2e-4, 0.6, 60, 4),
+    "uniformer_s_16_sthv2_prek400": Recipe(16, None, 2e-4, 0.3, 50, 4),
+    "uniformer_s_16_sthv2_prek600": Recipe(16, None, 2e-4, 0.3, 50, 4),
+    "uniformer_s_32_sthv2_prek400": Recipe(32, None, 2e-4, 0.3, 50, 4),
+    "uniformer_s_32_sthv2_prek600": Recipe(32, None, 2e-4, 0.3, 50, 4),
+    "uniformer_b_16_sthv2_prek400": Recipe(16, None, 2.5e-4, 0.4, 50, 5),
+    "uniformer_b_16_sthv2_prek600": Recipe(16, None, 2.5e-4, 0.5, 50, 5),
+    "uniformer_b_32_sthv2_prek400": Recipe(32, None, 2e-4, 0.5, 50, 4),
+    "uniformer_b_32_sthv2_prek600": Recipe(32, None, 2e-4, 0.5, 50, 4),
+    "uniformer_s_16x4_ucf101": Recipe(16, 4, 5e-5, 0.2, 25, 16),
+    "uniformer_s_16x4_hmdb51": Recipe(16, 4, 5e-5, 0.2, 25, 16),
+}
+CLASSES = {"k400": 400, "k600": 600, "sthv1": 174, "sthv2": 174, "ucf101": 101, "hmdb51": 51}
+FOLDERS = {"k400": "kinetics400", "k600": "kinetics600"}
+TSN = ("tsn_uniformer_s_k400", "tsn_uniformer_b_k400")
+
+
+def load(name):
+    init_default_scope("mmaction")
+    return Config.fromfile(FOLDER / f"{name}.py")
+
+
+@pytest.fixture(params=PUBLISHED, scope="module")
+def case(request):
+    """Config, recipe, arch and dataset."""
+    _, arch, *_ = request.param.split("_")
+    data = next(data for data in CLASSES if data in request.param.split("_"))
+    arch = {"s": "small", "b": "base"}[arch]
+    return load(request.param), PUBLISHED[request.param], arch, data
+
+
+def loaders(cfg):
+    return {split: cfg[f"{split}_dataloader"] for split in ("train", "val", "test")}
+
+
+def steps(loader):
+    return {step.type: step for step in loader.dataset.pipeline}
+
+
+def test_every_config_is_in_the_table():
+    assert {path.stem for path in FOLDER.glob("*.py")} == set(PUBLISHED) | set(TSN)
+
+
+def test_model(case):
+    cfg, recipe, arch, data = case
+    backbone, head = cfg.model.backbone, cfg.model.cls_head
+    assert (cfg.model.type, head.type) == ("Recognizer3D", "I3DHead")
+    assert (backbone.type, backbone.arch, backbone.dims) == ("mmengine.UniFormer", arch, 3)
+    assert backbone.drop_path_rate == recipe.drop_path_rate
+    assert (head.num_classes, head.dropout_ratio, head.init_std) == (CLASSES[data], 0.0, 0.02)
+    assert (head.label_smooth_eps, head.average_clips) == (0.1, "score")
+    processor = cfg.model.data_preprocessor
+    assert (processor.mean, processor.std) == ([0.45 * 255] * 3, [0.225 * 255] * 3)
+    assert processor.format_shape == "NCTHW"
+    assert "to_rgb" not in processor, "decord gives RGB"
+    assert processor.blending == {
+        "type": "mmengine.MixClips",
+        "num_classes": CLASSES[data],
+        "mixup_alpha": 0.8,
+        "cutmix_alpha": 1.0,
+        "cutmix_prob": 0.5,
+    }
+
+
+def test_weights_to_start_from(case):
+    cfg, _, arch, data = case
+    name = cfg.filename
+    source = cfg.model.backbone.init_cfg.checkpoint.rpartition("/")
+    if data in FOLDERS:
+        assert source[2] == f"uniformer_{arch}_in1k.pth"
+    elif "prek600" in name:
+        assert source == ("weights", "/", K600.format(arch))
+    else:
+        assert source[2] == (K400_S if arch == "small" else K400_B)
+        assert source[0].startswith("https://")
+
+
+def test_batch_and_schedule(case):
+    cfg, recipe, _, data = case
+    assert cfg.train_dataloader.batch_size == recipe.videos_per_gpu
+    assert cfg.train_dataloader.drop_last
+    assert cfg.auto_scale_lr.base_batch_size == recipe.videos_per_gpu * recipe.gpus
+    assert cfg.train_cfg.max_epochs == recipe.epochs
+    assert cfg.train_cfg.val_interval == (1 if data in ("ucf101", "hmdb51") else 5)
+    ends = 4e-6 if recipe.gpus == 32 else 1e-6
+    assert cfg.param_scheduler == {
+        "type": "mmengine.WarmupCosineLR",
+        "T_max": recipe.epochs,
+        "warmup": 10 if data in FOLDERS else 5,
+        "warmup_lr": ends,
+        "eta_min": ends,
+        "after_warmup": True,
+        "convert_to_iter_based": True,
+    }
+    wrapper = cfg.optim_wrapper
+    assert (wrapper.type, wrapper.loss_scale) == ("AmpOptimWrapper", "dynamic")
+    assert wrapper.clip_grad == {"max_norm": 20}
+    optimizer = {"type": "AdamW", "lr": recipe.lr, "betas": (0.9, 0.999), "weight_decay": 0.05}
+    assert wrapper.optimizer == optimizer
+
+
+@pytest.mark.parametrize("name", ["uniformer_s_8x8_k400", TSN[0]])
+def test_nothing_one_dimensional_decays(name):
+    cfg = load(name)
+    with torch.device("meta"):
+        model = MODELS.build(cfg.model)
+    cfg.optim_wrapper.type = "OptimWrapper"  # the AMP wrapper refuses to be built without a GPU
+    cfg.optim_wrapper.pop("loss_scale")
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    decay = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+    assert len(decay) == len(list(model.parameters()))
+    for key, parameter in model.named_parameters():
+        assert decay[id(parameter)] == (0.0 if parameter.dim() == 1 else 0.05), key
+    assert {group["lr"] for group in optimizer.param_groups} == {cfg.optim_wrapper.optimizer.lr}
+    assert decay[id(model.backbone.blocks1[0].pos_embed.weight)] == 0.05
+    assert decay[id(model.cls_head.fc_cls.bias)] == 0.0
+
+
+def test_frames_and_views(case):
+    cfg, recipe, _, data = case
+    for split, loader in loaders(cfg).items():
+        sampling = loader.dataset.pipeline[1]
+        assert sampling.clip_len == recipe.frames
+        assert sampling.get("test_mode", False) == (split != "train")
+        if recipe.interval is None:
+            assert sampling.type == "UniformSample"
+        else:
+            assert sampling.type == "mmengine.SampleWindow"
+            assert sampling.frame_interval == recipe.interval
+    views = {"k400": (4, 1), "k600": (4, 1), "ucf101": (5, 3), "hmdb51": (5, 3)}
+    clips, crops = views.get(data, (1, 3))
+    assert cfg.test_dataloader.dataset.pipeline[1].get("num_clips", 1) == clips
+    crop = {1: "CenterCrop", 3: "ThreeCrop"}[crops]
+    assert steps(cfg.test_dataloader)[crop].crop_size == 224
+    assert steps(cfg.val_dataloader)["CenterCrop"].crop_size == 224
+    assert "num_clips" not in cfg.val_dataloader.dataset.pipeline[1]
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        assert steps(loader)["Resize"].scale == (-1, 224)
+        assert len(loader.dataset.pipeline) == 7
+
+
+def test_augmentation(case):
+    cfg, _, _, data = case
+    pipeline = steps(cfg.train_dataloader)
+    fine_tuned = data in ("ucf101", "hmdb51")
+    augment = dict(pipeline["mmengine.ClipRandAugment"], type=None)
+    assert augment == {
+        "type": None,
+        "magnitude": 5 if fine_tuned else 7,
+        "num_ops": 2 if fine_tuned else 4,
+        "magnitude_std": 0.25 if fine_tuned else 0.5,
+        **({"increasing": False} if fine_tuned else {}),
+    }
+    crop = pipeline["RandomResizedCrop"]
+    assert (crop.area_range, crop.aspect_ratio_range) == ((0.08, 1.0), (0.75, 1.3333))
+    resize = pipeline["Resize"]
+    assert (resize.scale, resize.keep_ratio) == ((224, 224), False)
+    assert ("Flip" in pipeline) == (not data.startswith("sth")), "left is not right there"
+    assert pipeline.get("Flip", {}).get("flip_ratio", 0.5) == 0.5
+    erasing = pipeline["RandomErasing"]
+    assert (erasing.erase_prob, erasing.mode) == (0.25, "rand")
+    assert (erasing.fill_color, erasing.fill_std) == (114.75, 57.375)
+    order = [name.removeprefix("mmengine.") for name in pipeline if name != "Flip"]
+    assert order[2:7] == [
+        *("DecordDecode", "ClipRandAugment", "RandomResizedCrop", "Resize", "RandomErasing")
+    ]
+
+
+def test_data(case):
+    cfg, _, _, data = case
+    name = FOLDERS.get(data, data)
+    split = "_split_1" if data in ("ucf101", "hmdb51") else "_list"
+    for key, loader in loaders(cfg).items():
+        dataset = loader.dataset
+        part = "train" if key == "train" else "val"
+        assert dataset.data_root == f"data/{name}"
+        assert dataset.ann_file == f"{name}_{part}{split}_videos.txt"
+        folder = f"videos_{part}" if data in FOLDERS else "videos"
+        assert dataset.data_prefix == {"video": folder}
+        assert dataset.num_classes == CLASSES[data]
+        assert cfg[f"{key}_pipeline"] == dataset.pipeline, "what mmaction's inferencer reads"
+    train = cfg.train_dataloader
+    assert train.dataset.type == "mmengine.CheckedRepeatAugDataset"
+    assert (train.dataset.num_repeats, train.dataset.sample_once) == (2, True)
+    assert train.collate_fn.type == "repeat_pseudo_collate"
+    assert cfg.val_evaluator == cfg.test_evaluator == {"type": "AccMetric"}
+
+
+@pytest.mark.parametrize(("name", "arch"), zip(TSN, ("small", "base"), strict=True))
+def test_tsn_is_the_image_backbone_per_frame(name, arch):
+    cfg = load(name)
+    with torch.device("meta"):
+        model = MODELS.build(cfg.model)
+    assert type(model).__name__ == "Recognizer2D"
+    assert type(model.backbone) is uniformer_mm.UniFormer
+    assert (model.backbone.dims, model.backbone.output_norm) == (2, "batch")
+    assert (type(model.cls_head).__name__, model.cls_head.in_channels) == ("TSNHead", 512)
+    assert type(model.cls_head.consensus).__name__ == "AvgConsensus"
+    assert cfg.model.backbone.init_cfg.checkpoint.endswith(f"uniformer_{arch}_in1k.pth")
+    assert cfg.model.data_preprocessor.format_shape == "NCHW"
+    for loader, segments in zip(loaders(cfg).values(), (8, 8, 25), strict=True):
+        sampling = loader.dataset.pipeline[1]
+        assert (sampling.type, sampling.clip_len, sampling.num_clips) == (
+            "SampleFrames",
+            1,
+            segments,
+        )
+        assert loader.dataset.pipeline[-2].input_format == "NCHW"
+
+
+def test_smoothing_mixed_labels_gives_mixed_smoothed_labels():
+    """The former is what mmaction's head does, the latter what timm does."""
+    from mmaction.structures import ActionDataSample
+
+    class Recorder(torch.nn.Module):
+        def forward(self, scores, labels):
+            self.labels = labels
+            return {}
+
+    cfg = load("uniformer_s_8x8_k400")
+    head = MODELS.build(dict(cfg.model.cls_head, num_classes=5))
+    head.loss_cls = Recorder()
+    share, first, second = 0.3, 1, 4
+    mixed = share * torch.eye(5)[first] + (1 - share) * torch.eye(5)[second]
+    sample = ActionDataSample().set_gt_label(mixed)
+    head.loss_by_feat(torch.zeros(2, 5), [sample, sample])
+    off, on = 0.1 / 5, 0.9 + 0.1 / 5
+    smoothed = torch.full((5, 5), off).fill_diagonal_(on)
+    expected = share * smoothed[first] + (1 - share) * smoothed[second]
+    torch.testing.assert_close(head.loss_cls.labels, expected.expand(2, 5))

@@ -1,0 +1,124 @@
+"""Pictures of videos with the true and the predicted class."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from numpy.typing import NDArray
+from torch import Tensor
+
+COLUMNS, ROWS = 4, 2
+FRAME_HEIGHT = 160
+GAP = 4
+CAPTION_HEIGHT = 26
+TRUTH, RIGHT, WRONG = "white", "lime", "orangered"
+
+
+@HOOKS.register_module()
+class VideoPicturesHook(Hook):
+    """Paints eight frames of a video under its true and its predicted class.
+
+    mmaction's VisualizationHook fails on the inputs of Recognizer3D, and its visualizer looks for
+    labels under names that data samples do not have.
+
+    Args:
+        enable: Whether to paint at all.
+        interval: While validating, the first video of every so many batches is painted; while
+            testing, all are.
+        out_dir: Folder for JPEG files; the visualizer's own one if None.
+        show: Open a window.
+        wait_time: Seconds to show a picture for.
+    """
+
+    def __init__(
+        self,
+        enable: bool = False,
+        interval: int = 50,
+        out_dir: str | None = None,
+        show: bool = False,
+        wait_time: float = 2.0,
+    ) -> None:
+        self.enable = enable
+        self.interval = interval
+        self.out_dir = out_dir
+        self.show = show
+        self.wait_time = wait_time
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Paint the first video of some batches."""
+        if self.enable and batch_idx % self.interval == 0:
+            self._paint(runner, f"{batch_idx}", data_batch["inputs"][:1], outputs[:1])
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Paint all videos of a batch."""
+        if self.enable:
+            self._paint(runner, f"{batch_idx}", data_batch["inputs"], outputs)
+
+    def _paint(
+        self, runner: Runner, batch: str, inputs: Sequence[Tensor], samples: Sequence[Any]
+    ) -> None:
+        visualizer = runner.visualizer
+        classes = (visualizer.dataset_meta or {}).get("classes")
+        for index, (video, sample) in enumerate(zip(inputs, samples, strict=True)):
+            name = Path(sample.get("filename", f"batch_{batch}_video_{index}")).stem
+            canvas = contact_sheet(frames_of(video))
+            visualizer.set_image(canvas)
+            for column, (text, colour) in enumerate(captions(sample, classes)):
+                position = np.array([GAP + column * canvas.shape[1] // 2, GAP])
+                visualizer.draw_texts(text, position, font_sizes=13, colors=colour)
+            self._deliver(runner, name, visualizer.get_image())
+
+    def _deliver(self, runner: Runner, name: str, picture: NDArray[np.uint8]) -> None:
+        """Show a picture, and keep it in the folder or with the visualizer."""
+        if self.show:
+            runner.visualizer.show(picture, win_name=name, wait_time=self.wait_time)
+        if self.out_dir:
+            Path(self.out_dir).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(Path(self.out_dir, f"{name}.jpg")), picture[..., ::-1])
+        else:
+            runner.visualizer.add_image(name, picture, step=runner.iter)
+
+
+def frames_of(video: Tensor) -> NDArray[np.uint8]:
+    """Frames (T, H, W, 3) of the first view of an input (views, 3, T, H, W) or (T, 3, H, W)."""
+    frames = video[0].movedim(0, -1) if video.dim() == 5 else video.movedim(1, -1)
+    return frames.numpy().astype(np.uint8)
+
+
+def contact_sheet(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Up to eight evenly spaced frames, row by row, under an empty bar for a caption."""
+    chosen = frames[np.linspace(0, len(frames) - 1, min(len(frames), ROWS * COLUMNS)).astype(int)]
+    width = round(FRAME_HEIGHT * chosen.shape[2] / chosen.shape[1])
+    rows = -(-len(chosen) // COLUMNS)
+    height = CAPTION_HEIGHT + rows * (FRAME_HEIGHT + GAP)
+    canvas = np.zeros((height, COLUMNS * (width + GAP) - GAP, 3), dtype=np.uint8)
+    for index, frame in enumerate(chosen):
+        row, column = divmod(index, COLUMNS)
+        top, left = CAPTION_HEIGHT + row * (FRAME_HEIGHT + GAP), column * (width + GAP)
+        canvas[top : top + FRAME_HEIGHT, left : left + width] = cv2.resize(
+            frame, (width, FRAME_HEIGHT), interpolation=cv2.INTER_CUBIC
+        )
+    return canvas
+
+
+def captions(sample: Any, classes: Sequence[str] | None) -> list[tuple[str, str]]:
+    """Texts and colours for the true and the predicted class of a data sample."""
+    score = sample.pred_score
+    if not (score.min() >= 0 and abs(float(score.sum()) - 1) < 1e-3):
+        score = score.softmax(-1)  # averaged over views as logits
+    truth, prediction = int(sample.gt_label), int(sample.pred_label)
+    names = [classes[label] if classes else f"class {label}" for label in (truth, prediction)]
+    colour = RIGHT if truth == prediction else WRONG
+    return [
+        (f"truth: {names[0]}", TRUTH),
+        (f"prediction: {names[1]}, {float(score[prediction]):.2f}", colour),
+    ]
