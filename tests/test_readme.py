@@ -7,8 +7,6 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-import uniformer_mm
-
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
@@ -31,10 +29,3 @@ def test_config_for_own_data(tmp_path):
     assert cfg.test_evaluator.ann_file == "pets/val.json"
     roi_head = MODELS.build(cfg.model).roi_head
     assert (roi_head.bbox_head.num_classes, roi_head.mask_head.num_classes) == (2, 2)
-
-
-def test_backbone_in_a_stock_config(tmp_path):
-    example = next(text for text in EXAMPLES if "custom_imports" in text)
-    base = '_base_ = "mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"\n'
-    cfg = load(tmp_path, base + example)
-    assert type(MODELS.build(cfg.model).backbone) is uniformer_mm.UniFormer

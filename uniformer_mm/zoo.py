@@ -1,10 +1,16 @@
 """The published models: what the metafiles beside the configs say, in OpenMMLab's format."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from mmengine.fileio import load
+from mmengine.logging import print_log
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
+
+from uniformer_mm.errors import UserError
 
 MIM = Path(__file__).resolve().parent / ".mim"
 """Where an installation has the configs, the tools and the model index (see setup.py)."""
@@ -49,6 +55,40 @@ def list_models(root: Path = MIM) -> list[ZooModel]:
     for metafile in load(root / "model-index.yml")["Import"]:
         models += [_read(entry) for entry in load(root / metafile)["Models"]]
     return models
+
+
+def get_model(name: str, pretrained: bool | str = False, **backbone: Any) -> nn.Module:
+    """Build a published model, with weights or without.
+
+    Args:
+        name: Name of a model of the zoo.
+        pretrained: True downloads the published weights, where there are public ones; a string is
+            a path, a URL or `hf://OWNER/REPOSITORY/FILE`.
+        **backbone: Options of the backbone that differ from the config's, e.g. `attention`.
+
+    Returns:
+        The whole model of its codebase, in evaluation mode.
+
+    Raises:
+        UserError: There is no such model, or its codebase is not installed.
+        CheckpointError: The weights cannot be had, or do not fit.
+    """
+    from uniformer_mm.apis.launch import load_config
+    from uniformer_mm.checkpoints.converting import load_whole
+
+    models = {model.name: model for model in list_models()}
+    if name not in models:
+        similar = ", ".join(get_close_matches(name, models, n=3)) or "list_models() has all"
+        raise UserError(f"no model {name!r} in the zoo; {similar}")
+    cfg = load_config(str(MIM / models[name].config))
+    init_default_scope(cfg.default_scope)
+    cfg.model.backbone.update(init_cfg=None, **backbone)
+    model = MODELS.build(cfg.model)
+    if pretrained:
+        state, report = load_whole(model, name if pretrained is True else pretrained)
+        model.load_state_dict(state, strict=False)
+        print_log(str(report), logger="current")
+    return model.eval()
 
 
 def _read(entry: dict[str, Any]) -> ZooModel:

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from uniformer_mm.apis import launch
-from uniformer_mm.models.uniformer import resolve_arch
+from uniformer_mm.models import ARCHS, LIGHT_ARCHS
 from uniformer_mm.tasks import task_of
 from uniformer_mm.zoo import list_models
 
@@ -44,7 +44,8 @@ def test_trains_two_iterations_and_evaluates(config, tmp_path_factory, tmp_path,
     task = task_of(cfg)
     task.use_synthetic_data(cfg, 4, folder)
     backbone = cfg.model.backbone
-    backbone.arch = dict(resolve_arch(backbone.arch), depths=(1, 1, 4, 1))
+    arch = (LIGHT_ARCHS if backbone.type == "mmengine.UniFormerLight" else ARCHS)[backbone.arch]
+    backbone.arch = dict(arch, depths=(1, 1, 4, 1))
     cfg.train_cfg.update(max_iters=2, val_interval=2)
     cfg.train_dataloader.batch_size = 2
     cfg.val_dataloader.batch_size = 1

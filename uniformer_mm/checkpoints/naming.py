@@ -63,3 +63,26 @@ def _placed(name: str, model_names: Collection[str]) -> str:
                     return new + name.removeprefix(old)
             return name
     return BACKBONE + name
+
+
+def to_official_names(state: Mapping[str, Tensor], scope: str) -> dict[str, Tensor]:
+    """The tensors of a whole model under the names of the official code.
+
+    Args:
+        state: Names and tensors of a whole model.
+        scope: Codebase of the model.
+
+    Returns:
+        The same tensors: those of detectors and segmenters keep their names.
+    """
+    if scope in ("mmdet", "mmseg"):
+        return dict(state)
+    prefixes = {new: old for old, candidates in CLASSIFIERS.items() for new in candidates}
+    prefixes[BACKBONE] = ""
+    if scope == "mmpose":
+        prefixes = {new: old for old, new in RENAMED.items()}
+    names = {}
+    for name in state:
+        new = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
+        names[name] = prefixes.get(new, "") + name.removeprefix(new)
+    return {names[name]: tensor for name, tensor in state.items()}

@@ -1,0 +1,46 @@
+#!/usr/bin/env python
+"""Convert a checkpoint between the official code and OpenMMLab 2.x.
+
+The result has no optimizer in it, and a hash in its name. In the direction of OpenMMLab it also
+knows its classes, so that the codebases' own tools and inferencers take it as it is.
+
+Examples:
+  tools/convert_checkpoint.py configs/seg/upernet_uniformer_s_global.py upernet_global_small.pth
+  tools/convert_checkpoint.py configs/video/uniformer_s_16x8_k400.py \
+      hf://Sense-X/uniformer_video/uniformer_small_k400_16x8.pth --out-dir converted
+  tools/convert_checkpoint.py configs/det/mask_rcnn_uniformer_s.py epoch_12.pth --to official
+"""
+
+import argparse
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from uniformer_mm.apis.cli import run_tool
+from uniformer_mm.apis.launch import load_config
+from uniformer_mm.checkpoints.converting import to_official, to_openmmlab
+
+
+def main() -> None:
+    """Parse the command line and convert."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="config of the model")
+    parser.add_argument(
+        "checkpoint", help="file, URL, hf://OWNER/REPOSITORY/FILE, or name of a model of the zoo"
+    )
+    parser.add_argument("--to", choices=["openmmlab", "official"], default="openmmlab")
+    parser.add_argument("--out-dir", type=Path, default=Path("."), help="for the result (here)")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    arguments = parser.parse_args()
+    cfg = load_config(arguments.config)
+    if arguments.cfg_options:
+        cfg.merge_from_dict(arguments.cfg_options)
+    convert = {"openmmlab": to_openmmlab, "official": to_official}[arguments.to]
+    path, report = convert(cfg, arguments.checkpoint, arguments.out_dir)
+    print(f"{report}\nwrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+if __name__ == "__main__":
+    run_tool(main)
