@@ -39,10 +39,19 @@ PATTERNS: dict[str, Callable[[FloatArray, FloatArray], FloatArray]] = {
     "dotted": lambda x, y: 1 - _wave(x) - _wave(y),
 }
 # Each shape has two patterns, and each pattern two shapes that are little alike.
-KINDS = tuple(
-    (shape, pattern)
-    for index, shape in enumerate(SHAPES)
-    for pattern in (list(PATTERNS)[index % 3], list(PATTERNS)[index % 3 + 3])
+KINDS = (
+    ("disc", "plain"),
+    ("disc", "rayed"),
+    ("cross", "plain"),
+    ("cross", "rayed"),
+    ("square", "striped"),
+    ("square", "chequered"),
+    ("triangle", "striped"),
+    ("triangle", "chequered"),
+    ("star", "ringed"),
+    ("star", "dotted"),
+    ("heart", "ringed"),
+    ("heart", "dotted"),
 )
 CLASSES = tuple(f"{pattern} {shape}" for shape, pattern in KINDS)
 FOLDERS = tuple(f"n{index + 1:08d}" for index in range(len(CLASSES)))

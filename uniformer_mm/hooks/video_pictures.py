@@ -15,7 +15,8 @@ from torch import Tensor
 COLUMNS, ROWS = 4, 2
 FRAME_HEIGHT = 160
 GAP = 4
-CAPTION_HEIGHT = 26
+LINE_HEIGHT = 20
+CAPTION_HEIGHT = 2 * LINE_HEIGHT + GAP
 TRUTH, RIGHT, WRONG = "white", "lime", "orangered"
 
 
@@ -69,11 +70,11 @@ class VideoPicturesHook(Hook):
         visualizer = runner.visualizer
         classes = (visualizer.dataset_meta or {}).get("classes")
         for index, (video, sample) in enumerate(zip(inputs, samples, strict=True)):
-            name = Path(sample.get("filename", f"batch_{batch}_video_{index}")).stem
+            name = Path(sample.get("filename", f"batch_{batch}_video_{index}")).name
             canvas = contact_sheet(frames_of(video))
             visualizer.set_image(canvas)
-            for column, (text, colour) in enumerate(captions(sample, classes)):
-                position = np.array([GAP + column * canvas.shape[1] // 2, GAP])
+            for line, (text, colour) in enumerate(captions(sample, classes)):
+                position = np.array([GAP, GAP + line * LINE_HEIGHT])
                 visualizer.draw_texts(text, position, font_sizes=13, colors=colour)
             self._deliver(runner, name, visualizer.get_image())
 

@@ -32,7 +32,7 @@ MODEL_SIZE = 192
 CROP_SIZE = 128
 """Side of the training crops, in pixels: for two CPU cores."""
 
-ITERATIONS = 330
+ITERATIONS = 360
 
 MAX_HEAD_CHANNELS = 128
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from uniformer_mm.datasets.redirect import dataset_configs, set_num_classes
+from uniformer_mm.datasets.redirect import dataset_configs, evaluators, set_num_classes
 from uniformer_mm.datasets.synthetic_kinetics import (
     CLASSES,
     SyntheticKineticsSpec,
@@ -23,7 +23,7 @@ from uniformer_mm.tasks.task import (
 VIDEO_SIZE = 128
 """Longer side of the drawn videos, in pixels."""
 
-MODEL_SIZE = 64
+MODEL_SIZE = 32
 """Side of what a model sees of them, in pixels."""
 
 CLIP_LENGTH = 8
@@ -32,8 +32,8 @@ CLIP_LENGTH = 8
 WINDOW = 32
 """Frames of a video that a clip is spread over."""
 
-BATCH = 8
-ITERATIONS = 230
+BATCH = 32
+ITERATIONS = 200
 
 UNSUITED = ("mmengine.ClipRandAugment", "Flip", "RandomErasing")
 """Augmentations that would turn one class into another, or that only pay in long runs."""
@@ -90,7 +90,7 @@ class Video(Task):
         "RepeatAugDataset",
     )
     default_count = 480
-    scores = ("acc/top1", "acc/top5")
+    scores = ("acc/top1", "acc/top2")
     picture_switch = "enable"
     picture_folder = "out_dir"
 
@@ -119,11 +119,14 @@ class Video(Task):
             )
             set_num_classes(dataset, len(CLASSES))
             _shrink_pipeline(dataset)
+        for _, metric in evaluators(cfg):
+            metric["metric_options"] = {"top_k_accuracy": {"topk": (1, 2)}}
         _shrink_recognizer(cfg.model)
         cfg.train_dataloader.batch_size = BATCH
         if "num_repeats" in cfg.train_dataloader.dataset:
-            cfg.train_dataloader.batch_size //= cfg.train_dataloader.dataset.num_repeats
-        shrink_schedule(cfg, ITERATIONS, learning_rate=5e-4)
+            # Two samples of a video would be much the same without the augmentations left out.
+            cfg.train_dataloader.dataset.num_repeats = 1
+        shrink_schedule(cfg, ITERATIONS, learning_rate=1e-3)
         cfg.default_hooks.checkpoint.save_best = None
         return root
 
@@ -153,7 +156,7 @@ def _shrink_pipeline(dataset: Any) -> None:
 
 
 def _shrink_recognizer(model: Any) -> None:
-    """Random weights, eight classes, plain labels."""
+    """Random weights, other classes, plain labels."""
     from_random_weights(model)
     set_num_classes(model, len(CLASSES))
     model.cls_head.update(label_smooth_eps=0.0, dropout_ratio=0.0)

@@ -92,7 +92,8 @@ def steps(loader):
 
 
 def test_every_config_is_in_the_table():
-    assert {path.stem for path in FOLDER.glob("*.py")} == set(PUBLISHED) | set(TSN)
+    light = {path.stem for path in FOLDER.glob("uniformer_x*s_*.py")}
+    assert {path.stem for path in FOLDER.glob("*.py")} - light == set(PUBLISHED) | set(TSN)
 
 
 def test_model(case):
