@@ -16,8 +16,12 @@ from uniformer_mm.apis.launch import replace_sync_batch_norm  # noqa: E402
 SIZES = {"in_channels": 512, "out_channels": 17}
 
 
-def build(norm):
+@pytest.fixture(autouse=True)
+def scope():
     init_default_scope("mmpose")
+
+
+def build(norm):
     config = {"type": "DeconvNormHeatmapHead", "norm_cfg": {"type": norm}, **SIZES}
     head = MODELS.build(config)
     head.init_weights()
