@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.runner import CheckpointLoader
 
 torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def mmengine_readers(monkeypatch):
+    """A test that builds a Runner does not leave our checkpoint reader to the next one."""
+    monkeypatch.setattr(CheckpointLoader, "_schemes", dict(CheckpointLoader._schemes))
 
 
 @pytest.fixture(scope="session")

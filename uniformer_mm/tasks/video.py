@@ -145,7 +145,7 @@ class Video(Task):
 def _shrink_pipeline(dataset: Any) -> None:
     """Fewer and smaller frames, and no augmentation that the classes do not survive."""
     dataset.pipeline = [step for step in dataset.pipeline if step["type"] not in UNSUITED]
-    scale_sizes(dataset.pipeline, MODEL_SIZE / 224)
+    scale_sizes(dataset.pipeline, MODEL_SIZE / _clip_size(dataset.pipeline))
     for step in dataset.pipeline:
         if step.get("clip_len", 1) > 1:
             step["clip_len"] = CLIP_LENGTH
@@ -153,6 +153,18 @@ def _shrink_pipeline(dataset: Any) -> None:
             step["frame_interval"] = WINDOW // CLIP_LENGTH
         if step["type"] == "RandomResizedCrop":
             step["area_range"] = (0.5, 1.0)
+
+
+def _clip_size(pipeline: Any) -> int:
+    """Side of the frames that a recipe's model sees, in pixels."""
+    crops = ("CenterCrop", "ThreeCrop", "TenCrop")
+    sizes = [step["crop_size"] for step in pipeline if step["type"] in crops]
+    sizes += [
+        max(step["scale"])
+        for step in pipeline
+        if step["type"] == "Resize" and not step.get("keep_ratio", True)
+    ]
+    return max(sizes, default=224)
 
 
 def _shrink_recognizer(model: Any) -> None:
