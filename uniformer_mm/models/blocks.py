@@ -23,8 +23,32 @@ PATCH_NORM_EPS = 1e-5
 CLASS_NORM_EPS = 1e-5
 """Epsilon of the LayerNorm of the light models' class token: PyTorch's default as well."""
 
+SMALLEST_SCORE = 1e-18
+"""What a token of the light models counts at least: a class token whose attention is all on a few
+tokens, or on itself, leaves exact zeros to the others, whose mean would be 0 / 0. The official code
+gets NaN there; above this nothing changes."""
+
 CONVS: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 BATCH_NORMS: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+class _AddsInput(nn.Module):
+    """A convolution with a residual connection around it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Channels-first map to a map of the same shape."""
+        return x + super().forward(x)
+
+
+class PositionEmbed2d(_AddsInput, nn.Conv2d):
+    """Dynamic position embedding of images: x + depthwise convolution (arXiv 2201.09450, eq. 4)."""
+
+
+class PositionEmbed3d(_AddsInput, nn.Conv3d):
+    """Dynamic position embedding of videos."""
+
+
+POSITION_EMBEDS: dict[int, type[nn.Module]] = {2: PositionEmbed2d, 3: PositionEmbed3d}
 
 
 class LocalBlock(nn.Module):
@@ -54,7 +78,7 @@ class LocalBlock(nn.Module):
     ) -> None:
         super().__init__()
         conv = CONVS[dims]
-        self.pos_embed = conv(dim, dim, 3, padding=1, groups=dim)
+        self.pos_embed = POSITION_EMBEDS[dims](dim, dim, 3, padding=1, groups=dim)
         self.norm1 = BATCH_NORMS[dims](dim)
         self.conv1 = conv(dim, dim, 1)
         self.conv2 = conv(dim, dim, 1)
@@ -69,7 +93,7 @@ class LocalBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Channels-last map to channels-last map of the same shape."""
         x = x.movedim(-1, 1)
-        x = x + self.pos_embed(x)
+        x = self.pos_embed(x)
         local = self.conv2(self.attn(self.conv1(self.norm1(x))))
         x = x + self.drop_path(_scaled(local, self.gamma_1))
         x = x + self.drop_path(_scaled(self.mlp(self.norm2(x)), self.gamma_2))
@@ -108,7 +132,7 @@ class GlobalBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.window_size = window_size
-        self.pos_embed = CONVS[dims](dim, dim, 3, padding=1, groups=dim)
+        self.pos_embed = POSITION_EMBEDS[dims](dim, dim, 3, padding=1, groups=dim)
         self.norm1 = nn.LayerNorm(dim, eps=BLOCK_NORM_EPS)
         self.attn = Attention(dim, head_dim, qkv_bias=qkv_bias, attn_drop=attn_drop, proj_drop=drop)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
@@ -119,7 +143,7 @@ class GlobalBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Channels-last map to channels-last map of the same shape."""
-        x = x + on_channels_first(self.pos_embed, x)
+        x = on_channels_first(self.pos_embed, x)
         x = x + self.drop_path(_scaled(self.aggregate(x), self.gamma_1))
         return x + self.drop_path(_scaled(self.mlp(self.norm2(x)), self.gamma_2))
 
@@ -213,7 +237,7 @@ class HourglassBlock(GlobalBlock):
         Returns:
             The same three, updated.
         """
-        x = x + on_channels_first(self.pos_embed, x)
+        x = on_channels_first(self.pos_embed, x)
         tokens = x.flatten(1, -2)
         if self.keep_ratio == 1:
             sequence = torch.cat([class_token, tokens], dim=1)
@@ -223,7 +247,7 @@ class HourglassBlock(GlobalBlock):
         number = int(tokens.shape[1] * self.keep_ratio)
         order = scores.argsort(dim=1, descending=True)
         kept, dropped = order[:, :number], order[:, number:]
-        weights = scores.gather(1, dropped)
+        weights = scores.gather(1, dropped).clamp_min(SMALLEST_SCORE)
         weights = (weights / weights.sum(dim=1, keepdim=True)).to(tokens.dtype)
         representative = weights.unsqueeze(1) @ _take(tokens, dropped)
         sequence = torch.cat([class_token, _take(tokens, kept), representative], dim=1)

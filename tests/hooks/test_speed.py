@@ -1,0 +1,78 @@
+"""Fusing and compiling by hook: same scores, and the model stays what it was."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import nn
+
+import uniformer_mm
+from uniformer_mm.models import fusion
+
+
+class Counting(nn.Module):
+    """The least of a model that mmengine's loops run: it remembers which blocks it ran."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = uniformer_mm.UniFormer({"depths": (1, 1, 1, 1)}, window_size=3)
+
+    def test_step(self, batch):
+        return self.backbone(batch)
+
+
+class FakeRunner:
+    def __init__(self):
+        self.model = Counting().eval()
+
+
+def test_the_model_is_fused_while_it_is_tested():
+    runner = FakeRunner()
+    model, x = runner.model, torch.randn(1, 3, 64, 64)
+    hook = HOOKS.build({"type": "mmengine.FuseHook"})
+    with torch.no_grad():
+        expected = model.test_step(x)
+        hook.before_test(runner)
+        assert isinstance(runner.model.backbone.blocks1[0], fusion.FusedLocalBlock)
+        for a, b in zip(runner.model.test_step(x), expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    hook.after_test(runner)
+    assert runner.model is model
+
+
+@pytest.mark.parametrize("phase", ["before_train", "before_test"])
+def test_the_backbone_is_compiled_and_keeps_its_names(phase):
+    runner = FakeRunner()
+    names = list(runner.model.state_dict())
+    x = torch.randn(1, 3, 64, 64)
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    hook = HOOKS.build({"type": "mmengine.CompileHook", "backend": backend})
+    with torch.no_grad():
+        expected = runner.model.test_step(x)
+        getattr(hook, phase)(runner)
+        for size in (64, 96, 128):
+            runner.model.test_step(torch.randn(1, 3, size, 64))
+        for a, b in zip(runner.model.test_step(x), expected, strict=True):
+            torch.testing.assert_close(a, b)
+    assert list(runner.model.state_dict()) == names
+    assert len(graphs) <= 3  # one size, then all sizes
+
+
+def test_a_runner_takes_both_from_a_config(tmp_path):
+    cfg = Config(
+        {
+            "model": {"type": "mmengine.UniFormer", "arch": {"depths": (1, 1, 1, 1)}},
+            "work_dir": str(tmp_path),
+            "custom_hooks": [{"type": "mmengine.FuseHook"}, {"type": "mmengine.CompileHook"}],
+        }
+    )
+    names = [type(hook).__name__ for hook in Runner.from_cfg(cfg).hooks]
+    assert {"FuseHook", "CompileHook"} <= set(names)
+    # The compiled model has to be the fused one.
+    assert names.index("FuseHook") < names.index("CompileHook")

@@ -1,0 +1,1 @@
+"""Measuring speed and memory: ours, a peer's, and what the hardware allows."""

@@ -1,0 +1,87 @@
+"""Ways to run the same backbone."""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from uniformer_mm.errors import UserError
+from uniformer_mm.models.attention import Attention
+from uniformer_mm.models.fusion import fuse
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+VARIANTS = ("eager", "plain", "fused", "compiled", "fused-compiled")
+"""'plain' computes the softmax of attention in tensor operations, as the papers write it."""
+
+
+def build_backbone(settings: Mapping[str, Any], device: torch.device) -> nn.Module:
+    """The backbone of some settings, with random weights.
+
+    Raises:
+        UserError: The settings do not make one.
+    """
+    import uniformer_mm.models  # noqa: F401
+
+    cfg = Config({"type": "UniFormer"})
+    cfg.merge_from_dict(dict(settings))  # keys such as arch.depths are paths
+    settings = {**cfg.to_dict(), "init_cfg": None}
+    torch.manual_seed(0)
+    try:
+        return MODELS.build(settings).to(device)
+    except (TypeError, ValueError, KeyError) as error:
+        raise UserError(f"no backbone can be built of {settings}: {error}") from error
+
+
+def make_variant(name: str, model: nn.Module) -> nn.Module:
+    """A copy of a model that runs in one of `VARIANTS`.
+
+    Raises:
+        UserError: There is no such variant, or it does not fit the model's mode.
+    """
+    if name not in VARIANTS:
+        raise UserError(f"--variants: {name!r} is none of {', '.join(VARIANTS)}")
+    if "fused" in name and model.training:
+        raise UserError(f"--variants {name} is for inference: leave out --step train")
+    model = fuse(model) if "fused" in name else copy.deepcopy(model)
+    if name == "plain":
+        for module in model.modules():
+            if isinstance(module, Attention):
+                module.fused = False
+    return torch.compile(model) if "compiled" in name else model  # type: ignore[return-value]
+
+
+def runner(model: nn.Module, x: Tensor, step: str, dtype: torch.dtype) -> Callable[[], Any]:
+    """A function that runs a model once.
+
+    Args:
+        model: A backbone.
+        x: Its input.
+        step: 'forward' without gradients, or 'train': forward, backward and an AdamW step.
+        dtype: Below single precision the model runs under autocast.
+    """
+    autocast = torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32)
+    if step == "forward":
+
+        def forward() -> Any:
+            with torch.no_grad(), autocast:
+                return model(x)
+
+        return forward
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
+
+    def train() -> None:
+        with autocast:
+            outputs = model(x)
+            outputs = [outputs] if isinstance(outputs, Tensor) else outputs
+            loss = sum(output.float().square().mean() for output in outputs)
+        assert isinstance(loss, Tensor)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return train
