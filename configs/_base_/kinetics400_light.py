@@ -1,7 +1,6 @@
-_base_ = ["./kinetics400.py"]
+_base_ = ["./kinetics400.py", "./imagenet_weights_light.py"]
 
-# Configs are called frames x pixels. They start from the ImageNet weights of the same size, which
-# are on Google Drive only, linked from https://github.com/Sense-X/UniFormer: put them in weights/.
+# Configs are called frames x pixels. They start from the ImageNet weights of the same size.
 model = dict(
     backbone=dict(
         _delete_=True, type="mmengine.UniFormerLight", arch="xxs", dims=3, class_token=True
@@ -18,6 +17,8 @@ train_pipeline, test_pipeline = _base_.train_pipeline, _base_.val_pipeline
 train_pipeline[3].update(magnitude=5, num_ops=2, magnitude_std=0.25, increasing=False)
 del clip
 
+# The published results are those of the best of all epochs.
+train_cfg = dict(val_interval=1)
 train_dataloader = dict(batch_size=32)
 optim_wrapper = dict(optimizer=dict(lr=8e-4, weight_decay=0.1))
 auto_scale_lr = dict(base_batch_size=256)

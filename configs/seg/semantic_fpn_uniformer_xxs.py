@@ -9,7 +9,7 @@ model = dict(
         _delete_=True,
         type="mmengine.UniFormerLight",
         arch="xxs",
-        init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_xxs),
+        init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_xxs_224),
     ),
     neck=dict(in_channels=[56, 112, 224, 448]),
 )

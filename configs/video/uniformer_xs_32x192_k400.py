@@ -5,7 +5,7 @@ model = dict(
         arch="xs",
         drop_path_rate=0.1,
         fp32_attention=True,
-        init_cfg=dict(type="Pretrained", checkpoint="weights/uniformer_xs_192_in1k.pth"),
+        init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_xs_192),
     ),
     cls_head=dict(in_channels=512),
 )
@@ -15,6 +15,7 @@ _base_.train_pipeline[5].scale = (192, 192)
 _base_.test_pipeline[3].scale = (-1, 192)
 _base_.test_pipeline[4].crop_size = 192
 _base_.train_pipeline[3].update(magnitude=7, num_ops=4, magnitude_std=0.5, increasing=True)
+val_pipeline = _base_.test_pipeline
 train_dataloader = dict(batch_size=16, dataset=dict(pipeline=_base_.train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline))

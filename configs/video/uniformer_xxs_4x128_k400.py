@@ -7,9 +7,9 @@ model = dict(
         layer_scale_init=0.1,
         fp32_attention=True,
         init_cfg=dict(
-            may_miss=["gamma_1", "gamma_2"],
             type="Pretrained",
-            checkpoint="weights/uniformer_xxs_128_in1k.pth",
+            checkpoint=_base_.imagenet_xxs_128,
+            may_miss=["gamma_1", "gamma_2"],
         ),
     )
 )
@@ -19,6 +19,7 @@ _base_.train_pipeline[5].scale = (128, 128)
 _base_.test_pipeline[3].scale = (-1, 128)
 _base_.test_pipeline[4].crop_size = 128
 _base_.train_pipeline[3].update(magnitude=10, magnitude_std=0.0)
+val_pipeline = _base_.test_pipeline
 train_dataloader = dict(dataset=dict(pipeline=_base_.train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline))

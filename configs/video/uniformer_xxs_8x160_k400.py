@@ -4,7 +4,7 @@ model = dict(
     backbone=dict(
         drop_path_rate=0.05,
         fp32_attention=True,
-        init_cfg=dict(type="Pretrained", checkpoint="weights/uniformer_xxs_160_in1k.pth"),
+        init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_xxs_160),
     )
 )
 
@@ -12,6 +12,7 @@ _base_.train_pipeline[1].clip_len = _base_.test_pipeline[1].clip_len = 8
 _base_.train_pipeline[5].scale = (160, 160)
 _base_.test_pipeline[3].scale = (-1, 160)
 _base_.test_pipeline[4].crop_size = 160
+val_pipeline = _base_.test_pipeline
 train_dataloader = dict(batch_size=64, dataset=dict(pipeline=_base_.train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline))

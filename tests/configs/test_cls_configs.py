@@ -46,6 +46,16 @@ TOKEN_LABELING_384 = {
 TOKEN_LABELING = {**TOKEN_LABELING_224, **TOKEN_LABELING_384}
 PUBLISHED = {**PLAIN, **TOKEN_LABELING}
 
+# name: (parameters, arch, pixels, shorter side in testing, drop path rate, learning rate, decay)
+LIGHT = {
+    "uniformer_xxs_128_in1k": (10_215_280, "xxs", 128, 146, 0.0, 3.2e-3, 0.1),
+    "uniformer_xxs_160_in1k": (10_215_280, "xxs", 160, 182, 0.0, 3.2e-3, 0.1),
+    "uniformer_xxs_192_in1k": (10_215_280, "xxs", 192, 219, 0.0, 3.2e-3, 0.1),
+    "uniformer_xxs_224_in1k": (10_215_280, "xxs", 224, 256, 0.0, 3.2e-3, 0.1),
+    "uniformer_xs_192_in1k": (16_509_264, "xs", 192, 219, 0.1, 4e-3, 0.05),
+    "uniformer_xs_224_in1k": (16_509_264, "xs", 224, 256, 0.1, 4e-3, 0.05),
+}
+
 
 @pytest.fixture(autouse=True)
 def scope():
@@ -80,8 +90,7 @@ def steps(pipeline):
 
 
 def test_every_config_is_in_a_table():
-    names = {path.stem for path in FOLDER.glob("*.py")}
-    assert {name for name in names if "_xs" not in name and "_xxs" not in name} == set(PUBLISHED)
+    assert {path.stem for path in FOLDER.glob("*.py")} == {*PUBLISHED, *LIGHT}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -132,21 +141,24 @@ def test_optimizer(name):
         assert decay[id(model.backbone.blocks3[0].gamma_1)] == 0.0
 
 
-@pytest.mark.parametrize("name", [*PLAIN, *TOKEN_LABELING_224])
+@pytest.mark.parametrize(
+    "name", [*PLAIN, *TOKEN_LABELING_224, "uniformer_xxs_128_in1k", "uniformer_xs_192_in1k"]
+)
 def test_learning_rate_is_that_of_timm(name):
-    """Per epoch. DeiT's loop, of the plain recipe, hands the schedule the epoch that is over."""
+    """Per epoch. DeiT's loop, of all but token labelling, hands on the epoch that is over."""
     cfg = read(name)
-    rate = PUBLISHED[name][-1]
+    rate = LIGHT[name][-2] if name in LIGHT else PUBLISHED[name][-1]
+    warmup, epochs = (30, 600) if name in LIGHT else (5, 300)
 
     def timm(epoch):
-        if epoch < 5:
-            return 1e-6 + epoch * (rate - 1e-6) / 5
-        if epoch < 300:
-            return 1e-5 + 0.5 * (rate - 1e-5) * (1 + math.cos(math.pi * epoch / 300))
+        if epoch < warmup:
+            return 1e-6 + epoch * (rate - 1e-6) / warmup
+        if epoch < epochs:
+            return 1e-5 + 0.5 * (rate - 1e-5) * (1 + math.cos(math.pi * epoch / epochs))
         return 1e-5
 
-    if name in PLAIN:
-        expected = [timm(0)] + [timm(epoch - 1) for epoch in range(1, 300)]
+    if name not in TOKEN_LABELING:
+        expected = [timm(0)] + [timm(epoch - 1) for epoch in range(1, epochs)]
     else:
         expected = [timm(epoch) for epoch in range(310)]
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
@@ -245,8 +257,145 @@ def test_augmentation(name):
         assert (second.scale, second.interpolation) == (size, interpolation)
 
 
-@pytest.mark.parametrize("name", ["uniformer_s_in1k", "uniformer_s_tl_384_in1k"])
-def test_pipelines_run(name, tmp_path):
+@pytest.mark.parametrize("name", LIGHT)
+def test_light_model(name):
+    parameters, arch, *_, drop_path_rate, _, _ = LIGHT[name]
+    cfg, model = read(name), build(name)
+    assert type(model).__name__ == "ImageClassifier"
+    assert type(model.backbone) is uniformer_mm.UniFormerLight
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    assert cfg.model.backbone.pop("drop_path_rate", 0.0) == drop_path_rate
+    assert cfg.model.backbone == {
+        "type": "mmengine.UniFormerLight",
+        "arch": arch,
+        "output_norm": "batch",
+        "class_token": True,
+    }
+    assert type(model.head).__name__ == "ClassTokenHead"
+    assert model.head.num_classes == 1000
+    assert model.neck is None
+    loss = model.head.loss_module
+    assert (loss.label_smooth_val, loss.mode, loss.reduction) == (0.1, "original", "mean")
+    assert cfg.model.train_cfg.augments == [
+        {"type": "Mixup", "alpha": 0.8},
+        {"type": "CutMix", "alpha": 1.0},
+    ]
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_light_optimizer(name):
+    *_, rate, weight_decay = LIGHT[name]
+    cfg, model = read(name), build(name)
+    assert cfg.optim_wrapper.type == "OptimWrapper", "single precision"
+    assert "clip_grad" not in cfg.optim_wrapper
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    assert isinstance(optimizer, torch.optim.AdamW)
+    groups = optimizer.param_groups
+    assert {(g["lr"], g["betas"], g["eps"]) for g in groups} == {(rate, (0.9, 0.999), 1e-8)}
+    decay = {id(p): g["weight_decay"] for g in groups for p in g["params"]}
+    for key, parameter in model.named_parameters():
+        exempt = parameter.ndim == 1 or key == "backbone.cls_token"
+        assert decay[id(parameter)] == (0.0 if exempt else weight_decay), key
+    schedule = (cfg.param_scheduler, cfg.train_cfg)
+    first = read("uniformer_xxs_128_in1k")
+    assert schedule == (first.param_scheduler, first.train_cfg), "its rates are checked above"
+    (hook,) = cfg.custom_hooks
+    assert (hook.type, hook.momentum, hook.update_buffers) == ("EMAHook", 1e-4, True)
+    assert hook.get("evaluate_on_ema", True)
+    assert hook.evaluate_on_origin
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_light_batch_and_data(name):
+    _, arch, size, resized, *_ = LIGHT[name]
+    cfg = read(name)
+    loader = cfg.train_dataloader
+    assert (loader.batch_size, cfg.auto_scale_lr.base_batch_size) == (512, 4096)
+    assert loader.drop_last
+    assert loader.sampler.type == "DefaultSampler", "no repeated augmentation"
+    assert cfg.val_dataloader.batch_size == 768
+    assert (
+        cfg.data_preprocessor.mean,
+        cfg.data_preprocessor.std,
+        cfg.data_preprocessor.to_rgb,
+    ) == (
+        [123.675, 116.28, 103.53],
+        [58.395, 57.12, 57.375],
+        True,
+    )
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        pipeline = steps(loader.dataset.pipeline)
+        resize = pipeline["ResizeEdge"]
+        assert (resize.scale, resize.edge, resize.interpolation) == (resized, "short", "bicubic")
+        assert pipeline["CenterCrop"].crop_size == size
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    augment = "AutoAugment" if arch == "xxs" else "RandAugment"
+    assert [step.type for step in pipeline] == [
+        "LoadImageFromFile",
+        "RandomResizedCrop",
+        "RandomFlip",
+        augment,
+        "RandomErasing",
+        "PackInputs",
+    ]
+    crop, flip, augment, erasing = pipeline[1:5]
+    assert (crop.scale, crop.interpolation) == (size, "bicubic")
+    assert not {"crop_ratio_range", "aspect_ratio_range"} & set(crop), "mmpretrain's are timm's"
+    assert (flip.prob, flip.direction) == (0.5, "horizontal")
+    assert (erasing.erase_prob, erasing.mode) == (0.25, "rand")
+    assert (erasing.min_area_ratio, erasing.max_area_ratio) == (0.02, 1 / 3)
+    assert augment.hparams == {"pad_val": [104, 116, 124], "interpolation": "bicubic"}
+    if arch == "xs":
+        assert augment.policies == "timm_increasing"
+        assert (augment.num_policies, augment.total_level) == (2, 10)
+        assert (augment.magnitude_level, augment.magnitude_std) == (9, 0.5)
+
+
+def test_auto_augment_has_the_policies_of_timms_v0():
+    """In the units of mmpretrain: one pair of each kind of operation."""
+    augment = steps(read("uniformer_xxs_128_in1k").train_dataloader.dataset.pipeline)["AutoAugment"]
+    policies = [[dict(operation) for operation in pair] for pair in augment.policies]
+    assert len(policies) == 25
+    assert policies[0] == [
+        {"type": "Equalize", "prob": 0.8},
+        {"type": "Shear", "magnitude": pytest.approx(0.12), "direction": "vertical", "prob": 0.8},
+    ]
+    assert policies[1][0] == {
+        "type": "ColorTransform",
+        "magnitude": pytest.approx(1.72 - 1),  # to which mmpretrain adds 1
+        "random_negative_prob": 0.0,
+        "prob": 0.4,
+    }
+    assert policies[6][1] == {"type": "SolarizeAdd", "magnitude": 33, "prob": 0.8}
+    assert policies[9] == [
+        {"type": "Invert", "prob": 0.4},
+        {"type": "Rotate", "angle": 0, "prob": 0.6},
+    ]
+    assert policies[12] == [
+        {"type": "Posterize", "bits": 2, "prob": 0.4},
+        {"type": "AutoContrast", "prob": 0.4},
+    ]
+    assert policies[15][0] == {"type": "Rotate", "angle": pytest.approx(21), "prob": 1.0}
+    assert policies[15][1] == {
+        "type": "Translate",
+        "magnitude": pytest.approx(0.405),
+        "direction": "vertical",
+        "prob": 0.8,
+    }
+    assert policies[22][1] == {"type": "Solarize", "thr": 256, "prob": 0.6}
+    assert policies[24][1] == {"type": "Rotate", "angle": pytest.approx(15), "prob": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("uniformer_s_in1k", 224),
+        ("uniformer_s_tl_384_in1k", 384),
+        ("uniformer_xxs_128_in1k", 128),
+        ("uniformer_xs_192_in1k", 192),
+    ],
+)
+def test_pipelines_run(name, size, tmp_path):
     """Every transform exists and takes what the config gives it, at full size."""
     cfg = read(name)
     original = read(name)
@@ -256,6 +405,5 @@ def test_pipelines_run(name, tmp_path):
         (cfg.val_dataloader, original.val_dataloader),
     ):
         dataset = DATASETS.build({**loader.dataset, "pipeline": full.dataset.pipeline})
-        size = 384 if "384" in name else 224
         for _ in range(4):
             assert dataset[0]["inputs"].shape == (3, size, size)

@@ -40,6 +40,12 @@ NAMES = {
     for setting in SETTINGS
 }
 
+# published parameters in millions, drop path rate, channels of the four stages
+LIGHT = {
+    "xxs": (13.5, 0.0, [56, 112, 224, 448]),
+    "xs": (19.7, 0.1, [64, 128, 256, 512]),
+}
+
 
 @functools.cache
 def parsed(name):
@@ -58,8 +64,9 @@ def case(request):
     return read(f"{request.param}_uniformer_s_h14"), request.param
 
 
-def test_every_config_of_s_and_b_is_in_the_table():
-    assert {path.stem for path in FOLDER.glob("*_uniformer_[sb]_*.py")} == set(NAMES)
+def test_every_config_is_in_a_table():
+    light = {f"semantic_fpn_uniformer_{arch}" for arch in LIGHT}
+    assert {path.stem for path in FOLDER.glob("*.py")} == set(NAMES) | light
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -95,6 +102,34 @@ def test_configs_of_a_method_differ_in_the_backbone_only(name):
     first, other = parsed(f"{method}_uniformer_s_h14").to_dict(), parsed(name).to_dict()
     del first["model"]["backbone"], other["model"]["backbone"]
     assert other == first
+
+
+@pytest.mark.parametrize("arch", LIGHT)
+def test_light_configs_differ_in_the_backbone_only(arch):
+    """The rest is that of S, whose values the tests below have."""
+    millions, drop_path_rate, channels = LIGHT[arch]
+    cfg = read(f"semantic_fpn_uniformer_{arch}")
+    with torch.device("meta"):
+        model = MODELS.build(cfg.model)
+    assert type(model.backbone) is uniformer_mm.UniFormerLight
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == millions
+    assert list(model.backbone.embed_dims) == channels
+    backbone = cfg.model.pop("backbone")
+    assert backbone.pop("drop_path_rate", 0.0) == drop_path_rate
+    checkpoint = f"weights/uniformer_{arch}_224_in1k.pth"
+    assert backbone == {
+        "type": "mmengine.UniFormerLight",
+        "arch": arch,
+        "init_cfg": {"type": "Pretrained", "checkpoint": checkpoint},
+    }
+    assert cfg.model.neck.in_channels == channels
+    cfg.model.neck.in_channels = [64, 128, 320, 512]
+    small = read("semantic_fpn_uniformer_s_h14")
+    del small.model["backbone"]
+    paths = {key for key in cfg if key.startswith("imagenet_")}
+    assert {k: v for k, v in cfg.items() if k not in paths} == {
+        k: v for k, v in small.items() if k not in paths
+    }
 
 
 @pytest.mark.parametrize("setting", ["w32", "h32"])

@@ -64,6 +64,51 @@ PUBLISHED = {
     "uniformer_s_16x4_ucf101": Recipe(16, 4, 5e-5, 0.2, 25, 16),
     "uniformer_s_16x4_hmdb51": Recipe(16, 4, 5e-5, 0.2, 25, 16),
 }
+
+
+class LightRecipe(NamedTuple):
+    """The same for the light models, on 256 videos but for XS: on eight GPUs or four."""
+
+    frames: int
+    pixels: int
+    lr: float
+    videos_per_gpu: int
+    augment: str
+    variant: str  # attention in single precision, and with layer scale as well
+    weight_decay: float = 0.1
+    drop_path_rate: float = 0.05
+    val_interval: int = 1
+
+
+LIGHT = {
+    "uniformer_xxs_4x128_k400": LightRecipe(4, 128, 4e-4, 32, "rand", "ls_fp32"),
+    "uniformer_xxs_4x160_k400": LightRecipe(4, 160, 4e-4, 64, "rand", "ls_fp32"),
+    "uniformer_xxs_8x128_k400": LightRecipe(8, 128, 4e-4, 64, "rand", "ls_fp32"),
+    "uniformer_xxs_8x160_k400": LightRecipe(8, 160, 4e-4, 64, "rand-m5-n2-mstd0.25", "fp32"),
+    "uniformer_xxs_16x128_k400": LightRecipe(16, 128, 8e-4, 32, "rand-m5-n2-mstd0.25", "fp32"),
+    "uniformer_xxs_16x160_k400": LightRecipe(
+        16, 160, 8e-4, 32, "rand-m5-n2-mstd0.25", "fp32", val_interval=5
+    ),
+    "uniformer_xxs_32x160_k400": LightRecipe(32, 160, 8e-4, 32, "rand-m5-n2-mstd0.25", ""),
+    "uniformer_xs_32x192_k400": LightRecipe(
+        32, 192, 4e-4, 16, "rand-m7-n4-mstd0.5-inc1", "fp32", weight_decay=0.05, drop_path_rate=0.1
+    ),
+}
+AUGMENT = {
+    "rand": {"magnitude": 10, "num_ops": 2, "magnitude_std": 0.0, "increasing": False},
+    "rand-m5-n2-mstd0.25": {
+        "magnitude": 5,
+        "num_ops": 2,
+        "magnitude_std": 0.25,
+        "increasing": False,
+    },
+    "rand-m7-n4-mstd0.5-inc1": {
+        "magnitude": 7,
+        "num_ops": 4,
+        "magnitude_std": 0.5,
+        "increasing": True,
+    },
+}
 CLASSES = {"k400": 400, "k600": 600, "sthv1": 174, "sthv2": 174, "ucf101": 101, "hmdb51": 51}
 FOLDERS = {"k400": "kinetics400", "k600": "kinetics600"}
 TSN = ("tsn_uniformer_s_k400", "tsn_uniformer_b_k400")
@@ -91,9 +136,8 @@ def steps(loader):
     return {step.type: step for step in loader.dataset.pipeline}
 
 
-def test_every_config_is_in_the_table():
-    light = {path.stem for path in FOLDER.glob("uniformer_x*s_*.py")}
-    assert {path.stem for path in FOLDER.glob("*.py")} - light == set(PUBLISHED) | set(TSN)
+def test_every_config_is_in_a_table():
+    assert {path.stem for path in FOLDER.glob("*.py")} == {*PUBLISHED, *LIGHT, *TSN}
 
 
 def test_model(case):
@@ -239,6 +283,94 @@ def test_data(case):
     assert (train.dataset.num_repeats, train.dataset.sample_once) == (2, True)
     assert train.collate_fn.type == "repeat_pseudo_collate"
     assert cfg.val_evaluator == cfg.test_evaluator == {"type": "AccMetric"}
+
+
+@pytest.fixture(params=LIGHT, scope="module")
+def light(request):
+    """Config, recipe and arch of a light model."""
+    return load(request.param), LIGHT[request.param], request.param.split("_")[1]
+
+
+def test_light_model(light):
+    cfg, recipe, arch = light
+    with torch.device("meta"):
+        model = MODELS.build(cfg.model)
+    assert (type(model).__name__, type(model.cls_head).__name__) == (
+        "Recognizer3D",
+        "ClassTokenVideoHead",
+    )
+    assert type(model.backbone) is uniformer_mm.UniFormerLight
+    source = cfg.model.backbone.init_cfg.checkpoint.rpartition("/")
+    assert source[2] == f"uniformer_{arch}_{recipe.pixels}_in1k.pth"
+    assert source[0].startswith("https://" if recipe.pixels == 160 else "weights")
+    scaled = "ls" in recipe.variant
+    assert cfg.model.backbone.init_cfg.get("may_miss") == (
+        ["gamma_1", "gamma_2"] if scaled else None
+    )
+    assert {k: v for k, v in cfg.model.backbone.items() if k != "init_cfg"} == {
+        "type": "mmengine.UniFormerLight",
+        "arch": arch,
+        "dims": 3,
+        "class_token": True,
+        "drop_path_rate": recipe.drop_path_rate,
+        **({"fp32_attention": True} if "fp32" in recipe.variant else {}),
+        **({"layer_scale": "all", "layer_scale_init": 0.1} if scaled else {}),
+    }
+    head = cfg.model.cls_head
+    assert (head.num_classes, head.dropout_ratio, head.init_std) == (400, 0.0, 0.02)
+    assert (head.label_smooth_eps, head.average_clips) == (0.1, "score")
+    assert cfg.model.data_preprocessor == load("uniformer_s_8x8_k400").model.data_preprocessor
+
+
+def test_light_batch_and_schedule(light):
+    cfg, recipe, arch = light
+    loader = cfg.train_dataloader
+    assert (loader.batch_size, loader.drop_last) == (recipe.videos_per_gpu, True)
+    assert cfg.auto_scale_lr.base_batch_size == (128 if arch == "xs" else 256)
+    assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (110, recipe.val_interval)
+    assert cfg.default_hooks.checkpoint.save_best == "auto", "the best is what is published"
+    assert cfg.param_scheduler == {
+        "type": "mmengine.WarmupCosineLR",
+        "T_max": 110,
+        "warmup": 10,
+        "warmup_lr": 1e-6,
+        "eta_min": 1e-6,
+        "after_warmup": True,
+        "convert_to_iter_based": True,
+    }
+    assert cfg.optim_wrapper == {
+        "type": "AmpOptimWrapper",
+        "loss_scale": "dynamic",
+        "clip_grad": {"max_norm": 20},
+        "optimizer": {
+            "type": "AdamW",
+            "lr": recipe.lr,
+            "betas": (0.9, 0.999),
+            "weight_decay": recipe.weight_decay,
+        },
+        "paramwise_cfg": {"flat_decay_mult": 0.0},  # the class token decays, unlike in images
+    }
+
+
+def test_light_data(light):
+    """One view; but for sampling and sizes as in the S model's config, which is tested above."""
+    cfg, recipe, _ = light
+    small = load("uniformer_s_8x8_k400")
+    pixels = recipe.pixels
+    for key, loader in loaders(cfg).items():
+        expected = loaders(small)["train" if key == "train" else "val"].dataset.to_dict()
+        sampling = {"type": "UniformSample", "clip_len": recipe.frames}
+        expected["pipeline"][1] = sampling
+        resize = {"type": "Resize", "scale": (pixels, pixels), "keep_ratio": False}
+        if key == "train":
+            expected["pipeline"][3].update(AUGMENT[recipe.augment])
+            expected["pipeline"][5] = resize
+        else:
+            sampling["test_mode"] = True
+            expected["pipeline"][3] = {"type": "Resize", "scale": (-1, pixels)}
+            expected["pipeline"][4] = {"type": "CenterCrop", "crop_size": pixels}
+        assert loader.dataset == expected
+        assert cfg[f"{key}_pipeline"] == loader.dataset.pipeline, "what mmaction's inferencer reads"
 
 
 @pytest.mark.parametrize(("name", "arch"), zip(TSN, ("small", "base"), strict=True))

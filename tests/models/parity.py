@@ -1,74 +1,18 @@
-"""Weights and inputs that anybody can make again, to compare a model with the official one.
-
-Every tensor is a function of its name and shape, so that outputs of the official code can be
-written down without its weights. `official_outputs.json` holds such outputs: a shape, the standard
-deviation, a projection on a random vector, and samples at flat indices.
-"""
+"""The cases that the doctor ships, and all others; see `uniformer_mm.doctor.parity`."""
 
 import json
-import zlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-CASES = json.loads(Path(__file__).with_name("official_outputs.json").read_text())
-GAINS = {"qkv.weight": 1.5, "pos_embed.weight": 0.3, "conv2.weight": 0.5, "mlp.fc2.weight": 0.5}
+from uniformer_mm.doctor.parity import SHIPPED_CASES, errors
 
-
-def tensor_for(name: str, shape: tuple[int, ...]) -> Tensor:
-    """The tensor of a name: normal numbers, scaled by what kind of parameter it is."""
-    kind = name.rsplit(".", 1)[-1]
-    if kind == "num_batches_tracked":
-        return torch.zeros(shape, dtype=torch.int64)
-    generator = np.random.RandomState(zlib.crc32(name.encode()))
-    normal = np.asarray(generator.standard_normal(shape)).astype(np.float32)
-    if kind == "running_var":
-        array = np.float32(1) + np.float32(0.1) * np.abs(normal)
-    elif kind in ("running_mean", "cls_token"):
-        array = np.float32(0.1) * normal
-    elif kind.startswith("gamma_"):
-        array = np.float32(0.5) + np.float32(0.1) * normal
-    elif len(shape) <= 1 and kind == "weight":
-        array = np.float32(1) + np.float32(0.1) * normal
-    elif len(shape) <= 1:
-        array = np.float32(0.05) * normal
-    else:
-        gain = next((gain for suffix, gain in GAINS.items() if name.endswith(suffix)), 1.0)
-        array = normal * np.float32(gain / np.sqrt(np.prod(shape[1:], dtype=np.float64)))
-    return torch.from_numpy(np.asarray(array))
-
-
-def fill(model: nn.Module) -> None:
-    """Give every tensor of a model the value that belongs to its name."""
-    model.load_state_dict({k: tensor_for(k, tuple(v.shape)) for k, v in model.state_dict().items()})
-
-
-def input_for(case: dict[str, Any]) -> Tensor:
-    """The input of a case."""
-    generator = np.random.RandomState(case["input_seed"])
-    return torch.from_numpy(generator.standard_normal(case["input_shape"]).astype(np.float32))
-
-
-def classify(case: dict[str, Any], features: Tensor) -> Tensor:
-    """The official classifier on the last feature map, with the token-labelling head if any."""
-    head = {name: tensor_for(name, tuple(shape)) for name, shape in case["heads"].items()}
-    tokens = features.flatten(2).transpose(1, 2)
-    logits = tokens.mean(1) @ head["head.weight"].T + head["head.bias"]
-    if "aux_head.weight" in head:
-        per_token = tokens @ head["aux_head.weight"].T + head["aux_head.bias"]
-        logits = logits + 0.5 * per_token.amax(1)
-    return logits
+CASES = SHIPPED_CASES + json.loads(Path(__file__).with_name("official_outputs.json").read_text())
 
 
 def assert_matches(output: Tensor, official: dict[str, Any]) -> None:
     """Samples within 3e-5 relative, the projection within 1e-5 of the standard deviation."""
-    assert list(output.shape) == official["shape"]
-    flat = output.detach().numpy().reshape(-1).astype(np.float64)
-    for index, value in official["samples"]:
-        assert abs(flat[index] - value) <= 3e-5 * max(abs(value), official["std"])
-    vector = np.random.RandomState(99).standard_normal(flat.size)
-    projection = flat.dot(vector) / np.sqrt(flat.size)
-    assert abs(projection - official["proj"]) <= 1e-5 * official["std"]
+    samples, projection = errors(output, official)
+    assert samples <= 3e-5
+    assert projection <= 1e-5

@@ -4,30 +4,21 @@ import hashlib
 
 import pytest
 import torch
-from parity import CASES, assert_matches, classify, fill, input_for
+from parity import CASES, assert_matches
 from torch import nn
 
+from uniformer_mm.doctor.parity import build, fill, outputs_of
 from uniformer_mm.models import UniFormer, UniFormerLight
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
 def test_names_shapes_and_outputs_are_official(case):
-    backbone = {"UniFormer": UniFormer, "UniFormerLight": UniFormerLight}
-    model = backbone[case.get("class", "UniFormer")](**case["model"]).eval()
+    model = build(case)
     names = sorted(f"{name} {list(t.shape)}" for name, t in model.state_dict().items())
     assert len(names) == case["state_count"]
     assert hashlib.sha256("\n".join(names).encode()).hexdigest() == case["state_sha256"]
     fill(model)
-    with torch.no_grad():
-        outputs = model(input_for(case))
-    if case["model"].get("class_token"):
-        outputs, class_token = outputs
-        assert class_token.shape == (case["input_shape"][0], model.embed_dims[-1])
-    if case["heads"]:
-        outputs = classify(case, outputs)
-    if isinstance(outputs, torch.Tensor):
-        outputs = (outputs,)
-    for output, official in zip(outputs, case["outputs"], strict=True):
+    for output, official in zip(outputs_of(model, case), case["outputs"], strict=True):
         assert_matches(output, official)
 
 

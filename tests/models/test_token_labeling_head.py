@@ -7,9 +7,11 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from parity import CASES, assert_matches, input_for, tensor_for
+from parity import CASES, assert_matches
 from torch import nn
 from torch.testing import assert_close
+
+from uniformer_mm.doctor.parity import input_for, tensor_for
 
 pytest.importorskip("mmpretrain")
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "cls"

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from uniformer_mm.models.checks import check_choice, check_whole
+
 ATTENTION_MODES = ("global", "window", "hybrid")
 
 
@@ -75,14 +77,16 @@ class ScoringAttention(Attention):
         if self.fp32:
             with torch.autocast(x.device.type, enabled=False):
                 x, scores = self._attend_and_score(*(part.float() for part in parts))
+            x = x.to(parts[0].dtype)
         else:
             x, scores = self._attend_and_score(*parts)
         return self.proj_drop(self.proj(x.transpose(1, 2).flatten(2))), scores
 
     def _attend_and_score(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        # The fused kernel keeps its weights to itself: one row of them is made again.
-        row = query[:, :, :1] @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
-        scores = row.softmax(dim=-1, dtype=torch.float32)[:, :, 0, 1:].mean(dim=1)
+        # The fused kernel keeps its weights to itself: one row of them is made again, in single
+        # precision, because products in fp16 may overflow. A matrix product would be cast back.
+        row = (query[:, :, :1].float() * key.float()).sum(dim=-1) * query.shape[-1] ** -0.5
+        scores = row.softmax(dim=-1)[:, :, 1:].mean(dim=1)
         return self.attend(query, key, value), scores
 
 
@@ -104,10 +108,8 @@ def window_sizes(attention: str, window_size: int, depth: int) -> list[int]:
     Raises:
         ValueError: An unknown mode, or a window size below 1.
     """
-    if attention not in ATTENTION_MODES:
-        raise ValueError(f"attention must be one of {ATTENTION_MODES}, got {attention!r}")
-    if window_size < 1:
-        raise ValueError(f"window_size must be at least 1, got {window_size}")
+    check_choice("attention", attention, ATTENTION_MODES)
+    check_whole("window_size", window_size, 1)
     if attention == "global":
         return [0] * depth
     if attention == "window":

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, PretrainedInit, initialize
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -19,6 +19,13 @@ from uniformer_mm.models.blocks import (
     GlobalBlock,
     LocalBlock,
     PatchEmbed,
+)
+from uniformer_mm.models.checks import (
+    are_whole,
+    check_choice,
+    check_number,
+    check_whole,
+    is_whole,
 )
 
 ARCHS: dict[str, dict[str, Any]] = {
@@ -133,22 +140,29 @@ class UniFormer(BaseModule):
             settings["head_dim"] = head_dim
         if layer_scale is not None:
             settings["layer_scale"] = layer_scale
-        _check_choice("dims", dims, (2, 3))
-        _check_choice("stem", settings["stem"], EMBEDDINGS)
-        _check_choice("downsample", settings["downsample"], EMBEDDINGS)
-        _check_choice("layer_scale", settings["layer_scale"], LAYER_SCALES)
-        output_norm = output_norm or ("layer" if dims == 2 else "batch")
-        _check_choice("output_norm", output_norm, OUTPUT_NORMS)
+        check_choice("dims", dims, (2, 3))
+        check_choice("stem", settings["stem"], EMBEDDINGS)
+        check_choice("downsample", settings["downsample"], EMBEDDINGS)
+        check_choice("layer_scale", settings["layer_scale"], LAYER_SCALES)
+        if output_norm is None:
+            output_norm = "layer" if dims == 2 else "batch"
+        check_choice("output_norm", output_norm, OUTPUT_NORMS)
+        flags = {"qkv_bias": qkv_bias, "split": split, "std": std, "norm_eval": norm_eval}
+        for name, flag in flags.items():
+            check_choice(name, flag, (True, False))
+        rates = {"drop_rate": drop_rate, "attn_drop_rate": attn_drop_rate}
+        for name, rate in {**rates, "drop_path_rate": drop_path_rate}.items():
+            check_number(name, rate, below=1)
+        check_number("layer_scale_init", layer_scale_init)
+        check_whole("in_channels", in_channels, 1)
+        check_whole("head_dim", settings["head_dim"], 1)
+        check_whole("frozen_stages", frozen_stages, -1, NUM_STAGES)
         if dims == 3 and attention != "global":
             raise ValueError(f"attention must be 'global' for dims=3, got {attention!r}")
         if dims == 2 and (split or std):
             raise ValueError("split and std are options of videos: they need dims=3")
         if std and settings["downsample"] != "patch":
             raise ValueError("std is about embeddings of kind 'patch', got downsample='conv'")
-        if not -1 <= frozen_stages <= NUM_STAGES:
-            raise ValueError(f"frozen_stages must be from -1 to {NUM_STAGES}, got {frozen_stages}")
-        if not 0.0 <= drop_path_rate < 1.0:
-            raise ValueError(f"drop_path_rate must be in [0, 1), got {drop_path_rate}")
         depths, widths = settings["depths"], settings["embed_dims"]
         if any(dim % settings["head_dim"] for dim in widths[2:]):
             raise ValueError(
@@ -257,14 +271,36 @@ class UniFormer(BaseModule):
             CheckpointError: `init_cfg` names a pretrained checkpoint that cannot be read or does
                 not fit this architecture.
         """
-        if isinstance(self.init_cfg, dict) and self.init_cfg["type"] == "Pretrained":
-            from uniformer_mm.checkpoints import load_pretrained
+        from uniformer_mm.checkpoints import load_pretrained
 
-            options = {k: v for k, v in self.init_cfg.items() if k != "type"}
-            load_pretrained(self, **options)
-            self._is_init = True
-        else:
+        configs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg or {}]
+        pretrained = [cfg for cfg in configs if cfg.get("type") in ("Pretrained", PretrainedInit)]
+        if not pretrained:
             super().init_weights()
+            return
+        initialize(self, [cfg for cfg in configs if cfg not in pretrained])
+        for cfg in pretrained:
+            load_pretrained(self, **{key: value for key, value in cfg.items() if key != "type"})
+        self._is_init = True
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Tensor], prefix: str, *others: Any
+    ) -> None:
+        """Take this module's part of a model's state dict.
+
+        Raises:
+            CheckpointError: There is no such part. Loaders that are not strict, as mmengine's is,
+                would go on with the weights as they are.
+        """
+        if prefix and not any(name.startswith(prefix) for name in state_dict):
+            from uniformer_mm.checkpoints import CheckpointError
+
+            raise CheckpointError(
+                f"nothing in the checkpoint is for the backbone: no name begins with {prefix!r}"
+                " (custom_hooks = [dict(type='mmengine.FitCheckpointHook')] in the config, and"
+                " tools/convert_checkpoint.py, give official files the names of this model)"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def _global_block(
         self, settings: dict[str, Any], stage: int, index: int, options: dict[str, Any]
@@ -339,21 +375,29 @@ def resolve_arch(
     """All settings of an arch, given by name or as a dict.
 
     Raises:
-        ValueError: An unknown name or key, or sequences that are not one entry per stage.
+        ValueError: An unknown name or key, sequences that are not one entry per stage, or something
+            that is no number where one is needed.
     """
-    if isinstance(arch, str):
-        if arch not in archs:
-            raise ValueError(f"arch must be one of {tuple(archs)} or a dict, got {arch!r}")
+    if isinstance(arch, str) and arch in archs:
         arch = archs[arch]
+    if not isinstance(arch, Mapping):
+        raise ValueError(f"arch must be one of {tuple(archs)} or a dict, got {arch!r}")
     unknown = sorted(set(arch) - set(defaults))
     if unknown:
         raise ValueError(f"unknown keys {unknown} in arch; it may have {tuple(defaults)}")
     settings = {**defaults, **arch}
     for key in ("depths", "embed_dims"):
         value = settings[key]
-        if value is None or len(value) != NUM_STAGES:
-            raise ValueError(f"arch needs {NUM_STAGES} {key}, one per stage, got {value}")
+        if not are_whole(value, NUM_STAGES, least=1):
+            raise ValueError(
+                f"arch needs {NUM_STAGES} {key}, one per stage, whole numbers, got {value!r}"
+            )
         settings[key] = tuple(value)
+    for key, default in defaults.items():
+        if isinstance(default, float):
+            check_number(key, settings[key])
+    if int(min(settings["embed_dims"]) * settings["mlp_ratio"]) < 1:
+        raise ValueError(f"mlp_ratio leaves no hidden channels: {settings['mlp_ratio']}")
     return settings
 
 
@@ -378,10 +422,11 @@ def _resolve_out_indices(
     last = NUM_STAGES - 1
     if out_indices is None:
         out_indices = tuple(range(NUM_STAGES)) if output_norm == "layer" else last
-    as_tuple = not isinstance(out_indices, int)
-    indices = (out_indices,) if isinstance(out_indices, int) else tuple(out_indices)
-    indices = tuple(i + NUM_STAGES if i < 0 else i for i in indices)
-    if not indices or len(set(indices)) < len(indices) or not set(indices) <= set(range(last + 1)):
+    as_tuple = isinstance(out_indices, list | tuple)
+    indices = tuple(out_indices) if as_tuple else (out_indices,)
+    indices = tuple(i + NUM_STAGES if is_whole(i) and i < 0 else i for i in indices)
+    known = all(is_whole(i) and 0 <= i <= last for i in indices)
+    if not indices or not known or len(set(indices)) < len(indices):
         raise ValueError(f"out_indices must be distinct stages from 0 to {last}, got {out_indices}")
     if output_norm == "batch" and indices != (last,):
         raise ValueError(
@@ -395,8 +440,8 @@ def _resolve_checkpointing(with_cp: bool | Sequence[int], depths: Sequence[int])
     """Number of checkpointed blocks per stage."""
     if isinstance(with_cp, bool):
         return tuple(depths) if with_cp else (0,) * NUM_STAGES
-    if len(with_cp) != NUM_STAGES or min(with_cp) < 0:
-        raise ValueError(f"with_cp must be a bool or {NUM_STAGES} counts, got {with_cp}")
+    if not are_whole(with_cp, NUM_STAGES, least=0):
+        raise ValueError(f"with_cp must be a bool or {NUM_STAGES} counts, got {with_cp!r}")
     return tuple(with_cp)
 
 
@@ -438,8 +483,3 @@ def init_parameters(module: nn.Module) -> None:
     elif isinstance(module, DividedGlobalBlock):
         nn.init.zeros_(module.t_attn.qkv.weight)
         nn.init.ones_(module.t_attn.proj.weight)
-
-
-def _check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from uniformer_mm.models.blocks import CLASS_NORM_EPS, HourglassBlock
+from uniformer_mm.models.blocks import CLASS_NORM_EPS, SMALLEST_SCORE, HourglassBlock
 from uniformer_mm.models.uniformer import ARCH_DEFAULTS, UniFormer, init_parameters, resolve_arch
 
 LIGHT_ARCHS: dict[str, dict[str, Any]] = {
@@ -49,7 +49,9 @@ class UniFormerLight(UniFormer):
         drop_path_rate: Stochastic depth of the last block; it rises linearly from 0 at the first.
         layer_scale: 'none', 'global' or 'all', if not the arch's.
         layer_scale_init: Initial value of the layer scale.
-        fp32_attention: Attend in single precision under autocast, as the published video models.
+        fp32_attention: Attend in single precision under autocast, where fp16 would overflow. Most
+            published video models ask for it; their code switches autocast off there, but leaves
+            queries and keys in fp16.
         class_token: Return the class token of the last stage as well, after a LayerNorm, for the
             second classifier that the authors train beside the one on the pooled map.
         output_norm: As in `UniFormer`.
@@ -122,7 +124,8 @@ class UniFormerLight(UniFormer):
         """Features of images (B, C, H, W) or clips (B, C, T, H, W), at least 32 x 32 pixels.
 
         Returns:
-            What `UniFormer` returns; with `class_token`, a tuple of that and the class token
+            What `UniFormer` returns, where the convolutional stem rounds sizes up (333 pixels give
+            84, 42, 21 and 10 tokens); with `class_token`, a tuple of that and the class token
             (B, C).
 
         Raises:
@@ -167,7 +170,7 @@ class UniFormerLight(UniFormer):
 
     def _freeze(self) -> None:
         super()._freeze()
-        for stage, name in ((3, "cls_token"), (4, "cls_upsample")):
+        for stage, name in ((3, "cls_token"), (4, "cls_upsample"), (4, "norm_cls")):
             if self.frozen_stages >= stage and hasattr(self, name):
                 getattr(self, name).requires_grad_(False)
 
@@ -181,4 +184,5 @@ def pooled_scores(scores: Tensor) -> Tensor:
         (B, N) for the N tokens of the next stage.
     """
     pooled = F.avg_pool2d(scores, 2).flatten(1)
-    return pooled * (scores.flatten(1).sum(1, keepdim=True) / pooled.sum(1, keepdim=True))
+    total = pooled.sum(1, keepdim=True).clamp_min(SMALLEST_SCORE)
+    return pooled * (scores.flatten(1).sum(1, keepdim=True) / total)
