@@ -6,8 +6,7 @@ knows its classes, so that the codebases' own tools and inferencers take it as i
 
 Examples:
   tools/convert_checkpoint.py configs/seg/upernet_uniformer_s_global.py upernet_global_small.pth
-  tools/convert_checkpoint.py configs/video/uniformer_s_16x8_k400.py \
-      hf://Sense-X/uniformer_video/uniformer_small_k400_16x8.pth --out-dir converted
+  tools/convert_checkpoint.py configs/cls/uniformer_s_in1k.py uniformer_s_in1k --out-dir converted
   tools/convert_checkpoint.py configs/det/mask_rcnn_uniformer_s.py epoch_12.pth --to official
 """
 
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from uniformer_mm.apis.cli import run_tool
+from uniformer_mm.apis.cli import override, run_tool
 from uniformer_mm.apis.launch import load_config
 from uniformer_mm.checkpoints.converting import to_official, to_openmmlab
 
@@ -30,16 +29,23 @@ def main() -> None:
     parser.add_argument(
         "checkpoint", help="file, URL, hf://OWNER/REPOSITORY/FILE, or name of a model of the zoo"
     )
-    parser.add_argument("--to", choices=["openmmlab", "official"], default="openmmlab")
+    parser.add_argument(
+        "--to", choices=["openmmlab", "official"], default="openmmlab", help="what for (openmmlab)"
+    )
     parser.add_argument("--out-dir", type=Path, default=Path("."), help="for the result (here)")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="settings of the config to override, e.g. model.head.num_classes=2",
+    )
     arguments = parser.parse_args()
     cfg = load_config(arguments.config)
-    if arguments.cfg_options:
-        cfg.merge_from_dict(arguments.cfg_options)
+    override(cfg, arguments.cfg_options)
     convert = {"openmmlab": to_openmmlab, "official": to_official}[arguments.to]
     path, report = convert(cfg, arguments.checkpoint, arguments.out_dir)
-    print(f"{report}\nwrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    print(f"{report}\nthe converted checkpoint is {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,21 @@
 """The published models: what the metafiles beside the configs say, in OpenMMLab's format."""
 
+import functools
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from mmengine.fileio import load
-from mmengine.logging import print_log
-from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from uniformer_mm.errors import UserError
 
-MIM = Path(__file__).resolve().parent / ".mim"
-"""Where an installation has the configs, the tools and the model index (see setup.py)."""
+PACKAGE = Path(__file__).resolve().parent
+
+MIM = PACKAGE / ".mim" if (PACKAGE / ".mim").is_dir() else PACKAGE.parent
+"""Where the configs, the tools and the model index are: in an installation (see setup.py), or in
+the repository."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,10 @@ class ZooModel:
         flops: Multiply-adds as published, None where nothing was.
         flops_input: The input they were published for.
         metrics: Quality as published by the authors, by name of the metric; may be empty.
-        weights: Direct download, None where the authors have none.
+        weights: Direct download, None where there is no public one.
+        weights_size: Its bytes, None where they are not known.
+        weights_sha256: Its hash, None where nobody has published it.
+        weights_page: Page of the authors from which it can be had by hand, None without one.
     """
 
     name: str
@@ -47,6 +52,9 @@ class ZooModel:
     flops_input: str | None
     metrics: dict[str, float]
     weights: str | None
+    weights_size: int | None
+    weights_sha256: str | None
+    weights_page: str | None
 
 
 def list_models(root: Path = MIM) -> list[ZooModel]:
@@ -55,6 +63,25 @@ def list_models(root: Path = MIM) -> list[ZooModel]:
     for metafile in load(root / "model-index.yml")["Import"]:
         models += [_read(entry) for entry in load(root / metafile)["Models"]]
     return models
+
+
+def find_model(name: str) -> ZooModel:
+    """The model of that name.
+
+    Raises:
+        UserError: There is none.
+    """
+    models = {model.name: model for model in list_models()}
+    if name not in models:
+        similar = ", ".join(get_close_matches(name, models, n=3)) or "list_models() has all"
+        raise UserError(f"no model {name!r} in the zoo; {similar}")
+    return models[name]
+
+
+@functools.cache
+def published_file(url: str) -> ZooModel | None:
+    """The first model whose weights are the file of that URL."""
+    return next((model for model in list_models() if model.weights == url), None)
 
 
 def get_model(name: str, pretrained: bool | str = False, **backbone: Any) -> nn.Module:
@@ -67,28 +94,19 @@ def get_model(name: str, pretrained: bool | str = False, **backbone: Any) -> nn.
         **backbone: Options of the backbone that differ from the config's, e.g. `attention`.
 
     Returns:
-        The whole model of its codebase, in evaluation mode.
+        The whole model of its codebase, in evaluation mode, with `cfg` and `dataset_meta`: what
+        `inference_detector` and its sisters in the other codebases take.
 
     Raises:
         UserError: There is no such model, or its codebase is not installed.
         CheckpointError: The weights cannot be had, or do not fit.
     """
     from uniformer_mm.apis.launch import load_config
-    from uniformer_mm.checkpoints.converting import load_whole
+    from uniformer_mm.apis.models import load_model
 
-    models = {model.name: model for model in list_models()}
-    if name not in models:
-        similar = ", ".join(get_close_matches(name, models, n=3)) or "list_models() has all"
-        raise UserError(f"no model {name!r} in the zoo; {similar}")
-    cfg = load_config(str(MIM / models[name].config))
-    init_default_scope(cfg.default_scope)
-    cfg.model.backbone.update(init_cfg=None, **backbone)
-    model = MODELS.build(cfg.model)
-    if pretrained:
-        state, report = load_whole(model, name if pretrained is True else pretrained)
-        model.load_state_dict(state, strict=False)
-        print_log(str(report), logger="current")
-    return model.eval()
+    cfg = load_config(str(MIM / find_model(name).config))
+    cfg.model.backbone.update(backbone)
+    return load_model(cfg, name if pretrained is True else pretrained or None)
 
 
 def _read(entry: dict[str, Any]) -> ZooModel:
@@ -109,6 +127,9 @@ def _read(entry: dict[str, Any]) -> ZooModel:
         flops_input=metadata.get("FLOPs Input"),
         metrics=metrics,
         weights=entry.get("Weights"),
+        weights_size=entry.get("Weights Size"),
+        weights_sha256=entry.get("Weights SHA-256"),
+        weights_page=entry.get("Weights Page"),
     )
 
 
@@ -125,13 +146,24 @@ def table(models: list[ZooModel]) -> str:
         "parameters": [f"{model.parameters / 1e6:.1f} M" for model in models],
         "multiply-adds": [_gigas(model.flops) for model in models],
         "of an input": [model.flops_input or "" for model in models],
-        "weights": [f"[file]({model.weights})" if model.weights else "" for model in models],
+        "weights": [_weights(model) for model in models],
     }
     for name in ("data", "schedule", "batch", "weights"):
         if len(set(columns[name])) == 1:
             del columns[name]
     lines = [columns, ["---"] * len(columns), *zip(*columns.values(), strict=True)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _weights(model: ZooModel) -> str:
+    """Where the weights are, as a cell of a table."""
+    if model.weights:
+        size = f" ({model.weights_size / 1e6:.0f} MB)" if model.weights_size else ""
+        return f"[file]({model.weights}){size}"
+    if not model.metrics:
+        return "not published"
+    page = f", [page]({model.weights_page})" if model.weights_page else ""
+    return f"no public direct download{page}"
 
 
 def _gigas(count: int | None) -> str:

@@ -2,7 +2,10 @@
 
 import hashlib
 import http.server
+import os
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -30,7 +33,14 @@ def files(folder):
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_a_download_is_kept_and_not_repeated(server, weights, cache):
+def refused(source, message):
+    """The error of a source is one line with what is expected in it."""
+    with pytest.raises(CheckpointError, match=message) as caught:
+        locate(source)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_download_is_kept_and_needs_no_network_again(server, weights, cache):
     path = locate(f"{server}/weights.pth")
     assert path.read_bytes() == weights.read_bytes()
     weights.unlink()
@@ -46,15 +56,18 @@ def test_files_of_the_same_name_from_different_places_are_kept_apart(server, wei
     assert second.read_bytes() == b"another"
 
 
-def test_the_hub_has_a_short_form(server, weights, tmp_path, monkeypatch):
-    folder = tmp_path / "Sense-X" / "uniformer_image" / "resolve" / "main"
+def test_the_hub_has_a_short_form_and_mirrors(server, weights, tmp_path, monkeypatch):
+    folder = tmp_path / "Sense-X" / "uniformer_image" / "resolve" / "main" / "folder"
     folder.mkdir(parents=True)
     weights.rename(folder / "weights.pth")
-    monkeypatch.setenv("HF_ENDPOINT", server)
-    content = read_checkpoint("hf://Sense-X/uniformer_image/weights.pth")
+    monkeypatch.setenv("HF_ENDPOINT", f"{server}/")
+    content = read_checkpoint("hf://Sense-X/uniformer_image/folder/weights.pth")
     assert content["a"].tolist() == [0, 1, 2]
-    with pytest.raises(CheckpointError, match="expected hf://OWNER/REPOSITORY/FILE, got hf://x/y"):
-        locate("hf://x/y")
+    # It is the same file by its address, with the mirror or without.
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    address = "https://huggingface.co/Sense-X/uniformer_image/resolve/main/folder/weights.pth"
+    assert locate(address) == locate("hf://Sense-X/uniformer_image/folder/weights.pth")
+    refused("hf://x/y", "expected hf://OWNER/REPOSITORY/FILE, got hf://x/y")
 
 
 def test_a_name_of_the_zoo_is_its_file_or_says_that_there_is_none(server, weights, monkeypatch):
@@ -63,22 +76,35 @@ def test_a_name_of_the_zoo_is_its_file_or_says_that_there_is_none(server, weight
     absent = replace(model, name="absent", weights=None)
     monkeypatch.setattr(sources, "list_models", lambda: [found, absent])
     assert locate("found").name == "weights.pth"
-    with pytest.raises(CheckpointError, match="absent has no public direct download"):
-        locate("absent")
-    with pytest.raises(CheckpointError, match=r"no checkpoint at unknown.*name of a model of the"):
-        locate("unknown")
+    refused("absent", "absent has no public direct download")
+    refused("unknown", r"no checkpoint at unknown.*name of a model of the zoo")
+    refused("https://example.com/", "names no file")
+    refused("x" * 300, "cannot look for x+: File name too long")
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Promises more bytes than it sends, or sends a web page."""
+    """Answers with what is no whole checkpoint, by the name that is asked for."""
+
+    answers = {  # noqa: RUF012
+        "cut": b"PK" + b"x" * 98,
+        "slow": b"PK" + b"x" * 98,
+        "unmeasured": b"PK\x03\x04" + b"x" * 98,
+        "page": b"\n<!DOCTYPE html><html>log in first</html>",
+        "pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
+        "empty": b"",
+    }
 
     def do_GET(self):
+        name = self.path[1:].removesuffix(".pth")
         self.send_response(200)
-        page = self.path.endswith("page.pth")
-        self.send_header("Content-Type", "text/html" if page else "application/octet-stream")
-        self.send_header("Content-Length", "24" if page else "1000")
+        if name != "unmeasured":
+            length = 1000 if name in ("cut", "slow") else len(self.answers[name])
+            self.send_header("Content-Length", str(length))
         self.end_headers()
-        self.wfile.write(b"<html>log in first</html>" if page else b"PK" + b"x" * 98)
+        self.wfile.write(self.answers[name])
+        if name == "slow":
+            self.wfile.flush()
+            time.sleep(0.4)
 
     def log_message(self, *_):
         pass
@@ -87,7 +113,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def bad_server():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}"
         running.shutdown()
 
@@ -95,38 +121,104 @@ def bad_server():
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        ("cut.pth", r"cut\.pth (stopped after 100 of 1000 bytes|cannot be downloaded.*100)"),
-        ("page.pth", r"page\.pth is a web page, not a file"),
+        ("cut", r"cut\.pth stopped after 100 of 1000 bytes: run it again"),
+        ("slow", r"slow\.pth cannot be downloaded \(.*timed out\): check the network"),
+        ("unmeasured", r"unmeasured\.pth gave no checkpoint: it is truncated"),
+        ("page", r"page\.pth gave no checkpoint: it is a web page"),
+        ("pointer", r"pointer\.pth gave no checkpoint: it is a Git LFS pointer"),
+        ("empty", r"empty\.pth gave no checkpoint: it is empty"),
     ],
 )
-def test_half_downloads_and_web_pages_leave_nothing(bad_server, cache, file, message):
-    with pytest.raises(CheckpointError, match=message):
-        locate(f"{bad_server}/{file}")
+def test_what_is_no_whole_checkpoint_leaves_nothing(bad_server, cache, monkeypatch, file, message):
+    monkeypatch.setattr(sources, "TIMEOUT", 0.2)
+    refused(f"{bad_server}/{file}.pth", message)
     assert not files(cache)
 
 
 def test_an_absent_file_and_no_network_leave_nothing(server, cache):
-    with pytest.raises(CheckpointError, match=r"absent\.pth cannot be downloaded: HTTP Error 404"):
-        locate(f"{server}/absent.pth")
-    with pytest.raises(CheckpointError, match="check the network"):
-        locate("http://127.0.0.1:9/weights.pth")
+    refused(f"{server}/absent.pth", r"absent\.pth cannot be downloaded: HTTP Error 404.*address")
+    refused("http://127.0.0.1:9/weights.pth", "Connection refused.*check the network")
+    refused("http://no.such.host.invalid/weights.pth", "check the network")
+    assert not files(cache)
+
+
+def test_an_interrupted_download_leaves_nothing(server, weights, cache, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sources, "what_is_wrong", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        locate(f"{server}/weights.pth")
+    assert not files(cache)
+
+
+def test_what_a_killed_process_left_is_cleared_away_but_not_what_another_writes(
+    server, weights, cache
+):
+    path = locate(f"{server}/weights.pth")
+    dead = path.with_name(".uniformer-dead.partial")
+    alive = path.with_name(".uniformer-alive.partial")
+    dead.write_bytes(b"PK")
+    alive.write_bytes(b"PK")
+    os.utime(dead, (0, 0))
+    other = locate(f"{server}/weights.pth?another")
+    assert sorted(files(cache)) == sorted([alive, path, other])
+
+
+def test_two_downloads_of_one_file_at_once_do_not_harm_each_other(server, weights, cache):
+    with ThreadPoolExecutor() as pool:
+        paths = list(pool.map(locate, [f"{server}/weights.pth"] * 4))
+    assert files(cache) == [paths[0]]
+    assert paths[0].read_bytes() == weights.read_bytes()
+    assert paths[0].stat().st_mode == weights.stat().st_mode, "others may read it too"
+
+
+def test_a_disk_that_cannot_be_written_is_named(server, weights, cache):
+    cache.write_text("a file where the folder should be")
+    refused(f"{server}/weights.pth", r"cannot be kept in .*cache.*: Not a directory.*TORCH_HOME")
+
+
+def test_a_full_disk_is_not_blamed_on_the_network(server, weights, cache, monkeypatch):
+    def receive(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sources, "_receive", receive)
+    refused(f"{server}/weights.pth", "No space left on device. Make room")
     assert not files(cache)
 
 
 def test_the_hash_in_a_name_is_checked(server, weights, tmp_path, cache):
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    good, bad = f"model-{digest[:8]}_20230724.pth", "model_20221219-01234567.pth"
-    for name in (good, bad):
+    good = [f"model-{digest[:8]}_20230724.pth", f"model_20221219-{digest[:8]}.pth"]
+    # A date is no hash, nor are eight letters that do not follow a hyphen.
+    good += ["model-20230724.pth", "model_20230724.pth", "model_deadbeef.pth"]
+    bad = "model_20221219-01234567.pth"
+    for name in (*good, bad):
         (tmp_path / name).write_bytes(weights.read_bytes())
-    assert locate(f"{server}/{good}").name == good
-    with pytest.raises(CheckpointError, match=f"has SHA-256 {digest}, expected 01234567"):
-        locate(f"{server}/{bad}")
-    assert [path.name for path in files(cache)] == [good]
+    for name in good:
+        assert locate(f"{server}/{name}").name == name
+    refused(f"{server}/{bad}", f"has SHA-256 {digest}, expected 01234567.*damaged or exchanged")
+    assert sorted(path.name for path in files(cache)) == sorted(good)
 
 
-def test_a_known_hash_is_checked(server, weights, monkeypatch, cache):
-    url = f"{server}/weights.pth"
-    monkeypatch.setitem(sources.HASHES, url, "0" * 64)
-    with pytest.raises(CheckpointError, match="damaged or exchanged"):
-        locate(url)
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        ({"weights_sha256": "0" * 64}, "has SHA-256 .*damaged or exchanged"),
+        ({"weights_size": 7}, "has .* bytes, expected 7"),
+    ],
+)
+def test_what_the_zoo_knows_of_a_file_is_checked(
+    server, weights, monkeypatch, cache, known, message
+):
+    unknown = {"weights_sha256": None, "weights_size": None}
+    model = replace(list_models()[0], **{**unknown, **known})
+    monkeypatch.setattr(sources, "published_file", lambda url: model)
+    refused(f"{server}/weights.pth", message)
     assert not files(cache)
+
+
+def test_every_file_of_openmmlab_in_the_zoo_has_its_hash_in_its_name():
+    urls = {model.weights for model in list_models() if "openmmlab" in (model.weights or "")}
+    assert urls
+    assert all(len(sources.HASH_IN_NAME.search(url)[1]) == 8 for url in urls)

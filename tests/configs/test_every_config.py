@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import describing
 import pytest
 import torch
 from mmengine.config import Config
@@ -27,13 +28,19 @@ def test_the_metafiles_list_exactly_the_configs():
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_parameters_and_batch_are_those_of_the_metafile(config):
+def test_the_metafile_says_what_the_config_does(config):
     cfg = launch.load_config(str(ROOT / config))
     init_default_scope(cfg.default_scope)
     with torch.device("meta"):
         model = MODELS.build(cfg.model)
     assert sum(p.numel() for p in model.parameters()) == ZOO[config].parameters
     assert cfg.auto_scale_lr.base_batch_size == ZOO[config].batch_size
+    says = ZOO[config]
+    assert describing.data(cfg) == says.data
+    assert describing.backbone(cfg, model, says.task) == says.backbone
+    assert describing.schedule(cfg, says.task) == says.schedule
+    assert says.flops_input in (None, describing.flops_input(cfg, says.task))
+    assert set(says.metrics) <= describing.metrics(cfg, says.task)
 
 
 @pytest.mark.parametrize("config", CONFIGS)

@@ -1,19 +1,22 @@
 """Official checkpoints to OpenMMLab 2.x files, and back."""
 
 import hashlib
-import os
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
-from uniformer_mm.checkpoints.loading import LoadReport, likely_cause, match
-from uniformer_mm.checkpoints.naming import to_model_names, to_official_names
+from uniformer_mm.checkpoints.head_dims import check_head_dim
+from uniformer_mm.checkpoints.loading import LoadReport, match
+from uniformer_mm.checkpoints.metadata import checkpoint_meta
+from uniformer_mm.checkpoints.naming import BACKBONE, to_model_names, to_official_names
 from uniformer_mm.checkpoints.reading import find_state_dict, read_checkpoint
-from uniformer_mm.checkpoints.sources import CheckpointError
+from uniformer_mm.checkpoints.sources import CheckpointError, locate
+from uniformer_mm.errors import UserError
 from uniformer_mm.version import __version__
 
 OFFICIAL_WRAPPERS = {
@@ -27,50 +30,69 @@ OFFICIAL_WRAPPERS = {
 
 
 def build_empty_model(cfg: Config) -> nn.Module:
-    """The model of a config without memory for its tensors: names and shapes only."""
-    init_default_scope(cfg.default_scope)
-    with torch.device("meta"):
+    """The model of a config without memory for its tensors: names and shapes only.
+
+    Raises:
+        UserError: Something in the config has no such option or a wrong value.
+    """
+    from uniformer_mm.apis.launch import building
+
+    with building(), DefaultScope.overwrite_default_scope(cfg.default_scope), torch.device("meta"):
         return MODELS.build(cfg.model)
 
 
-def load_whole(model: nn.Module, source: str) -> tuple[dict[str, Tensor], LoadReport]:
-    """The tensors of a checkpoint in the names and shapes of a whole model.
+def load_whole(model: nn.Module, content: Any, source: str) -> tuple[dict[str, Tensor], LoadReport]:
+    """The tensors of a checkpoint in the names and shapes of the model that it was made of.
+
+    Args:
+        model: The model.
+        content: The checkpoint as it was read.
+        source: From where, for errors and the report.
 
     Raises:
-        CheckpointError: It cannot be read, or lacks a tensor of the model.
+        CheckpointError: It lacks a tensor of the model, has heads that the model has not, or its
+            attention heads are of another size.
     """
+    check_head_dim(source, getattr(getattr(model, "backbone", None), "head_dim", None))
     target = model.state_dict()
-    state = to_model_names(find_state_dict(read_checkpoint(source)), target)
-    state, report = match(state, target, source)
-    if report.missing or report.misshapen:
-        raise CheckpointError(f"{report}\n{likely_cause(report)}")
+    state, report = match(to_model_names(find_state_dict(content), target), target, source)
+    if heads := [name for name in report.dropped if not name.startswith(BACKBONE)]:
+        raise CheckpointError(
+            f"{source} belongs to another config: the model of this one has no place for"
+            f" {', '.join(heads[:3])}{', ...' if len(heads) > 3 else ''}"
+        )
     return state, report
 
 
 def to_openmmlab(cfg: Config, source: str, folder: Path) -> tuple[Path, LoadReport]:
     """Write a slim file that the tools and inferencers of the config's codebase take.
 
-    It holds the tensors and, for the inferencers, the classes of the config's test data.
+    It holds the tensors and, for the inferencers, what they stand for: the classes that the
+    checkpoint names, or else those of the config's test data.
 
     Args:
         cfg: Config of the model.
         source: Any checkpoint of that model.
-        folder: Where the file goes; its name is that of the config and 8 digits of its SHA-256.
+        folder: Where the file goes; its name is that of the config and 8 digits of its SHA-256, so
+            that the same checkpoint always makes the same file.
 
     Returns:
         The file, and what became of every tensor.
 
     Raises:
-        CheckpointError: The checkpoint cannot be read, or lacks a tensor of the model.
+        CheckpointError: The checkpoint cannot be read, or is not of that model.
+        UserError: The file cannot be written.
     """
-    state, report = load_whole(build_empty_model(cfg), source)
-    meta = {
-        "dataset_meta": dataset_meta(cfg),
-        "uniformer_mm_version": __version__,
-        "source": str(source),
+    state, meta, report = _read(cfg, source)
+    content = {
+        "meta": {
+            "dataset_meta": meta,
+            "source": Path(report.source).name,
+            "uniformer_mm_version": __version__,
+        },
+        "state_dict": state,
     }
-    name = Path(cfg.filename).stem if cfg.filename else "model"
-    return _save({"state_dict": state, "meta": meta}, folder, name), report
+    return _save(content, folder, _name(cfg)), report
 
 
 def to_official(cfg: Config, source: str, folder: Path) -> tuple[Path, LoadReport]:
@@ -82,35 +104,61 @@ def to_official(cfg: Config, source: str, folder: Path) -> tuple[Path, LoadRepor
         The file, and what became of every tensor.
 
     Raises:
-        CheckpointError: The checkpoint cannot be read, or lacks a tensor of the model.
+        CheckpointError: The checkpoint cannot be read, or is not of that model.
+        UserError: The file cannot be written.
     """
-    state, report = load_whole(build_empty_model(cfg), source)
-    wrapper = OFFICIAL_WRAPPERS[cfg.default_scope]
-    content: dict[str, Any] = {wrapper: to_official_names(state, cfg.default_scope)}
-    if wrapper == "state_dict":
-        content["meta"] = {}
-    name = f"{Path(cfg.filename).stem if cfg.filename else 'model'}_official"
-    return _save(content, folder, name), report
+    state, meta, report = _read(cfg, source)
+    scope = cfg.default_scope
+    if scope == "mmpose":
+        state = _with_unused_norms(state)
+    content: dict[str, Any] = {OFFICIAL_WRAPPERS[scope]: to_official_names(state, scope)}
+    if scope in ("mmdet", "mmseg"):  # where their inference looks for names
+        content["meta"] = {key.upper(): meta[key] for key in ("classes", "palette") if key in meta}
+    return _save(content, folder, f"{_name(cfg)}_official"), report
 
 
-def dataset_meta(cfg: Config) -> dict[str, Any]:
-    """Classes, colours and keypoints of a config's test data, as plain data; no file is read."""
-    dataset = cfg.test_dataloader.dataset
-    while "dataset" in dataset:
-        dataset = dataset.dataset
-    built = DATASETS.build({**dataset, "lazy_init": True, "pipeline": []})
-    return dict(built.metainfo)
+def _read(cfg: Config, source: str) -> tuple[dict[str, Tensor], dict[str, Any], LoadReport]:
+    """Tensors in the config's names, what they stand for, and the report."""
+    path = locate(source)
+    content = read_checkpoint(str(path))
+    state, report = load_whole(build_empty_model(cfg), content, str(path))
+    return state, checkpoint_meta(cfg, content, path), report
+
+
+def _with_unused_norms(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The official pose estimators have output norms on all stages, three of them never trained."""
+    state = dict(state)
+    for stage in range(1, 5):
+        like = state[f"{BACKBONE}patch_embed{stage}.norm.weight"]
+        state.setdefault(f"{BACKBONE}norm{stage}.weight", torch.ones_like(like))
+        state.setdefault(f"{BACKBONE}norm{stage}.bias", torch.zeros_like(like))
+    return state
+
+
+def _name(cfg: Config) -> str:
+    return Path(cfg.filename).stem if cfg.filename else "model"
 
 
 def _save(content: dict[str, Any], folder: Path, name: str) -> Path:
-    """Write a file whose name ends in digits of its own SHA-256."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{name}.{os.getpid()}.partial"
+    """Write a file whose name ends in digits of its own SHA-256, unless it is there already."""
+    buffer = BytesIO()  # torch writes the name of a file into it
+    torch.save(content, buffer)
+    digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
+    target = folder / f"{name}-{digest[:8]}.pth"
+    partial = target.with_name(f".{target.name}.partial")
     try:
-        torch.save(content, partial)
-        digest = hashlib.sha256(partial.read_bytes()).hexdigest()
-        target = folder / f"{name}-{digest[:8]}.pth"
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            if hashlib.sha256(target.read_bytes()).hexdigest() == digest:
+                return target
+            raise UserError(f"{target} exists and is something else: choose another --out-dir")
+        try:
+            partial.write_bytes(buffer.getbuffer())
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {target}: {error.strerror}; choose another --out-dir"
+        ) from error
     return target

@@ -3,43 +3,29 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from uniformer_mm.checkpoints.causes import differences
+from uniformer_mm.checkpoints.head_dims import check_head_dim
 from uniformer_mm.checkpoints.naming import BACKBONE, to_model_names
 from uniformer_mm.checkpoints.reading import find_state_dict, read_checkpoint
 from uniformer_mm.checkpoints.sources import CheckpointError
 
-UNUSED = re.compile(
-    r"(norm|norm_cls|head|aux_head|cls_head|head_cls|cls_token|cls_upsample"
-    r"|(patch_embed|blocks|norm)[1-4])(\.|$)"
-)
-"""Final norms and heads of classifiers, and stages or outputs that a backbone is without."""
+OUTPUT = re.compile(r"norm([1-4]|_cls)?$")
+"""Norms at the outputs: a model has those that its task needs."""
 
-OUTPUT_NORM = re.compile(r"norm[1-4]\.")
-"""LayerNorms at the outputs, which a classification checkpoint cannot have."""
+CLASSIFIER = re.compile(r"(head|aux_head|head_cls|cls_head)$")
 
-HEAD_DIMS = {
-    "uniformer_small_in1k": 64,
-    "uniformer_small_plus_in1k": 32,
-    "uniformer_small_plus_dim64_in1k": 64,
-    "uniformer_base_in1k": 64,
-    "uniformer_base_ls_in1k": 64,
-    "uniformer_small_tl_224": 32,
-    "uniformer_small_tl_384": 32,
-    "uniformer_small_dim64_tl_224": 64,
-    "uniformer_small_plus_tl_224": 32,
-    "uniformer_small_plus_tl_384": 32,
-    "uniformer_small_plus_dim64_tl_224": 64,
-    "uniformer_base_tl_224": 32,
-    "uniformer_base_tl_384": 32,
-    "uniformer_base_dim64_tl_224": 64,
-    "uniformer_large_ls_tl_224": 64,
-    "uniformer_large_ls_tl_384": 64,
-}
-"""Channels of an attention head in published files, which no shape in them tells."""
+STAGE = re.compile(r"(?:patch_embed|blocks)([1-4])$")
+"""Parts of a stage; those behind the last output are not built."""
+
+STAGE_OF_TOKEN = {"cls_token": 3, "cls_upsample": 4}
+"""From which stage on a light model has them."""
+
+TEMPORAL = re.compile(r"blocks[34]\.\d+\.t_(norm|attn)\.")
+"""The temporal step of divided attention, which starts out without effect."""
 
 
 @dataclass
@@ -50,22 +36,34 @@ class LoadReport:
     matched: list[str] = field(default_factory=list)
     inflated: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
     kept_at_init: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     misshapen: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
 
+    @property
+    def fits(self) -> bool:
+        """Whether something matches, and nothing is wrong."""
+        wrong = self.missing or self.misshapen or self.unexpected
+        return bool(self.matched or self.inflated) and not wrong
+
     def __str__(self) -> str:
         """One line with the counts, then the first names of what is not a plain match."""
         total = len(self.matched) + len(self.inflated)
-        lines = [f"loaded {total} tensors from {self.source}"]
+        lines = [
+            f"loaded {total} tensors from {self.source}"
+            if self.fits
+            else f"{self.source} does not fit the model: nothing was loaded, {total} tensors match"
+        ]
         for title, names in (
             ("inflated from images to videos", self.inflated),
             ("dropped on purpose", self.dropped),
+            ("not of a UniFormer, ignored", self.ignored),
             ("left at their initial values on purpose", self.kept_at_init),
             ("missing", self.missing),
             ("of the wrong shape", self.misshapen),
-            ("not of this model, ignored", self.unexpected),
+            ("that the model has no place for", self.unexpected),
         ):
             if names:
                 shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
@@ -101,15 +99,13 @@ def load_pretrained(
 
     Raises:
         CheckpointError: The file cannot be read, nothing in it matches, or a tensor of the
-            backbone is missing or has another shape.
+            backbone is missing, has another shape, or has no place in the model.
     """
-    check_head_dim(checkpoint, getattr(model, "head_dim", None))
     state = find_state_dict(read_checkpoint(checkpoint, map_location))
+    check_head_dim(checkpoint, getattr(model, "head_dim", None))
     target = model.state_dict()
     state = to_model_names(state, target) if prefix is None else _cut(state, prefix)
-    fitting, report = match(state, target, str(checkpoint), may_miss=may_miss)
-    if report.missing or report.misshapen:
-        raise CheckpointError(f"{report}\n{likely_cause(report)}")
+    fitting, report = match(state, target, checkpoint, exact=False, may_miss=may_miss)
     model.load_state_dict(fitting, strict=False)
     print_log(str(report), logger="current")
     return report
@@ -119,7 +115,9 @@ def match(
     state: Mapping[str, Tensor],
     target: Mapping[str, Tensor],
     source: str,
-    heads_may_differ: bool = False,
+    *,
+    exact: bool = True,
+    new_heads: bool = False,
     may_miss: Sequence[str] = (),
 ) -> tuple[dict[str, Tensor], LoadReport]:
     """Compare a checkpoint with a model, tensor by tensor.
@@ -129,43 +127,62 @@ def match(
         target: The model's own: of a backbone, or of a whole model whose backbone's names begin
             with `backbone.`.
         source: Where the checkpoint is from, for the report.
-        heads_may_differ: Leave what is missing or has another shape outside of the backbone at its
-            initial values.
+        exact: Whether all of the model has to be there, to be run as it is. To be trained on, it
+            may lack what the task of the checkpoint did not need: the norms at the outputs, heads,
+            and the temporal step of divided attention.
+        new_heads: Whether heads that the checkpoint has for something else start anew as well.
         may_miss: Last parts of the names of tensors that may be missing.
 
     Returns:
-        The tensors to load, in the shapes of the model, and the report. It is for the caller to
-        object to what is missing or misshapen.
+        The tensors to load, in the shapes of the model, and the report.
+
+    Raises:
+        CheckpointError: Nothing matches, or a tensor that has to be there is missing, has another
+            shape, or has no place in the model.
     """
     report = LoadReport(source)
     whole = any(name.startswith(BACKBONE) for name in target)
-    classification = not any(OUTPUT_NORM.match(name.removeprefix(BACKBONE)) for name in state)
+    heads = {name for name in target if whole and not name.startswith(BACKBONE)}
+    heads_start_anew = not exact and (new_heads or heads.isdisjoint(state))
+    given = {_part(name) for name in state}
+    divided = any(TEMPORAL.match(name.removeprefix(BACKBONE)) for name in state)
+
+    def may_be_absent(name: str) -> bool:
+        if name.rsplit(".", 1)[-1] in ("num_batches_tracked", *may_miss):
+            return True
+        other_output = OUTPUT.match(_part(name)) and _part(name) not in given
+        added_step = TEMPORAL.match(name.removeprefix(BACKBONE)) and not divided
+        return not exact and bool(other_output or added_step)
+
     fitting = {}
     for name, tensor in target.items():
-        own = name.removeprefix(BACKBONE)
-        head = whole and not name.startswith(BACKBONE)
         if name in state and state[name].shape == tensor.shape:
             fitting[name] = state[name]
             report.matched.append(name)
         elif name in state and _can_inflate(state[name], tensor):
             fitting[name] = inflate(state[name], tensor.shape[2])
             report.inflated.append(name)
-        elif head and heads_may_differ:
+        elif name in heads and heads_start_anew:
             report.kept_at_init.append(name)
         elif name in state:
             shapes = f"{tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
             report.misshapen.append(f"{name} {shapes}")
         else:
-            optional = name.rsplit(".", 1)[-1] in ("num_batches_tracked", *may_miss) or (
-                classification and not head and OUTPUT_NORM.match(own)
-            )
-            (report.kept_at_init if optional else report.missing).append(name)
-    built = {name.split(".")[0] for name in target}
+            (report.kept_at_init if may_be_absent(name) else report.missing).append(name)
+    built = {_part(name) for name in target.keys() - heads}
+    last_stage = max((_stage(part) for part in built), default=0)
     for name in sorted(state.keys() - target.keys()):
-        own = name.removeprefix(BACKBONE)
-        head = whole and not name.startswith(BACKBONE)
-        on_purpose = UNUSED.match(own) and (whole or own.split(".")[0] not in built)
-        (report.dropped if head or on_purpose else report.unexpected).append(name)
+        part = _part(name)
+        if whole and not name.startswith(BACKBONE):
+            report.dropped.append(name)
+        elif part in built or 0 < _stage(part) <= last_stage:
+            report.unexpected.append(name)
+        elif OUTPUT.match(part) or CLASSIFIER.match(part) or _stage(part):
+            report.dropped.append(name)
+        else:
+            report.ignored.append(name)
+    if not report.fits:
+        raise CheckpointError(f"{report}\nLikely cause: {_cause(report, state, target)}")
     return fitting, report
 
 
@@ -174,34 +191,52 @@ def inflate(weight: Tensor, frames: int) -> Tensor:
     return weight.unsqueeze(2).repeat(1, 1, frames, 1, 1) / frames
 
 
-def check_head_dim(checkpoint: str, head_dim: int | None) -> None:
-    """Compare the size of an attention head with that of a known published file.
-
-    Raises:
-        CheckpointError: They differ: shapes would fit and results be wrong.
-    """
-    stem = Path(str(checkpoint)).stem
-    known = next((dim for name, dim in HEAD_DIMS.items() if _is_file_of(stem, name)), None)
-    if head_dim is not None and known is not None and known != head_dim:
-        raise CheckpointError(
-            f"{checkpoint} was trained with attention heads of {known} channels, the model has"
-            f" {head_dim}: set head_dim={known} in the backbone. (All shapes fit, the results would"
-            " be wrong.)"
-        )
-
-
-def likely_cause(report: LoadReport) -> str:
-    """Why tensors are missing, as advice."""
+def _cause(report: LoadReport, state: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> str:
+    """Why a checkpoint does not fit, as advice."""
     if not (report.matched or report.inflated):
-        return "Nothing matched: this is no UniFormer checkpoint, or it needs another prefix."
-    return "The checkpoint belongs to another arch, stem, layer_scale or dims than the model's."
+        theirs, ours = (
+            ", ".join(name.removeprefix(BACKBONE) for name in sorted(names)[:3])
+            for names in (state, target)
+        )
+        return (
+            "it is no UniFormer checkpoint, or its names need a prefix cut off. Nothing matched: it"
+            f" has {theirs}, ...; the model has {ours}, ..."
+        )
+    wrong = [*report.missing, *report.misshapen, *report.unexpected]
+    whole = any(name.startswith(BACKBONE) for name in target)
+    in_backbone = [name for name in wrong if not whole or name.startswith(BACKBONE)]
+    if in_backbone and (found := differences(state, target)):
+        return found
+    if whole and all(name.startswith(BACKBONE) for name in state.keys() & target.keys()):
+        return "it has a backbone only: to train from it, give it as load_from (--load-from)"
+    if in_backbone:
+        return "the file was changed, or is of other code: all settings that show agree"
+    cause = (
+        "it is the checkpoint of another config: use that"
+        if report.missing
+        else "it was trained with another number of classes: set num_classes of the heads and the"
+        " dataset's classes to those of the checkpoint"
+    )
+    return (
+        f"{cause}. To train from it with heads that start anew:"
+        " tools/train.py ... --load-from CHECKPOINT --new-heads; in a config of your own,"
+        " custom_hooks = [dict(type='mmengine.FitCheckpointHook', new_heads=True)]"
+    )
 
 
 def _cut(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    prefix = prefix.rstrip(".") + "."
-    found = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+    prefix = prefix.removeprefix("module.").rstrip(".") + "."
+    names = {name: name.removeprefix("module.") for name in state}
+    found = {
+        short.removeprefix(prefix): state[name]
+        for name, short in names.items()
+        if short.startswith(prefix)
+    }
     if not found:
-        raise CheckpointError(f"no tensor in the checkpoint has the prefix {prefix!r}")
+        raise CheckpointError(
+            f"no tensor in the checkpoint has the prefix {prefix!r}: it has"
+            f" {', '.join(sorted(state)[:3])}, ..."
+        )
     return found
 
 
@@ -213,6 +248,12 @@ def _can_inflate(source: Tensor, target: Tensor) -> bool:
     )
 
 
-def _is_file_of(stem: str, name: str) -> bool:
-    """Whether a file is a published one, maybe with OpenMMLab's date and hash behind its name."""
-    return re.fullmatch(rf"{name}([-_]\d{{8}}-[0-9a-f]{{8}})?", stem) is not None
+def _part(name: str) -> str:
+    """The first part of a name inside the backbone."""
+    return name.removeprefix(BACKBONE).split(".", 1)[0]
+
+
+def _stage(part: str) -> int:
+    """The stage from 1 that a part of a backbone belongs to, 0 if to none."""
+    stage = STAGE.match(part)
+    return int(stage[1]) if stage else STAGE_OF_TOKEN.get(part, 0)

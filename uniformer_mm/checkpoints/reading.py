@@ -1,47 +1,61 @@
 """Checkpoints are data: reading one never runs code from it."""
 
-import pickle
-import zipfile
+import re
+from argparse import Namespace
 from collections.abc import Mapping
-from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from uniformer_mm.checkpoints.sources import CheckpointError, locate
+from uniformer_mm.checkpoints.sources import CheckpointError, locate, what_is_wrong
 
 WRAPPERS = ("state_dict", "model", "model_state")
 """Keys under which training code keeps the state dict, in the order they are tried."""
 
 
-def read_checkpoint(source: str, map_location: str = "cpu") -> Any:
+def read_checkpoint(source: str, map_location: Any = "cpu") -> Any:
     """The content of a `.pth` (torch's weights-only reader) or `.safetensors` file.
 
     Args:
         source: Whatever `locate` takes.
-        map_location: Device to read the tensors to.
+        map_location: Device to read the tensors to, or whatever else `torch.load` takes.
 
     Raises:
         CheckpointError: There is no such file, or it is not a checkpoint of plain data.
     """
     path = locate(source)
     try:
+        if wrong := what_is_wrong(path):
+            raise CheckpointError(f"{path} is no checkpoint: {wrong}")
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return load_file(path, device=map_location)
-        return torch.load(path, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError as error:
+            named = isinstance(map_location, str | torch.device)
+            return load_file(path, device=str(map_location) if named else "cpu")
+        # Training code of the authors, and timm's, keeps its command line beside the weights.
+        with torch.serialization.safe_globals([Namespace]):
+            return torch.load(path, map_location=map_location, weights_only=True)
+    except CheckpointError:
+        raise
+    except UnpicklingError as error:
+        asked = re.search(r"GLOBAL (\S+)", str(error))
+        culprit = f"asks for {asked[1]}" if asked else "is damaged, or asks for Python objects"
         raise CheckpointError(
-            f"{path} is not a checkpoint of plain tensors: it is damaged, or it holds Python"
-            " objects, which are not loaded because they could run code."
-            f" torch says: {str(error).splitlines()[0]}"
+            f"{path} is not loaded: it {culprit}. Only plain data is read, because anything else"
+            " could run code. If you trust whoever made it, save its tensors anew with the code"
+            " that it belongs to"
+        ) from error
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read the checkpoint {path}: {error.strerror or error}"
         ) from error
     except Exception as error:  # damaged files fail in many ways, safetensors with its own classes
+        reason = str(error).split("\n", 1)[0]
         raise CheckpointError(
-            f"cannot read the checkpoint {path}: {type(error).__name__}: {error}."
-            f" {_diagnosis(path)}"
+            f"cannot read the checkpoint {path}: {type(error).__name__}: {reason} It is damaged,"
+            " or no checkpoint: get it again"
         ) from error
 
 
@@ -61,16 +75,3 @@ def find_state_dict(content: Any) -> Mapping[str, Tensor]:
     raise CheckpointError(
         f"no tensors in the checkpoint: expected a state dict, alone or under one of {WRAPPERS}"
     )
-
-
-def _diagnosis(path: Path) -> str:
-    start = path.read_bytes()[:512] if path.stat().st_size else b""
-    if not start:
-        return "The file is empty."
-    if start.lstrip()[:1] == b"<":
-        return "It is a web page: download the file itself."
-    if start.startswith(b"version https://git-lfs"):
-        return "It is a Git LFS pointer: fetch the file that it stands for."
-    if start[:2] == b"PK" and not zipfile.is_zipfile(path):
-        return "It is truncated: delete it and get it again."
-    return "It is damaged, or no checkpoint: delete it and get it again."

@@ -11,7 +11,9 @@ from uniformer_mm.compat import (
     checkpoint_weights_only,
     import_warnings,
     mmaction_drn_missing,
+    mmaction_inferencer_classes,
     mmcv_ext_missing,
+    mmseg_inferencer_classes,
     pkg_resources_missing,
 )
 
@@ -22,6 +24,8 @@ REPAIRS = (
     mmaction_drn_missing,
     checkpoint_weights_only,
     checkpoint_url_weights_only,
+    mmseg_inferencer_classes,
+    mmaction_inferencer_classes,
 )
 
 

@@ -18,10 +18,15 @@ from mmengine.utils import dl_utils
 
 def apply() -> None:
     """Make mmengine's reader of URLs load weights only."""
-    if isinstance(dl_utils.load_url, functools.partial):
+    if is_active():
         return
     dl_utils.load_url = functools.partial(dl_utils.load_url, weights_only=True)
     # Who imported the function before us has a reference of its own.
     reader = sys.modules.get("mmengine.runner.checkpoint")
     if reader is not None:
         reader.load_url = dl_utils.load_url  # type: ignore[attr-defined]
+
+
+def is_active() -> bool:
+    """Whether mmengine's reader of URLs is ours."""
+    return isinstance(dl_utils.load_url, functools.partial)

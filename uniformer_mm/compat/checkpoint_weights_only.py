@@ -25,9 +25,13 @@ HISTORY_STATISTICS = ("min", "max", "current", "mean")
 
 def apply() -> None:
     """Allow-list what mmengine's checkpoints contain, where torch loads weights only."""
-    # Older torch does not load weights only by default, nor knows allow-listing by name.
-    if TorchVersion(torch.__version__) >= "2.6":
+    if is_active():
         torch.serialization.add_safe_globals(_safe_globals())
+
+
+def is_active() -> bool:
+    """Older torch does not load weights only by default, nor knows allow-listing by name."""
+    return TorchVersion(torch.__version__) >= "2.6"
 
 
 def history_statistic(owner: object, name: str) -> Callable:

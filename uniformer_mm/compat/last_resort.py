@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import spec_from_file_location
+from importlib.util import find_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
@@ -34,6 +34,15 @@ class LastResortFinder(MetaPathFinder):
 
 
 FINDER = LastResortFinder()
+
+
+def supplies(module: str) -> bool:
+    """Whether a module comes from `stand_ins`. The packages above it are imported."""
+    try:
+        spec = find_spec(module)
+    except Exception:  # a package above is absent, or fails in whatever way
+        return False
+    return spec is not None and STAND_INS in Path(spec.origin or "").parents
 
 
 def supply(module: str, stand_in: str) -> None:

@@ -11,9 +11,14 @@ Upstream: https://github.com/open-mmlab/mmcv/issues/2059,
     https://github.com/open-mmlab/mmdetection/issues/11475
 """
 
-from uniformer_mm.compat.last_resort import supply
+from uniformer_mm.compat.last_resort import supplies, supply
 
 
 def apply() -> None:
     """Supply `mmcv._ext` where mmcv has none."""
     supply("mmcv._ext", "mmcv_ext.py")
+
+
+def is_active() -> bool:
+    """Whether `mmcv._ext` is the stand-in."""
+    return supplies("mmcv._ext")

@@ -17,13 +17,16 @@ class LoadLabelMap(LoadAnnotations):
     """mmseg's LoadAnnotations, which names a faulty file and its fault.
 
     mmseg fails without a name on a broken file, trains on a map of another size than its image as
-    if they matched, and wraps values above 255 around. The image has to be loaded before.
+    if they matched, and wraps values above 255 around. The image has to be loaded before. Images
+    that are of no dataset have no label map, and pass.
 
     Raises:
         UserError: The label map cannot be read, does not fit its image, or has values above 255.
     """
 
     def _load_seg_map(self, results: dict[str, Any]) -> None:
+        if "seg_fields" not in results:  # an image of MMSegInferencer's, not of a dataset
+            return
         path, image_shape = results["seg_map_path"], tuple(results["ori_shape"])
         try:
             with Image.open(io.BytesIO(fileio.get(path, self.backend_args))) as file:

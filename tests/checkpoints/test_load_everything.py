@@ -1,0 +1,420 @@
+"""Every kind of file, from every source, on every way into a model, through mmengine's Runner.
+
+The models have the names of the codebases' models and no more; the files have the official ones.
+Runs have what a config of a user's own has: the backbone and `FitCheckpointHook`.
+"""
+
+import argparse
+from dataclasses import replace
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
+from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
+from safetensors.torch import save_file
+from torch import nn
+from torch.utils.data import Dataset
+
+from uniformer_mm.checkpoints import CheckpointError, sources
+from uniformer_mm.zoo import list_models
+
+TINY = {"depths": (1, 1, 1, 1), "embed_dims": (16, 16, 32, 32), "head_dim": 16}
+UNIFORMER = {"type": "mmengine.UniFormer", "arch": TINY}
+LIGHT = {"type": "mmengine.UniFormerLight", "arch": TINY, "output_norm": "batch"}
+
+# name of a model: (its backbone, layers outside of it with their inputs and outputs)
+MODELS_OF = {
+    "classifier": ({**UNIFORMER, "output_norm": "batch"}, {"head.fc": (32, 5)}),
+    "token labelling": (
+        {**UNIFORMER, "output_norm": "batch"},
+        {"head.fc": (32, 5), "head.aux_fc": (32, 5)},
+    ),
+    "light classifier": (
+        {**LIGHT, "class_token": True},
+        {"head.fc": (32, 5), "head.class_token_fc": (32, 5)},
+    ),
+    "recognizer": ({**UNIFORMER, "dims": 3}, {"cls_head.fc_cls": (32, 5)}),
+    "light recognizer": (
+        {**LIGHT, "dims": 3, "class_token": True},
+        {"cls_head.fc_cls": (32, 5), "cls_head.class_token_fc": (32, 5)},
+    ),
+    "pose": ({**UNIFORMER, "out_indices": (3,)}, {"head.final_layer": (32, 17)}),
+    "detector": (UNIFORMER, {"neck.fpn": (32, 8), "roi_head.bbox_head.fc_cls": (8, 4)}),
+    "segmenter": (UNIFORMER, {"decode_head.conv_seg": (32, 5)}),
+}
+BARE = {"head.fc.": "head.", "cls_head.fc_cls.": "head.", "backbone.": ""}
+BARE |= {"head.aux_fc.": "aux_head."}
+BARE |= {f"{head}.class_token_fc.": "head_cls." for head in ("head", "cls_head")}
+
+
+def renamed(state, names, prefix=""):
+    """Tensors under other names: the beginnings of the old ones, and what takes their place."""
+    result = {}
+    for name, tensor in state.items():
+        old = next((old for old in names if name.startswith(old)), "")
+        result[prefix + names.get(old, "") + name.removeprefix(old)] = tensor
+    return result
+
+
+def with_all_norms(state):
+    """Official pose estimators have a norm at every output, though they use the last only."""
+    unused = {f"backbone.norm{i}.weight": torch.ones(16) for i in (1, 2, 3)}
+    return {**state, **unused}
+
+
+# name of a file: (model that it is of, content of the file made of that model's tensors)
+MM_1 = {"meta": {"epoch": 12, "iter": 9, "mmcv_version": "1.3.9", "CLASSES": ("a", "b")}}
+FILES = {
+    "ImageNet": ("classifier", lambda state: {"model": renamed(state, BARE)}),
+    "ImageNet, flat": ("classifier", lambda state: renamed(state, BARE)),
+    "ImageNet, as trained": (
+        "classifier",
+        lambda state: {
+            "model": renamed(state, BARE),
+            "optimizer": {"state": {}, "param_groups": [{"lr": 1e-3}]},
+            "epoch": 299,
+            "args": argparse.Namespace(lr=1e-3, model="uniformer_small"),
+        },
+    ),
+    "token labelling": (
+        "token labelling",
+        lambda state: {
+            "arch": "uniformer_small",
+            "state_dict": renamed(state, BARE),
+            "args": argparse.Namespace(),
+        },
+    ),
+    "token labelling, flat": ("token labelling", lambda state: renamed(state, BARE, "module.")),
+    "light ImageNet": ("light classifier", lambda state: {"model": renamed(state, BARE)}),
+    "SlowFast": (
+        "recognizer",
+        lambda state: {
+            "epoch": 99,
+            "model_state": renamed(state, BARE),
+            "optimizer_state": {},
+            "cfg": "text",
+        },
+    ),
+    "light SlowFast": ("light recognizer", lambda state: {"model_state": renamed(state, BARE)}),
+    "mmaction2's port": ("recognizer", lambda state: {"state_dict": state, "meta": {}}),
+    "mmaction2's ImageNet": ("classifier", lambda state: {"state_dict": renamed(state, BARE)}),
+    "mmpose 0.x": (
+        "pose",
+        lambda state: {
+            **MM_1,
+            "state_dict": renamed(with_all_norms(state), {"head.": "keypoint_head."}),
+            "optimizer": {},
+        },
+    ),
+    "mmpose's port": ("pose", lambda state: {**MM_1, "state_dict": with_all_norms(state)}),
+    "mmdet 2.x": ("detector", lambda state: {**MM_1, "state_dict": state, "amp": {}}),
+    "mmdet 2.x, distributed": (
+        "detector",
+        lambda state: {**MM_1, "state_dict": renamed(state, {}, "module.")},
+    ),
+    "mmseg 0.x": ("segmenter", lambda state: {**MM_1, "state_dict": state, "optimizer": {}}),
+    "our own": ("segmenter", lambda state: {"meta": {}, "state_dict": state, "message_hub": {}}),
+}
+
+
+@MODELS.register_module()
+class TinyModel(BaseModel):
+    """A backbone and linear layers by their dotted names; its loss is the sum of all outputs."""
+
+    def __init__(self, backbone, layers):
+        super().__init__()
+        self.backbone = MODELS.build(backbone)
+        for name, (inputs, outputs) in layers.items():
+            *path, last = name.split(".")
+            parent = self
+            for part in path:
+                if not hasattr(parent, part):
+                    parent.add_module(part, nn.Module())
+                parent = getattr(parent, part)
+            parent.add_module(last, nn.Linear(inputs, outputs))
+
+    def forward(self, inputs, mode="tensor"):
+        return {"loss": sum(p.sum() for p in self.parameters())} if mode == "loss" else [inputs]
+
+
+@DATASETS.register_module()
+class TinyDataset(Dataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return {"inputs": torch.ones(1)}
+
+
+@METRICS.register_module()
+class NoMetric(BaseMetric):
+    def process(self, data_batch, data_samples):
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        return {"nothing": 0.0}
+
+
+@HOOKS.register_module()
+class WeightsAtStart(Hook):
+    """Keeps a copy of what a training or a test begins with."""
+
+    def before_train(self, runner):
+        self.state = {k: v.clone() for k, v in runner.model.state_dict().items()}
+
+    before_test = before_train
+
+
+def make_model(kind, seed):
+    torch.manual_seed(seed)
+    backbone, layers = MODELS_OF[kind]
+    model = TinyModel(backbone, layers)
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.add_(torch.rand_like(tensor))
+    return model
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Starts a run as a codebase's tools do; what the model began with, and the log."""
+    # What takes long: asking compilers for their versions, and formatting the config for the log.
+    monkeypatch.setattr("mmengine.runner.runner.collect_env", dict)
+    monkeypatch.setattr(Config, "pretty_text", "")
+
+    def start(mode, kind="segmenter", init_cfg=None, hook=None, **settings):
+        for manager in (MMLogger, MessageHub, Visualizer):  # what an earlier run left behind
+            manager._instance_dict.clear()
+        backbone, layers = MODELS_OF[kind]
+        loader = {
+            "dataset": {"type": "TinyDataset"},
+            "sampler": {"type": "DefaultSampler", "shuffle": False},
+            "batch_size": 1,
+        }
+        hooks = [{"type": "WeightsAtStart"}]
+        if hook is not None:
+            hooks.append({"type": "mmengine.FitCheckpointHook", **hook})
+        cfg = {
+            "custom_imports": {"imports": ["uniformer_mm"]},
+            "model": {
+                "type": "TinyModel",
+                "backbone": {**backbone, "init_cfg": init_cfg},
+                "layers": layers,
+            },
+            "work_dir": str(tmp_path / "work"),
+            "train_dataloader": loader,
+            "train_cfg": {"by_epoch": True, "max_epochs": 1},
+            "optim_wrapper": {"optimizer": {"type": "SGD", "lr": 1.0}},
+            "test_dataloader": loader,
+            "test_cfg": {},
+            "test_evaluator": {"type": "NoMetric"},
+            "custom_hooks": hooks,
+            **settings,
+        }
+        runner = Runner.from_cfg(Config(cfg))
+        getattr(runner, mode)()
+        log = next((tmp_path / "work" / runner.timestamp).glob("*.log")).read_text()
+        state = next(h for h in runner.hooks if isinstance(h, WeightsAtStart)).state
+        return state, log
+
+    return start
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Writes one of the files; its path and the tensors of the model that it was made of."""
+
+    def write(name, suffix=".pth"):
+        kind, wrap = FILES[name]
+        state = make_model(kind, seed=1).state_dict()
+        path = tmp_path / f"weights{suffix}"
+        if suffix == ".pth":
+            torch.save(wrap(state), path)
+        else:
+            save_file(wrap(state), path)
+        return path, state
+
+    return write
+
+
+def same(state, expected, prefix=""):
+    return all(torch.equal(state[n], t) for n, t in expected.items() if n.startswith(prefix))
+
+
+@pytest.mark.parametrize("way", ["init_cfg", "train", "test"])
+@pytest.mark.parametrize("file", FILES)
+def test_every_file_loads_as_it_is(run, made, file, way):
+    path, expected = made(file)
+    kind = FILES[file][0]
+    if way == "init_cfg":
+        init_cfg = {"type": "Pretrained", "checkpoint": str(path)}
+        state, log = run("train", kind, init_cfg=init_cfg)
+        assert same(state, expected, "backbone.")
+    else:
+        state, log = run(way, kind, hook={}, load_from=str(path))
+        assert same(state, expected)
+    # One report, and no other words on what matched.
+    total = sum(name.startswith("backbone.") for name in expected)
+    total = total if way == "init_cfg" else len(expected)
+    assert log.count(f"loaded {total} tensors from {path}") == 1
+    assert "do not match exactly" not in log
+
+
+@pytest.mark.parametrize("way", ["init_cfg", "load_from"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("source", ["path", "http", "hub", "zoo"])
+def test_every_source_will_do(run, made, tmp_path, server, monkeypatch, source, suffix, way):
+    path, expected = made("ImageNet, flat", suffix)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_ENDPOINT", server)
+    (tmp_path / "owner" / "name" / "resolve").mkdir(parents=True)
+    (tmp_path / "owner" / "name" / "resolve" / "main").symlink_to(tmp_path)
+    url = f"{server}/{path.name}"
+    model = replace(list_models()[0], name="a_zoo_name", weights=url)
+    monkeypatch.setattr(sources, "list_models", lambda: [model])
+    checkpoint = {
+        "path": str(path),
+        "http": url,
+        "hub": f"hf://owner/name/{path.name}",
+        "zoo": "a_zoo_name",
+    }[source]
+    if way == "init_cfg":
+        init_cfg = {"type": "Pretrained", "checkpoint": checkpoint}
+        state, _ = run("train", "classifier", init_cfg=init_cfg)
+    else:
+        state, _ = run("train", "classifier", hook={}, load_from=checkpoint)
+    assert same(state, expected, "backbone.")
+
+
+def test_image_weights_start_a_video_model_and_what_is_new_keeps_its_start(run, made):
+    path, images = made("ImageNet")
+    state, log = run("train", "recognizer", hook={"new_heads": True}, load_from=str(path))
+    kernel = images["backbone.blocks1.0.attn.weight"]
+    assert all(
+        torch.equal(frame, kernel / 5)
+        for frame in state["backbone.blocks1.0.attn.weight"].unbind(2)
+    )
+    assert "inflated from images to videos: backbone.patch_embed1.proj.weight" in log
+
+
+def test_a_classifier_of_other_classes_is_trained_anew_only_when_asked_for(run, made):
+    path, expected = made("SlowFast")
+    backbone, _ = MODELS_OF["recognizer"]
+    other = {"type": "TinyModel", "backbone": backbone, "layers": {"cls_head.fc_cls": (32, 7)}}
+    for mode in ("train", "test"):
+        with pytest.raises(
+            CheckpointError, match=r"(?s)\(5, 32\) instead of \(7, 32\).*--new-heads"
+        ):
+            run(mode, hook={}, load_from=str(path), model=other)
+    state, log = run("train", hook={"new_heads": True}, load_from=str(path), model=other)
+    assert same(state, expected, "backbone.")
+    assert "2 left at their initial values on purpose: cls_head.fc_cls.weight" in log
+    with pytest.raises(CheckpointError, match="another number of classes"):
+        run("test", hook={"new_heads": True}, load_from=str(path), model=other)
+
+
+def test_a_backbone_is_enough_to_train_from_but_not_to_test(run, made):
+    path, images = made("ImageNet")
+    state, log = run("train", "detector", hook={}, load_from=str(path))
+    assert same(state, {n: t for n, t in images.items() if ".blocks" in n})
+    assert "dropped on purpose: backbone.norm.bias" in log
+    with pytest.raises(CheckpointError, match=r"(?s)missing: .*it has a backbone only"):
+        run("test", "detector", hook={}, load_from=str(path))
+
+
+@pytest.mark.parametrize("mode", ["train", "test"])
+def test_a_checkpoint_of_something_else_is_refused(run, tmp_path, mode):
+    torch.save({"state_dict": nn.Linear(2, 2).state_dict()}, tmp_path / "other.pth")
+    with pytest.raises(
+        CheckpointError,
+        match=r"(?s)other\.pth does not fit.*Nothing matched: it has bias, weight, ",
+    ):
+        run(mode, hook={}, load_from=str(tmp_path / "other.pth"))
+
+
+def test_without_the_hook_an_official_file_is_not_taken_for_nothing(run, made):
+    """By itself mmengine would log names, and train from random weights."""
+    path, _ = made("ImageNet")
+    with pytest.raises(CheckpointError, match=r"nothing in the checkpoint is for the backbone"):
+        run("train", "classifier", load_from=str(path))
+    path, expected = made("mmseg 0.x")
+    assert same(run("train", load_from=str(path))[0], expected)
+
+
+def test_the_head_dim_of_a_published_file_is_checked(run, made):
+    path, _ = made("ImageNet")
+    path = path.rename(path.with_name("uniformer_small_plus_in1k.pth"))
+    for settings in (
+        {"init_cfg": {"type": "Pretrained", "checkpoint": str(path)}},
+        {"hook": {}, "load_from": str(path)},
+    ):
+        with pytest.raises(CheckpointError, match="heads of 32 channels, the model has 16"):
+            run("train", "classifier", **settings)
+
+
+def test_training_goes_on_with_all_that_was_saved_or_not_at_all(run, tmp_path):
+    one, _ = run("train")
+    saved = tmp_path / "work" / "epoch_1.pth"
+    two, _ = run("train", hook={}, resume=True, train_cfg={"by_epoch": True, "max_epochs": 2})
+    assert same(two, torch.load(saved)["state_dict"])
+    assert not same(two, one)
+
+    content = torch.load(saved)
+    for key in ("optimizer", "message_hub", "meta"):
+        incomplete = {k: v for k, v in content.items() if k != key}
+        torch.save(incomplete, tmp_path / "incomplete.pth")
+        with pytest.raises(CheckpointError, match=rf"cannot go on from .*: it has no .*{key}"):
+            run("train", hook={}, resume=True, load_from=str(tmp_path / "incomplete.pth"))
+    del content["state_dict"]["decode_head.conv_seg.weight"]
+    torch.save(content, tmp_path / "changed.pth")
+    with pytest.raises(CheckpointError, match=r"1 missing: decode_head\.conv_seg\.weight"):
+        run("train", hook={}, resume=True, load_from=str(tmp_path / "changed.pth"))
+
+
+def test_a_moving_average_starts_from_what_was_loaded(run, made):
+    path, expected = made("mmseg 0.x")
+    average = {"type": "EMAHook", "priority": "NORMAL", "strict_load": True}
+    hooks = [{"type": "WeightsAtStart"}, {"type": "mmengine.FitCheckpointHook"}, average]
+    state, log = run("train", custom_hooks=hooks, load_from=str(path))
+    assert same(state, expected)
+    assert "do not match exactly" not in log
+
+
+class Evil:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.mark.parametrize("source", ["path", "http", "hub"])
+@pytest.mark.parametrize("way", ["init_cfg", "train", "test", "resume"])
+def test_code_in_a_checkpoint_never_runs(run, tmp_path, server, monkeypatch, way, source):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_ENDPOINT", server)
+    folder = tmp_path / "owner" / "name" / "resolve" / "main"
+    folder.mkdir(parents=True)
+    for path in (tmp_path / "evil.pth", folder / "evil.pth"):
+        torch.save({"state_dict": {"a": Evil(tmp_path / "ran")}, "meta": {}}, path)
+    checkpoint = {
+        "path": str(tmp_path / "evil.pth"),
+        "http": f"{server}/evil.pth",
+        "hub": "hf://owner/name/evil.pth",
+    }[source]
+    settings = {
+        "init_cfg": {"init_cfg": {"type": "Pretrained", "checkpoint": checkpoint}},
+        "resume": {"hook": {}, "load_from": checkpoint, "resume": True},
+    }.get(way, {"hook": {}, "load_from": checkpoint})
+    with pytest.raises(CheckpointError, match=r"evil\.pth is not loaded: .*could run code"):
+        run("test" if way == "test" else "train", **settings)
+    assert not (tmp_path / "ran").exists()

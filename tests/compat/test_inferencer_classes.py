@@ -1,0 +1,67 @@
+"""Inferencers that know their classes already are left alone; the others are repaired once.
+
+That the repaired ones do is proven with real models in tests/checkpoints/test_inferencers.py.
+"""
+
+from types import SimpleNamespace
+
+from uniformer_mm.compat import mmaction_inferencer_classes, mmseg_inferencer_classes
+
+
+class Visualizer:
+    dataset_meta = None
+
+    def set_dataset_meta(self, classes=None, palette=None, dataset_name=None):
+        self.dataset_meta = (classes or "cityscapes", palette or "cityscapes", dataset_name)
+
+
+class Inferencer:
+    def __init__(self, meta):
+        self.model = SimpleNamespace()
+        self._load_weights_to_model(self.model, {"meta": {"dataset_meta": meta}}, None)
+        self.visualizer = self._init_visualizer(None)
+
+    def _load_weights_to_model(self, model, checkpoint, cfg):
+        pass
+
+    def _init_visualizer(self, cfg):
+        return Visualizer()
+
+
+def test_mmaction_keeps_what_a_checkpoint_says():
+    class Recogniser(Inferencer):
+        pass
+
+    module = SimpleNamespace(ActionRecogInferencer=Recogniser)
+    assert not hasattr(Recogniser({"classes": ("a",)}).model, "dataset_meta"), "the defect"
+    mmaction_inferencer_classes.repair(module)
+    repaired = Recogniser._init_visualizer
+    mmaction_inferencer_classes.repair(module)
+    assert Recogniser._init_visualizer is repaired
+    inferencer = Recogniser({"classes": ("a",)})
+    assert inferencer.model.dataset_meta == {"classes": ("a",)}
+    assert inferencer.visualizer.dataset_meta == {"classes": ("a",)}
+    assert Recogniser({}).visualizer.dataset_meta is None
+
+
+def test_mmseg_paints_what_a_checkpoint_says_unless_it_is_told_otherwise():
+    class Segmenter(Inferencer):
+        def _load_weights_to_model(self, model, checkpoint, cfg):
+            model.dataset_meta = checkpoint["meta"]["dataset_meta"]
+
+    module = SimpleNamespace(MMSegInferencer=Segmenter)
+    mmseg_inferencer_classes.repair(module)
+    repaired = Segmenter._init_visualizer
+    mmseg_inferencer_classes.repair(module)
+    assert Segmenter._init_visualizer is repaired
+    visualizer = Segmenter({"classes": ("a",), "palette": [(1, 2, 3)]}).visualizer
+    for arguments, expected in (
+        ((None, None, None), (("a",), [(1, 2, 3)], None)),
+        ((["b"], None, None), (["b"], "cityscapes", None)),
+        ((None, None, "ade20k"), ("cityscapes", "cityscapes", "ade20k")),
+    ):
+        visualizer.set_dataset_meta(*arguments)
+        assert visualizer.dataset_meta == expected
+    visualizer = Segmenter({"classes": None, "palette": None}).visualizer
+    visualizer.set_dataset_meta(None, None, None)
+    assert visualizer.dataset_meta[0] == "cityscapes"

@@ -1,0 +1,60 @@
+"""The checkpoint of a working directory that training goes on from."""
+
+import logging
+import zipfile
+from pathlib import Path
+
+from mmengine.logging import print_log
+
+from uniformer_mm.checkpoints.sources import CheckpointError
+
+NAMES = ("iter_*.pth", "epoch_*.pth")
+"""How checkpoints are named that hold all of a training; `best_*` have no optimizer state."""
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that is whole; damaged ones are reported and passed over.
+
+    Args:
+        folder: Working directory of a training.
+
+    Returns:
+        The one that `last_checkpoint` names, or the newest before it; None if there is none at all.
+
+    Raises:
+        CheckpointError: All are damaged.
+    """
+    named = Path(folder, "last_checkpoint")
+    candidates = []
+    if named.is_file() and (text := named.read_text().strip()):
+        # The folder may have been moved since.
+        candidates = [Path(text), Path(folder, Path(text).name)]
+        folder = next((path.parent for path in candidates if path.is_file()), folder)
+    found = [path for pattern in NAMES for path in folder.glob(pattern)]
+    candidates += sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    damaged: list[str] = []
+    for path in dict.fromkeys(path.resolve() for path in candidates if path.is_file()):
+        if is_whole(path):
+            if damaged:
+                print_log(
+                    f"damaged: {', '.join(damaged)}. Training goes on from {path}",
+                    logger="current",
+                    level=logging.WARNING,
+                )
+            return path
+        damaged.append(str(path))
+    if damaged:
+        raise CheckpointError(
+            f"every checkpoint in {folder} is damaged: {', '.join(damaged)}. To train from the"
+            " beginning, delete them or choose another --work-dir"
+        )
+    return None
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file that torch wrote has all its parts, with the checksums written with them."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.testzip() is None
+    except Exception:  # damaged files fail in many ways
+        return False
