@@ -1,0 +1,62 @@
+"""Links, files and configs that the documents name are there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from uniformer_mm.apis import launch
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+IDS = [page.name for page in PAGES]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_relative_links_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
+    for link in links:
+        if not link.startswith(("http://", "https://")):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_tools_and_configs_in_commands_exist(page):
+    named = re.findall(r"(?<![\w/.$])((?:tools|configs)/[\w./-]+\.(?:py|sh))", page.read_text())
+    for name in named:
+        assert (ROOT / name).is_file(), f"{page.name} names {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_flags_in_commands_exist(page):
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        tools = [word for word in words if re.fullmatch(r"tools/\w+\.py", word)]
+        if tools:
+            sources = [ROOT / tools[0], ROOT / "uniformer_mm" / "apis" / "cli.py"]
+            text = "".join(source.read_text() for source in sources)
+            for flag in (word for word in words if word.startswith("--")):
+                assert f'"{flag}"' in text, f"{page.name}: {line}"
+
+
+def test_configs_for_own_data_load(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    examples = re.findall(
+        r"```python\n(# my_.*?)```", (ROOT / "docs/own_dataset.md").read_text(), re.S
+    )
+    assert len(examples) == 2
+    for text in examples:
+        path = tmp_path / "example.py"
+        path.write_text(text.replace('"configs/', f'"{ROOT}/configs/'))
+        cfg = launch.load_config(str(path), str(tmp_path))
+        assert isinstance(cfg, Config)
+        for split in ("train", "val", "test"):
+            dataset = cfg[f"{split}_dataloader"].dataset
+            while "dataset" in dataset:
+                dataset = dataset.dataset
+            assert "plants" in str(dataset) or "clips" in str(dataset)
