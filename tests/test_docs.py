@@ -38,9 +38,10 @@ def test_flags_in_commands_exist(page):
         words = shlex.split(line, comments=True)
         tools = [word for word in words if re.fullmatch(r"tools/\w+\.py", word)]
         if tools:
-            sources = [ROOT / tools[0], ROOT / "uniformer_mm" / "apis" / "cli.py"]
+            sources = [ROOT / tools[0], *(ROOT / "uniformer_mm" / "apis").glob("*.py")]
             text = "".join(source.read_text() for source in sources)
-            for flag in (word for word in words if word.startswith("--")):
+            behind = words[words.index(tools[0]) :]
+            for flag in (word for word in behind if word.startswith("--")):
                 assert f'"{flag}"' in text, f"{page.name}: {line}"
 
 

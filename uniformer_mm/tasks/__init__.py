@@ -24,7 +24,8 @@ def task_of(cfg: Config) -> Task:
     """
     scope = cfg.get("default_scope")
     if scope not in TASKS:
-        raise UserError(f"default_scope must be one of {tuple(TASKS)}, got {scope!r}")
+        where = f" in {cfg.filename}" if cfg.filename else ""
+        raise UserError(f"default_scope must be one of {tuple(TASKS)}, got {scope!r}{where}")
     return TASKS[scope]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mmengine.config import Config, ConfigDict
 
@@ -13,6 +13,7 @@ from uniformer_mm.datasets.synthetic_imagenet import (
     make_synthetic_imagenet,
 )
 from uniformer_mm.errors import UserError
+from uniformer_mm.predictions import ClassScores
 from uniformer_mm.tasks.task import (
     Task,
     from_random_weights,
@@ -63,8 +64,10 @@ class Classification(Task):
     synthetic_datasets = ("ImageNet",)
     default_count = 1024
     scores = ("accuracy/top1", "accuracy/top5")
+    published_scores: ClassVar = {"top-1": ("accuracy/top1", 1)}
     picture_switch = "enable"
     picture_folder = "out_dir"
+    prediction_type = ClassScores
 
     def data_help(self, root: str) -> str:
         """ImageNet-1K."""

@@ -2,7 +2,7 @@
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from uniformer_mm.datasets.redirect import dataset_configs, use_coco_data
 from uniformer_mm.datasets.shapes import PALETTE
 from uniformer_mm.datasets.synthetic_coco import SyntheticCocoSpec, make_synthetic_coco
+from uniformer_mm.predictions import Detections
 from uniformer_mm.tasks.task import (
     Task,
     from_random_weights,
@@ -47,9 +48,14 @@ class Detection(Task):
     synthetic_datasets = ("CocoDataset",)
     default_count = 256
     scores = ("coco/bbox_mAP", "coco/segm_mAP")
+    published_scores: ClassVar = {
+        "box AP": ("coco/bbox_mAP", 100),
+        "mask AP": ("coco/segm_mAP", 100),
+    }
     takes_coco_data = True
     picture_switch = "draw"
     picture_folder = "test_out_dir"
+    prediction_type = Detections
 
     def data_help(self, root: str) -> str:
         """COCO 2017."""

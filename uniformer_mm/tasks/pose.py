@@ -1,10 +1,11 @@
 """Human pose estimation on COCO's keypoints, with mmpose."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 from mmengine.config import Config
 from mmengine.logging import print_log
 
@@ -15,6 +16,7 @@ from uniformer_mm.datasets.synthetic_keypoints import (
     SyntheticKeypointsSpec,
     make_synthetic_keypoints,
 )
+from uniformer_mm.predictions import People
 from uniformer_mm.tasks.task import (
     NUM_PICTURES,
     Task,
@@ -65,9 +67,18 @@ class Pose(Task):
     synthetic_datasets = ("CocoDataset",)
     default_count = 192
     scores = ("coco/AP", "coco/AP .5", "coco/AP .75", "coco/AR")
+    published_scores: ClassVar = {
+        "AP": ("coco/AP", 100),
+        "AP@0.5": ("coco/AP .5", 100),
+        "AP@0.75": ("coco/AP .75", 100),
+        "ARM": ("coco/AP (M)", 100),
+        "ARL": ("coco/AP (L)", 100),
+        "AR": ("coco/AR", 100),
+    }
     takes_coco_data = True
     picture_switch = "enable"
     picture_folder = "out_dir"
+    prediction_type = People
 
     def data_help(self, root: str) -> str:
         """COCO 2017 and the boxes of a detector."""
@@ -132,6 +143,15 @@ class Pose(Task):
         dataset = cfg.test_dataloader.dataset
         boxes = json.loads(Path(dataset.bbox_file).read_text())
         dataset.indices = sum(box["image_id"] <= NUM_PICTURES for box in boxes)
+
+    def pipeline_inputs(self, source: Any, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """One crop per box of the image; without boxes the image is taken for one person."""
+        (image,) = super().pipeline_inputs(source, meta)
+        height, width = image["img_shape"]
+        whole = np.array([[0, 0, width, height]], np.float32)
+        boxes = whole if source.boxes is None else source.boxes
+        score = np.ones(1, np.float32)
+        return [{**meta, **image, "bbox": box[None], "bbox_score": score} for box in boxes]
 
     def use_test_time_augmentation(self, cfg: Config) -> None:
         """Flipping, which the published results include."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from os.path import join
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mmengine.config import Config
 
@@ -15,6 +15,7 @@ from uniformer_mm.datasets.synthetic_ade20k import (
     make_synthetic_ade20k,
 )
 from uniformer_mm.errors import UserError
+from uniformer_mm.predictions import LabelMap
 from uniformer_mm.tasks.task import (
     Task,
     from_random_weights,
@@ -61,8 +62,10 @@ class Segmentation(Task):
     synthetic_datasets = ("ADE20KDataset",)
     default_count = 256
     scores = ("mIoU", "mAcc", "aAcc")
+    published_scores: ClassVar = {"mIoU": ("mIoU", 1)}
     picture_switch = "draw"
     picture_folder = "out_dir"
+    prediction_type = LabelMap
 
     def data_help(self, root: str) -> str:
         """ADE20K."""

@@ -1,6 +1,6 @@
 """The base class of the tasks, and how configs are shrunken for generated data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,6 +9,7 @@ from mmengine.config import Config
 from uniformer_mm.datasets.generated import SetSpec
 from uniformer_mm.datasets.redirect import dataset_configs
 from uniformer_mm.errors import UserError
+from uniformer_mm.predictions import Prediction
 
 NUM_PICTURES = 12
 """How many predictions a synthetic run paints."""
@@ -35,6 +36,9 @@ class Task:
     scores: ClassVar[tuple[str, ...]]
     """Names of the validation scores worth showing."""
 
+    published_scores: ClassVar[dict[str, tuple[str, float]]]
+    """By the name in metafiles: name of the test score, and its factor to the published unit."""
+
     takes_coco_data: ClassVar[bool] = False
     """Whether `--coco` can point its configs at a set of the user's own."""
 
@@ -43,6 +47,12 @@ class Task:
 
     picture_folder: ClassVar[str | None]
     """What it calls its output folder; None if the visualizer has it."""
+
+    prediction_type: ClassVar[type[Prediction]]
+    """What comes out of its models."""
+
+    takes_clips: ClassVar[bool] = False
+    """Whether its models look at videos as a whole, not at images."""
 
     def data_help(self, root: str) -> str:
         """Where to get the benchmark data, and the layout expected under `root`."""
@@ -156,6 +166,52 @@ class Task:
         while "dataset" in dataset:
             dataset = dataset.dataset
         dataset.pipeline = cfg.tta_pipeline
+
+    def inference_pipeline(self, cfg: Config) -> list[Any]:
+        """The steps of a config's test pipeline for an image that is in memory, without truth."""
+        return [step for step in test_pipeline(cfg) if not step_name(step).startswith("Load")]
+
+    def pipeline_inputs(self, source: Any, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What goes through the pipeline for an image: one dict, and as many data samples return.
+
+        Args:
+            source: `uniformer_mm.predictions.media.Frame`, or Clip where those are taken.
+            meta: Of the model's dataset.
+
+        Raises:
+            UserError: The model has no use for it.
+        """
+        shape = source.image.shape[:2]
+        return [
+            {
+                "img": source.image,
+                "img_path": source.name,
+                "img_id": 0,
+                "img_shape": shape,
+                "ori_shape": shape,
+            }
+        ]
+
+
+def test_pipeline(cfg: Config) -> list[Any]:
+    """The pipeline of a config's test data, inside whatever wrapper.
+
+    Raises:
+        UserError: There is none.
+    """
+    for split, dataset in dataset_configs(cfg):
+        if split == "test" and dataset.get("pipeline"):
+            return list(dataset["pipeline"])
+    raise UserError(
+        f"{cfg.filename} has no test_dataloader.dataset.pipeline, which says how the model's inputs"
+        " are made of images"
+    )
+
+
+def step_name(step: Mapping[str, Any]) -> str:
+    """Name of a transform's class without its scope."""
+    kind = step["type"]
+    return kind.rpartition(".")[-1] if isinstance(kind, str) else kind.__name__
 
 
 def make_spec(spec_type: type[SetSpec], count: int, **settings: int) -> Any:

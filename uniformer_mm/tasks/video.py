@@ -1,9 +1,13 @@
 """Action recognition on Kinetics, Something-Something, UCF101 and HMDB51, with mmaction2."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 from mmengine.config import Config
+from numpy.typing import NDArray
 
 from uniformer_mm.datasets.redirect import dataset_configs, evaluators, set_num_classes
 from uniformer_mm.datasets.synthetic_kinetics import (
@@ -12,12 +16,15 @@ from uniformer_mm.datasets.synthetic_kinetics import (
     make_synthetic_kinetics,
 )
 from uniformer_mm.errors import UserError
+from uniformer_mm.predictions import ClassScores
 from uniformer_mm.tasks.task import (
     Task,
     from_random_weights,
     make_spec,
     scale_sizes,
     shrink_schedule,
+    step_name,
+    test_pipeline,
 )
 
 VIDEO_SIZE = 128
@@ -91,8 +98,11 @@ class Video(Task):
     )
     default_count = 480
     scores = ("acc/top1", "acc/top2")
+    published_scores: ClassVar = {"top-1": ("acc/top1", 100)}
     picture_switch = "enable"
     picture_folder = "out_dir"
+    prediction_type = ClassScores
+    takes_clips = True
 
     def data_help(self, root: str) -> str:
         """Source, folders and lists of the benchmark whose folder is `root`."""
@@ -130,6 +140,28 @@ class Video(Task):
         cfg.default_hooks.checkpoint.save_best = None
         return root
 
+    def inference_pipeline(self, cfg: Config) -> list[Any]:
+        """The steps of a config's test pipeline for frames that are decoded on demand."""
+        steps = [step for step in test_pipeline(cfg) if not step_name(step).endswith("Init")]
+        return [
+            {"type": "ArrayDecode"} if step_name(step).endswith("Decode") else step
+            for step in steps
+        ]
+
+    def pipeline_inputs(self, source: Any, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The frames of a clip."""
+        in_memory = source.images is not None
+        frames = source.images[..., ::-1] if in_memory else FileFrames(source.video.path)
+        return [
+            {
+                "array": frames,
+                "total_frames": len(frames),
+                "start_index": 0,
+                "modality": "RGB",
+                "filename": source.name,
+            }
+        ]
+
     def use_test_time_augmentation(self, cfg: Config) -> None:
         """There is none beside the views.
 
@@ -140,6 +172,54 @@ class Video(Task):
             "--tta: videos are always tested on several views, the average of which is the score;"
             " change num_clips of the sampling and the crop in test_dataloader.dataset.pipeline"
         )
+
+
+class FileFrames:
+    """Frames of a video file (H, W, 3), RGB, each decoded when it is asked for.
+
+    They are those that mmaction's DecordDecode gives.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UserError: It cannot be decoded.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from decord import VideoReader
+
+        from uniformer_mm.datasets.video_dataset import check_size
+
+        self._path = path
+        with self._readable():
+            check_size(str(path))
+            self._reader = VideoReader(str(path), num_threads=1)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._reader)
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        """One of them.
+
+        Raises:
+            UserError: It cannot be decoded.
+        """
+        with self._readable():
+            return self._reader[int(index)].asnumpy()
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        from decord import DECORDError
+
+        try:
+            yield
+        except (DECORDError, RuntimeError, EOFError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"{self._path} cannot be read: it is truncated, or not a video ({reason})"
+            ) from error
 
 
 def _shrink_pipeline(dataset: Any) -> None:
