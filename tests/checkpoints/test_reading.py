@@ -52,13 +52,13 @@ def test_the_environment_does_not_switch_the_protection_off(tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no checkpoint: it is empty"),
-        (b"\n<HTML><body>404", "is no checkpoint: it is a web page"),
+        (b"", r"cannot read the checkpoint .*damaged\.pth: it is empty"),
+        (b"\n<HTML><body>404", r"cannot read the checkpoint .*damaged\.pth: it is a web page"),
         (
             b"version https://git-lfs.github.com/spec/v1",
-            "is no checkpoint: it is a Git LFS pointer",
+            r"cannot read the checkpoint .*damaged\.pth: it is a Git LFS pointer",
         ),
-        (b"PK\x03\x04 cut off", "is no checkpoint: it is truncated"),
+        (b"PK\x03\x04 cut off", r"cannot read the checkpoint .*damaged\.pth: it is truncated"),
         (b"some text", "cannot read the checkpoint"),
         (b"\x80\x02}q\x00", "cannot read the checkpoint"),
     ],

@@ -1,7 +1,8 @@
 """From a config file and command-line options to an mmengine Runner on the machine at hand."""
 
 import os
-from importlib.util import find_spec
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,16 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import CheckpointLoader, Runner
 
-from uniformer_mm.checkpoints import locate, read_checkpoint
+from uniformer_mm.apis.faults import check_sections, config_fault, reason, stack_hint
+from uniformer_mm.checkpoints import read_checkpoint
 from uniformer_mm.errors import UserError
 from uniformer_mm.hooks.fit_checkpoint import FitCheckpointHook
-from uniformer_mm.tasks import TASKS
+
+BUILD_ERRORS = (
+    *(TypeError, ValueError, LookupError, AttributeError, ImportError),
+    *(RuntimeError, AssertionError, ArithmeticError),
+)
+"""What wrong values in a config may raise; other errors, of disks, are no fault of the config."""
 
 
 def load_config(path: str, work_dir: str | None = None, launcher: str = "none") -> Config:
@@ -27,11 +34,11 @@ def load_config(path: str, work_dir: str | None = None, launcher: str = "none") 
         raise UserError(f"no config file {path}")
     try:
         cfg = Config.fromfile(path)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(
-            f"{path} cannot be read as a config: {type(error).__name__}: {error}."
-            f"{_stack_hint(error)}"
+            f"{path} cannot be read as a config: {reason(error)}{stack_hint(error)}"
         ) from error
+    check_sections(cfg)
     cfg.work_dir = work_dir or cfg.get("work_dir") or str(Path("work_dirs", Path(path).stem))
     cfg.launcher = launcher
     return cfg
@@ -52,16 +59,6 @@ def scale_learning_rate(cfg: Config) -> None:
     if "base_batch_size" not in cfg.get("auto_scale_lr", {}):
         raise UserError("--auto-scale-lr needs auto_scale_lr.base_batch_size in the config")
     cfg.auto_scale_lr.enable = True
-
-
-def resume_from(cfg: Config, checkpoint: str) -> None:
-    """Go on from a checkpoint, or from the newest in the working directory ('auto').
-
-    Raises:
-        UserError: There is no such checkpoint.
-    """
-    cfg.resume = True
-    cfg.load_from = None if checkpoint == "auto" else str(locate(checkpoint))
 
 
 def adapt_to_machine(cfg: Config) -> None:
@@ -108,6 +105,11 @@ def join_cpu_process_group(launcher: str) -> None:
     torch.distributed.init_process_group("gloo")
 
 
+def add_hook(cfg: Config, name: str) -> None:
+    """Add a hook of `uniformer_mm.hooks` to a config."""
+    cfg.custom_hooks = [*cfg.get("custom_hooks", []), {"type": f"mmengine.{name}"}]
+
+
 def replace_sync_batch_norm(config: Any) -> None:
     """Turn every SyncBN of a model config into BN."""
     if isinstance(config, dict):
@@ -136,21 +138,20 @@ def build_runner(cfg: Config, exact_checkpoint: bool, new_heads: bool = False) -
     CheckpointLoader.register_scheme(
         prefixes=["", "http://", "https://", "hf://"], loader=read_checkpoint, force=True
     )
-    try:
+    with building():
         runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
-    except (TypeError, ValueError, KeyError, ImportError, AttributeError) as error:
-        raise UserError(
-            f"the config cannot be built: {type(error).__name__}: {error}.{_stack_hint(error)}"
-        ) from error
     runner.register_hook(FitCheckpointHook(exact_checkpoint, new_heads))
     return runner
 
 
-def _stack_hint(error: BaseException) -> str:
-    """What to install, if the error speaks of a part of the stack that is absent."""
-    for task in TASKS.values():
-        if find_spec(task.scope) is None and task.scope in str(error):
-            return f" {task.scope} is not installed: pip install 'uniformer-mm[{task.extra},lite]'"
-    if find_spec("mmcv") is None:
-        return " mmcv is not installed: pip install 'uniformer-mm[lite]' (or a compiled mmcv)"
-    return ""
+@contextmanager
+def building() -> Iterator[None]:
+    """Where something is built from a config, an error is the config's, or the installation's.
+
+    Raises:
+        UserError: Something in the config has no such option or a wrong value.
+    """
+    try:
+        yield
+    except BUILD_ERRORS as error:
+        raise UserError(config_fault(error)) from error

@@ -1,8 +1,11 @@
 """Times and memory of functions that run in turns, so that noise hits them alike."""
 
+import os
 import statistics
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -71,7 +74,10 @@ def peak_memory(function: Function, device: torch.device) -> int:
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
     activity = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activity, profile_memory=True) as profiler:
+    with (
+        _silent_stderr(),
+        torch.profiler.profile(activities=activity, profile_memory=True) as profiler,
+    ):
         function()
     changes = [
         (event.start_ns(), event.nbytes())
@@ -83,6 +89,20 @@ def peak_memory(function: Function, device: torch.device) -> int:
         alive += change
         peak = max(peak, alive)
     return peak
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """The profiler's native code writes to it on its own account."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _wall_seconds(function: Function) -> float:

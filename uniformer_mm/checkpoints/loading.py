@@ -101,10 +101,10 @@ def load_pretrained(
         CheckpointError: The file cannot be read, nothing in it matches, or a tensor of the
             backbone is missing, has another shape, or has no place in the model.
     """
-    state = find_state_dict(read_checkpoint(checkpoint, map_location))
+    state = find_state_dict(read_checkpoint(checkpoint, map_location), checkpoint)
     check_head_dim(checkpoint, getattr(model, "head_dim", None))
     target = model.state_dict()
-    state = to_model_names(state, target) if prefix is None else _cut(state, prefix)
+    state = to_model_names(state, target) if prefix is None else _cut(state, prefix, checkpoint)
     fitting, report = match(state, target, checkpoint, exact=False, may_miss=may_miss)
     model.load_state_dict(fitting, strict=False)
     print_log(str(report), logger="current")
@@ -224,7 +224,7 @@ def _cause(report: LoadReport, state: Mapping[str, Tensor], target: Mapping[str,
     )
 
 
-def _cut(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _cut(state: Mapping[str, Tensor], prefix: str, source: str) -> dict[str, Tensor]:
     prefix = prefix.removeprefix("module.").rstrip(".") + "."
     names = {name: name.removeprefix("module.") for name in state}
     found = {
@@ -234,7 +234,7 @@ def _cut(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     }
     if not found:
         raise CheckpointError(
-            f"no tensor in the checkpoint has the prefix {prefix!r}: it has"
+            f"no tensor in {source} has the prefix {prefix!r}: it has"
             f" {', '.join(sorted(state)[:3])}, ..."
         )
     return found

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
 from uniformer_mm.checkpoints.sources import CheckpointError
+from uniformer_mm.datasets.redirect import class_counts
 from uniformer_mm.zoo import MIM
 
 CLASS_LISTS = MIM / "configs" / "video" / "classes"
@@ -35,7 +36,7 @@ def checkpoint_meta(cfg: Config, content: Any, source: str | Path) -> dict[str, 
     elif written and written.get("classes", own.get("classes")) != own.get("classes"):
         own = {}  # the colours are of other classes
     meta = {**own, **(written or {})}
-    _check_count(cfg, meta, source)
+    check_class_count(cfg, meta, source)
     return meta
 
 
@@ -75,21 +76,21 @@ def _published_actions(cfg: Config, source: str | Path) -> dict[str, Any]:
     return {"classes": tuple(classes)}
 
 
-def _check_count(cfg: Config, meta: Mapping[str, Any], source: str | Path) -> None:
-    counts, classes = set(_class_counts(cfg.model)), meta.get("classes")
+def check_class_count(cfg: Config, meta: Mapping[str, Any], source: str | Path) -> None:
+    """Look whether the names of classes are as many as the classes of the model.
+
+    Args:
+        cfg: Config of the model.
+        meta: Has the names.
+        source: From where, for the error.
+
+    Raises:
+        CheckpointError: They are not.
+    """
+    counts, classes = set(class_counts(cfg.model)), meta.get("classes")
     if classes and counts and len(classes) not in counts:
         raise CheckpointError(
             f"{source}: the names of {len(classes)} classes are known, but the model has"
             f" {', '.join(map(str, sorted(counts)))}: name its own with --cfg-options"
             " \"test_dataloader.dataset.metainfo.classes=('cat','dog')\""
         )
-
-
-def _class_counts(model: Any) -> list[int]:
-    """Every `num_classes` in a model's config."""
-    if isinstance(model, Mapping):
-        inner = [count for value in model.values() for count in _class_counts(value)]
-        return [model["num_classes"], *inner] if model.get("num_classes") else inner
-    if isinstance(model, list | tuple):
-        return [count for value in model for count in _class_counts(value)]
-    return []

@@ -28,7 +28,7 @@ def read_checkpoint(source: str, map_location: Any = "cpu") -> Any:
     path = locate(source)
     try:
         if wrong := what_is_wrong(path):
-            raise CheckpointError(f"{path} is no checkpoint: {wrong}")
+            raise CheckpointError(f"cannot read the checkpoint {path}: {wrong}")
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
@@ -54,13 +54,17 @@ def read_checkpoint(source: str, map_location: Any = "cpu") -> Any:
     except Exception as error:  # damaged files fail in many ways, safetensors with its own classes
         reason = str(error).split("\n", 1)[0]
         raise CheckpointError(
-            f"cannot read the checkpoint {path}: {type(error).__name__}: {reason} It is damaged,"
-            " or no checkpoint: get it again"
+            f"cannot read the checkpoint {path}: it is damaged, or none"
+            f" ({type(error).__name__}: {reason}), get it again"
         ) from error
 
 
-def find_state_dict(content: Any) -> Mapping[str, Tensor]:
+def find_state_dict(content: Any, source: str = "the checkpoint") -> Mapping[str, Tensor]:
     """The state dict in whatever wrapper training code put around it.
+
+    Args:
+        content: Of a checkpoint.
+        source: From where it is, for the error.
 
     Raises:
         CheckpointError: There is none.
@@ -73,5 +77,5 @@ def find_state_dict(content: Any) -> Mapping[str, Tensor]:
         if tensors:
             return tensors
     raise CheckpointError(
-        f"no tensors in the checkpoint: expected a state dict, alone or under one of {WRAPPERS}"
+        f"no tensors in {source}: expected a state dict, alone or under one of {WRAPPERS}"
     )

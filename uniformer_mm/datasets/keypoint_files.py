@@ -5,8 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from uniformer_mm.datasets.coco_files import category_names, read_coco
 from uniformer_mm.datasets.figures import JOINTS
-from uniformer_mm.datasets.redirect import coco_classes
 from uniformer_mm.errors import UserError
 
 
@@ -16,13 +16,13 @@ def check_keypoints(annotation_file: str) -> None:
     Raises:
         UserError: There is no such file, it is not in COCO's format, or has other joints.
     """
-    classes = coco_classes(annotation_file)
+    content = read_coco(annotation_file)
+    classes = category_names(annotation_file, content)
     if len(classes) != 1:
         raise UserError(
             f"{annotation_file} has the categories {', '.join(classes)}: people have to be the"
             " only one"
         )
-    content = json.loads(Path(annotation_file).read_text())
     names = content["categories"][0].get("keypoints", JOINTS)
     if [str(name).lower().replace(" ", "_") for name in names] != list(JOINTS):
         raise UserError(
@@ -32,7 +32,7 @@ def check_keypoints(annotation_file: str) -> None:
         )
     labelled = 0
     for annotation in content["annotations"]:
-        keypoints = annotation.get("keypoints", [])
+        keypoints = annotation.get("keypoints") or []
         if keypoints and len(keypoints) != 3 * len(JOINTS):
             raise UserError(
                 f"{annotation_file}: annotation {annotation.get('id')} has {len(keypoints)} numbers"
@@ -50,8 +50,7 @@ def check_boxes(boxes_file: str, annotation_file: str) -> None:
     Raises:
         UserError: It is not a list of boxes of people, or has some for other images.
     """
-    coco_classes(annotation_file)
-    images = {image["id"] for image in json.loads(Path(annotation_file).read_text())["images"]}
+    images = {image.get("id") for image in read_coco(annotation_file)["images"]}
     try:
         boxes = json.loads(Path(boxes_file).read_text())
         people = {_image_of(box) for box in boxes if box["category_id"] == 1}

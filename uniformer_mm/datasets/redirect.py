@@ -1,6 +1,5 @@
 """Point the datasets of a config somewhere else, and say what is missing where they point."""
 
-import json
 from collections.abc import Iterator, Sequence
 from os.path import join
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from uniformer_mm.datasets.coco_files import category_names, read_coco
 from uniformer_mm.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -98,21 +98,7 @@ def coco_classes(annotation_file: str) -> tuple[str, ...]:
     Raises:
         UserError: There is no such file, or it is not in COCO's format.
     """
-    try:
-        content = json.loads(Path(annotation_file).read_text())
-        categories = sorted(content["categories"], key=lambda category: category["id"])
-        content["images"], content["annotations"]
-        names = tuple(category["name"] for category in categories)
-    except FileNotFoundError as error:
-        raise UserError(f"no annotation file {annotation_file}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{annotation_file} is not in COCO's format ({type(error).__name__}: {error}): it"
-            " needs the lists 'images', 'annotations' and 'categories'"
-        ) from error
-    if not names:
-        raise UserError(f"{annotation_file} lists no categories")
-    return names
+    return category_names(annotation_file, read_coco(annotation_file))
 
 
 def set_num_classes(model: Any, num_classes: int) -> None:
@@ -125,6 +111,28 @@ def set_num_classes(model: Any, num_classes: int) -> None:
     elif isinstance(model, list | tuple):
         for value in model:
             set_num_classes(value, num_classes)
+
+
+def class_counts(model: Any) -> list[int]:
+    """Every `num_classes` in a model's config."""
+    if isinstance(model, dict):
+        inner = [count for value in model.values() for count in class_counts(value)]
+        count = model.get("num_classes")
+        return [count, *inner] if isinstance(count, int) else inner
+    if isinstance(model, list | tuple):
+        return [count for value in model for count in class_counts(value)]
+    return []
+
+
+def annotation_files(
+    cfg: Config, splits: Sequence[str]
+) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Every dataset of some splits with annotations on a disk: split, its config, file."""
+    for split, dataset in dataset_configs(cfg):
+        file = dataset.get("ann_file")
+        path = join(dataset.get("data_root") or "", file or "")
+        if split in splits and file and "://" not in path:
+            yield split, dataset, path
 
 
 def missing_data(cfg: Config, splits: Sequence[str]) -> tuple[str, list[Path]]:

@@ -28,7 +28,8 @@ def check_whole(name: str, value: Any, least: int, most: int | None = None) -> N
     """
     if not is_whole(value) or value < least or (most is not None and value > most):
         limits = f"at least {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"{name} must be {limits}, a whole number, got {value!r}")
+        unfit = "" if is_whole(value) else ", which is no whole number"
+        raise ValueError(f"{name} must be {limits}, got {value!r}{unfit}")
 
 
 def check_number(name: str, value: Any, below: float = math.inf) -> None:
@@ -39,7 +40,7 @@ def check_number(name: str, value: Any, below: float = math.inf) -> None:
     """
     real = isinstance(value, Real) and not isinstance(value, bool)
     if not real or not 0 <= value < below:
-        limits = "a number, 0 or above" if below == math.inf else f"in [0, {below:g}), a number"
+        limits = "a number from 0" if below == math.inf else f"in [0, {below:g})"
         raise ValueError(f"{name} must be {limits}, got {value!r}")
 
 
@@ -50,6 +51,6 @@ def is_whole(value: Any) -> bool:
 
 def are_whole(values: Any, count: int, least: int) -> bool:
     """Whether values are so many whole numbers, in a sequence, and none is below `least`."""
-    if not isinstance(values, list | tuple) or len(values) != count:
+    if not isinstance(values, Sequence) or len(values) != count:
         return False
     return all(is_whole(value) and value >= least for value in values)

@@ -56,6 +56,9 @@ EMBEDDINGS = ("patch", "conv")
 LAYER_SCALES = ("none", "global", "all")
 OUTPUT_NORMS = ("layer", "batch")
 NUM_STAGES = 4
+PRETRAINED = ("Pretrained", PretrainedInit)
+"""Types of `init_cfg` that load a checkpoint."""
+
 MIN_SIZE = 32
 """Smallest height and width in pixels: one token is left in the last stage."""
 
@@ -154,6 +157,8 @@ class UniFormer(BaseModule):
         for name, rate in {**rates, "drop_path_rate": drop_path_rate}.items():
             check_number(name, rate, below=1)
         check_number("layer_scale_init", layer_scale_init)
+        for cfg in init_cfg if isinstance(init_cfg, list) else [init_cfg or {}]:
+            _check_init_cfg(cfg)
         check_whole("in_channels", in_channels, 1)
         check_whole("head_dim", settings["head_dim"], 1)
         check_whole("frozen_stages", frozen_stages, -1, NUM_STAGES)
@@ -274,7 +279,7 @@ class UniFormer(BaseModule):
         from uniformer_mm.checkpoints import load_pretrained
 
         configs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg or {}]
-        pretrained = [cfg for cfg in configs if cfg.get("type") in ("Pretrained", PretrainedInit)]
+        pretrained = [cfg for cfg in configs if cfg.get("type") in PRETRAINED]
         if not pretrained:
             super().init_weights()
             return
@@ -390,7 +395,8 @@ def resolve_arch(
         value = settings[key]
         if not are_whole(value, NUM_STAGES, least=1):
             raise ValueError(
-                f"arch needs {NUM_STAGES} {key}, one per stage, whole numbers, got {value!r}"
+                f"arch needs {NUM_STAGES} {key}, one per stage, got {value!r}: each is a whole"
+                " number above 0"
             )
         settings[key] = tuple(value)
     for key, default in defaults.items():
@@ -422,8 +428,8 @@ def _resolve_out_indices(
     last = NUM_STAGES - 1
     if out_indices is None:
         out_indices = tuple(range(NUM_STAGES)) if output_norm == "layer" else last
-    as_tuple = isinstance(out_indices, list | tuple)
-    indices = tuple(out_indices) if as_tuple else (out_indices,)
+    as_tuple = isinstance(out_indices, Sequence)
+    indices = tuple(out_indices) if isinstance(out_indices, Sequence) else (out_indices,)
     indices = tuple(i + NUM_STAGES if is_whole(i) and i < 0 else i for i in indices)
     known = all(is_whole(i) and 0 <= i <= last for i in indices)
     if not indices or not known or len(set(indices)) < len(indices):
@@ -483,3 +489,11 @@ def init_parameters(module: nn.Module) -> None:
     elif isinstance(module, DividedGlobalBlock):
         nn.init.zeros_(module.t_attn.qkv.weight)
         nn.init.ones_(module.t_attn.proj.weight)
+
+
+def _check_init_cfg(cfg: Any) -> None:
+    """Where it is wrong, it would show when the training begins."""
+    if not isinstance(cfg, Mapping):
+        raise ValueError(f"init_cfg must be a dict, a list of dicts, or None, got {cfg!r}")
+    if cfg.get("type") in PRETRAINED and "checkpoint" not in cfg:
+        raise ValueError(f"init_cfg of type 'Pretrained' needs a checkpoint, got {dict(cfg)}")

@@ -1,15 +1,24 @@
 """Object detection and instance segmentation on COCO, with mmdet."""
 
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
+from mmengine.registry import DATASETS
 
-from uniformer_mm.datasets.redirect import dataset_configs, use_coco_data
+from uniformer_mm.datasets.coco_files import check_annotations
+from uniformer_mm.datasets.redirect import (
+    annotation_files,
+    class_counts,
+    dataset_configs,
+    use_coco_data,
+)
 from uniformer_mm.datasets.shapes import PALETTE
 from uniformer_mm.datasets.synthetic_coco import SyntheticCocoSpec, make_synthetic_coco
+from uniformer_mm.errors import UserError
 from uniformer_mm.predictions import Detections
 from uniformer_mm.tasks.task import (
     Task,
@@ -26,6 +35,11 @@ MODEL_SIZE = 192
 """Longer side of what a model sees of them, in pixels: half as many, for two CPU cores."""
 
 ITERATIONS = 260
+
+COCO_DATASETS = ("CocoDataset", "mmdet.CocoDataset")
+
+HEADS = ("roi_head", "bbox_head", "mask_head")
+"""Parts of a detector with an output for each class of instances."""
 
 COCO_HELP = """\
 COCO 2017 is free: https://cocodataset.org/#download (train and val images, annotations; 19 GB),
@@ -86,6 +100,22 @@ class Detection(Task):
         """The classes are the categories of the annotations."""
         use_coco_data(cfg, images, annotations)
 
+    def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
+        """The annotations, and whether the heads have outputs for all classes."""
+        counts = class_counts([cfg.model.get(name) for name in HEADS])
+        for split, dataset, path in annotation_files(cfg, splits):
+            if dataset["type"] not in COCO_DATASETS:
+                continue
+            classes = _classes(dataset)
+            if classes and counts and len(classes) > min(counts):
+                raise UserError(
+                    f"the dataset for {split} has {len(classes)} classes ({classes[0]}, ...), the"
+                    f" heads of the model have {min(counts)}: set num_classes of all of them, or"
+                    " metainfo=dict(classes=...) of the datasets"
+                )
+            masks = any(step.get("with_mask") for step in dataset.get("pipeline") or ())
+            check_annotations(path, classes=classes, masks=masks, evaluated=split != "train")
+
     def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
         """Boxes and masks beside the ground truth."""
         super().draw_predictions(cfg, folder, show)
@@ -114,6 +144,14 @@ class Detection(Task):
         if "tta_pipeline" not in cfg:
             cfg.tta_pipeline = _flip_pipeline(cfg.test_dataloader.dataset.pipeline)
         super().use_test_time_augmentation(cfg)
+
+
+def _classes(dataset: Mapping[str, Any]) -> Sequence[str] | None:
+    """Names of a dataset's classes; None if its config does not hold them."""
+    classes = (dataset.get("metainfo") or {}).get("classes")
+    if classes is None and (kind := DATASETS.get("mmdet.CocoDataset")):
+        classes = kind.METAINFO["classes"]
+    return None if isinstance(classes, str) else classes
 
 
 def _shrink_detector(model: Any) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from uniformer_mm.datasets.coco_files import check_annotations
 from uniformer_mm.datasets.keypoint_files import check_boxes, check_keypoints
-from uniformer_mm.datasets.redirect import dataset_configs, use_coco_files
+from uniformer_mm.datasets.redirect import annotation_files, dataset_configs, use_coco_files
 from uniformer_mm.datasets.synthetic_keypoints import (
     DETECTIONS,
     SyntheticKeypointsSpec,
@@ -39,6 +40,8 @@ SIGMA = 2
 
 ITERATIONS = 380
 BATCH_SIZE = 8
+
+COCO_DATASETS = ("CocoDataset", "mmpose.CocoDataset")
 
 COCO_HELP = """\
 COCO 2017 with keypoints is free: https://cocodataset.org/#download (train and val images,
@@ -121,7 +124,10 @@ class Pose(Task):
             dataset["bbox_file"] = None
 
     def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
-        """The boxes of the detector."""
+        """The annotations, and the boxes of the detector."""
+        for split, dataset, path in annotation_files(cfg, splits):
+            if dataset["type"] in COCO_DATASETS:
+                check_annotations(path, keypoints=True, evaluated=split != "train")
         files = {
             (dataset["bbox_file"], str(Path(dataset.get("data_root") or "", dataset["ann_file"])))
             for split, dataset in dataset_configs(cfg)

@@ -1,0 +1,239 @@
+"""The tools that predict: files, folders and videos in, pictures and data out."""
+
+import builtins
+import json
+import runpy
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from pycocotools.coco import COCO
+from running import ROOT, run_inside
+
+from uniformer_mm import Inferencer
+from uniformer_mm.predictions.media import Video, VideoWriter, write_image
+from uniformer_mm.zoo import list_models
+
+SMALL = """
+_base_ = "{root}/configs/{config}"
+model = dict(backbone=dict(arch=dict(_delete_=True, depths=(1, 1, 1, 1))){more})
+"""
+FEW = ", test_cfg=dict(rpn=dict(max_per_img=20), rcnn=dict(max_per_img=5, score_thr=0.0))"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Configs of small models, and a folder with two images and a video."""
+    folder = tmp_path_factory.mktemp("infer")
+    for name, config, more in (
+        ("detector", "det/mask_rcnn_uniformer_s.py", FEW),
+        ("pose", "pose/td_hm_uniformer_s_256x192.py", ""),
+        ("classifier", "cls/uniformer_s_in1k.py", ""),
+    ):
+        text = SMALL.format(root=ROOT, config=config, more=more)
+        (folder / f"{name}.py").write_text(text)
+    noise = np.random.default_rng(0)
+    for name in ("a.png", "below/b.png"):
+        write_image(folder / "in" / name, noise.integers(0, 256, (64, 96, 3)).astype(np.uint8))
+    with VideoWriter(folder / "in" / "film.mp4", 10) as writer:
+        for _ in range(3):
+            writer.write(noise.integers(0, 256, (48, 64, 3)).astype(np.uint8))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def detected(folder):
+    """What the detector says of all."""
+    out = folder / "detected"
+    options = ["test_dataloader.dataset.pipeline.1.scale=(96,64)"]
+    status = run_inside(
+        "infer.py",
+        folder / "detector.py",
+        folder / "in",
+        *("--random-weights", "--threshold", 0, "--out", out, "--batch-size", 2),
+        *("--cfg-options", *options),
+    )
+    assert status == 0
+    return out
+
+
+def infer(folder, *arguments):
+    return run_inside("infer.py", folder / "classifier.py", *arguments, "--random-weights")
+
+
+def test_a_folder_is_predicted(folder, detected):
+    pictures = detected / "pictures"
+    files = [path for path in pictures.rglob("*") if path.is_file()]
+    names = {path.relative_to(pictures).as_posix() for path in files}
+    assert names == {"a.png", "below/b.png", "film.mp4"}
+    assert Video(pictures / "film.mp4", "").length == 3
+    assert (cv2.imread(str(pictures / "a.png")) != cv2.imread(str(folder / "in/a.png"))).any()
+    coco = COCO(detected / "predictions.json")
+    assert [image["file_name"] for image in coco.dataset["images"]] == [
+        "a.png",
+        "below/b.png",
+        *["film.mp4"] * 3,
+    ]
+    assert len(coco.anns) == 5 * 5
+    assert coco.annToMask(coco.anns[1]).shape == (64, 96)
+
+
+def test_people_are_sought_where_a_detector_found_them(folder, detected, capsys):
+    people = ["--boxes", detected / "predictions.json", "--random-weights"]
+    out = folder / "people"
+    assert run_inside("infer.py", folder / "pose.py", folder / "in", *people, "--out", out) == 0
+    assert "5 predictions in" in capsys.readouterr().out
+    objects, found = (COCO(path / "predictions.json") for path in (detected, out))
+    persons = objects.getAnnIds(catIds=1)
+    assert len(found.anns) == len(persons)
+    assert all(len(person["keypoints"]) == 51 for person in found.anns.values())
+
+
+def test_what_is_there_is_not_overwritten(folder, tmp_path, capsys):
+    (tmp_path / "predictions.json").write_text("precious")
+    image = folder / "in" / "a.png"
+    assert infer(folder, image, "--out", tmp_path) == 2
+    assert "is there and not empty" in capsys.readouterr().err
+    assert (tmp_path / "predictions.json").read_text() == "precious"
+    (tmp_path / "notes.txt").write_text("mine")
+    assert infer(folder, image, "--out", tmp_path, "--overwrite") == 0
+    assert len(json.loads((tmp_path / "predictions.json").read_text())[0]["classes"]) == 5
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_damaged_images_are_named_and_the_others_predicted(folder, tmp_path, capsys):
+    damaged = tmp_path / "damaged.png"
+    damaged.write_text("no image")
+    out = tmp_path / "out"
+    assert infer(folder, damaged, folder / "in" / "a.png", "--out", out) == 2
+    error = capsys.readouterr().err
+    assert f"error: {damaged} cannot be read" in error
+    assert "Traceback" not in error
+    assert len(json.loads((out / "predictions.json").read_text())) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.png"], "no file or folder none.png"),
+        (["a.png", "--device", "nonsense"], "device 'nonsense' cannot be used"),
+        (["a.png", "--classes", "none.txt"], "none.txt is neither a file"),
+        (["a.png", "--checkpoint", "x.pth"], "random weights or a checkpoint"),
+        (["a.png", "--detector", "a", "b", "c"], "--detector takes MODEL [CHECKPOINT]"),
+        (["a.png", "--boxes", "x.json"], "people are for pose estimation, not for mmpretrain"),
+        (["a.png", "--show"], "--show needs a display"),
+    ],
+)
+def test_mistakes_are_named(folder, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(folder / "in")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    assert infer(folder, *arguments, "--out", tmp_path / "out") == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_window_is_closed_by_a_key(folder, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(cv2, "imshow", lambda _, picture: shown.append(picture.shape))
+    monkeypatch.setattr(cv2, "waitKey", lambda _: ord("q") if len(shown) == 2 else ord("x"))
+    assert infer(folder, folder / "in", "--show", "--out", tmp_path / "out") == 0
+    assert len(shown) == len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 2
+
+
+@pytest.mark.parametrize(("source", "status"), [("in", 130), (0, 0)])
+def test_what_was_done_before_an_interruption_is_kept(
+    folder, tmp_path, monkeypatch, source, status
+):
+    source = folder / source if source else source
+    capture = cv2.VideoCapture
+    film = str(folder / "in" / "film.mp4")
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: capture(film))
+    stream = Inferencer.stream
+
+    def interrupted(self, *arguments):
+        yield from list(stream(self, *arguments))[:2]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Inferencer, "stream", interrupted)
+    assert infer(folder, source, "--out", tmp_path / "out") == status
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 2
+
+
+def test_the_length_of_a_run_is_known_before(folder):
+    count = runpy.run_path(str(ROOT / "tools" / "infer.py"))["count_predictions"]
+    film = Video(folder / "in" / "film.mp4", "film.mp4")
+    assert count([film, film], False, None) == 6
+    assert count([film], True, None) == 1
+    assert count([film], True, 2) == 2
+    film.length = None
+    assert count([film], False, None) is None
+
+
+@pytest.fixture(scope="module")
+def shelf(folder):
+    """The models of the page: a classifier of ours, and those of the zoo."""
+    demo = runpy.run_path(str(ROOT / "tools" / "demo.py"))
+    config = str(folder / "classifier.py")
+    model = Inferencer(config, device="cpu", random_weights=True).model
+    torch.save({"state_dict": model.state_dict()}, folder / "classifier.pth")
+    return demo, demo["Models"]([(config, str(folder / "classifier.pth"))], "cpu", max_frames=2)
+
+
+def test_the_page_offers_what_has_weights(shelf):
+    _, models = shelf
+    own = "classifier (classifier.pth)"
+    assert models.names["mmpretrain"][0] == own
+    offered = {name for names in models.names.values() for name in names}
+    assert offered == {own, *(model.name for model in list_models() if model.weights)}
+
+
+def test_the_page_shows_images_and_videos(shelf, folder, tmp_path):
+    _, models = shelf
+    name = models.names["mmpretrain"][0]
+    picture, data = models.predict(name, str(folder / "in" / "a.png"), 0.9, tmp_path)
+    assert cv2.imread(str(picture)) is not None
+    assert len(data["classes"]) == 5  # the threshold is for objects and joints
+    counts = []
+    film, data = models.predict(name, str(folder / "in/film.mp4"), 0.9, tmp_path, counts.append)
+    assert film.suffix == ".webm"
+    assert Video(film, "").length == len(data) == 2
+    assert counts == [1, 2]
+
+
+def test_the_page_names_a_missing_checkpoint(folder, capsys):
+    assert run_inside("demo.py", "--model", folder / "classifier.py", "none.pth") == 2
+    assert "no checkpoint none.pth" in capsys.readouterr().err
+
+
+def test_the_page_needs_gradio(shelf, monkeypatch):
+    demo, _ = shelf
+    original = builtins.__import__
+
+    def without_gradio(name, *arguments):
+        if name == "gradio":
+            raise ImportError(name)
+        return original(name, *arguments)
+
+    monkeypatch.setattr(builtins, "__import__", without_gradio)
+    with pytest.raises(Exception, match=r"the page needs gradio: pip install"):
+        demo["import_gradio"]()
+
+
+def test_the_page_runs(shelf, folder, tmp_path):
+    gradio = pytest.importorskip("gradio")
+    demo, models = shelf
+    page = demo["make_page"](gradio, models, tmp_path)
+    functions = {function.name: function.fn for function in page.fns.values()}
+    title, name = "Classification", models.names["mmpretrain"][0]
+    choices, image, slider = functions["choose"]("Actions")
+    assert choices.value in models.names["mmaction"]
+    assert (image.visible, slider.visible) == (False, False)
+    picture, film, data = functions["run"](title, name, str(folder / "in/a.png"), None, 0.3)
+    assert (picture.visible, film.visible, data["file_name"]) == (True, False, "a.png")
+    picture, film, data = functions["run"](title, name, None, str(folder / "in/film.mp4"), 0.3)
+    assert (picture.visible, film.visible, len(data)) == (False, True, 2)
+    with pytest.raises(gradio.Error, match="Upload"):
+        functions["run"](title, name, None, None, 0.3)

@@ -1,0 +1,266 @@
+#!/usr/bin/env python
+"""A page in the browser: upload an image or a video, choose a model, see what it says.
+
+Examples:
+  tools/demo.py
+  tools/demo.py --model configs/det/mask_rcnn_uniformer_s.py epoch_12.pth --port 8080
+  uv run --extra demo tools/demo.py
+
+On the page are the models of the zoo with public weights, which are downloaded when they are first
+used, and those of --model. Nothing that is uploaded leaves this machine; it is removed when the
+page ends. A browser cannot show every video, so results are WebM files.
+"""
+
+import argparse
+import os
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from uniformer_mm import Inferencer
+from uniformer_mm.apis.cli import run_tool
+from uniformer_mm.apis.launch import load_config
+from uniformer_mm.errors import UserError
+from uniformer_mm.predictions.media import Clip, Video, VideoWriter, is_image
+from uniformer_mm.tasks import TASKS, task_of
+from uniformer_mm.zoo import list_models
+
+TITLES = {
+    "mmdet": "Objects",
+    "mmseg": "Segmentation",
+    "mmpose": "Pose (the whole image is one person)",
+    "mmaction": "Actions",
+    "mmpretrain": "Classification",
+}
+"""Tasks on the page, by codebase."""
+
+SCOPES = {task.extra: scope for scope, task in TASKS.items()}
+"""Codebases by the folders of the zoo."""
+
+LOADED = 2
+"""Models in memory at the same time."""
+
+
+class Models:
+    """The models of the page, each built when it is first asked.
+
+    Args:
+        local: Config and checkpoint of models beside those of the zoo.
+        device: 'auto', or torch's name of a device.
+        max_frames: Frames of a video that a model of images looks at, one by one.
+
+    Attributes:
+        names: Of the models, those of the user's first, by codebase; no codebase is without.
+    """
+
+    def __init__(self, local: Sequence[Sequence[str]], device: str, max_frames: int) -> None:
+        self.names: dict[str, list[str]] = {scope: [] for scope in TITLES}
+        self._device = device
+        self._max_frames = max_frames
+        self._sources: dict[str, tuple[str, str]] = {}
+        self._loaded: OrderedDict[str, Inferencer] = OrderedDict()
+        for config, checkpoint in local:
+            if not Path(checkpoint).is_file():
+                raise UserError(f"no checkpoint {checkpoint}")
+            name = f"{Path(config).stem} ({Path(checkpoint).name})"
+            self.names[task_of(load_config(config)).scope].append(name)
+            self._sources[name] = (config, checkpoint)
+        for model in list_models():
+            if model.weights:
+                self.names[SCOPES[model.task]].append(model.name)
+                self._sources[model.name] = (model.name, model.name)
+        self.names = {scope: names for scope, names in self.names.items() if names}
+
+    def predict(
+        self,
+        name: str,
+        path: str,
+        threshold: float,
+        folder: Path,
+        report: Callable[[int], None] = lambda _: None,
+    ) -> tuple[Path, Any]:
+        """A picture or a video with what a model says, and the same as data.
+
+        Args:
+            name: Of the model.
+            path: Image or video.
+            threshold: Least score of objects and joints.
+            folder: For the result.
+            report: Told after every frame of a video how many are done.
+
+        Raises:
+            UserError: The file or the weights cannot be had, or do not fit the model.
+        """
+        inferencer = self._inferencer(name)
+        if has_threshold(inferencer.task.scope):
+            inferencer.threshold = threshold
+        if is_image(path):
+            prediction = inferencer.predict(path)
+            picture = folder / "picture.png"
+            prediction.save(picture)
+            return picture, prediction.to_dict()
+        entries = []
+        video = Video(Path(path), Path(path).name)
+        film = folder / "film.webm"
+        with VideoWriter(film, video.rate) as writer:
+            for prediction in islice(inferencer.stream([video]), self._max_frames):
+                entries.append(prediction.to_dict())
+                source = prediction.source
+                frames = source.frames() if isinstance(source, Clip) else [source.image]
+                for frame in frames:
+                    writer.write(prediction.draw_on(frame))
+                report(len(entries))
+        return film, entries
+
+    def _inferencer(self, name: str) -> Inferencer:
+        if name not in self._loaded:
+            while len(self._loaded) >= LOADED:
+                self._loaded.popitem(last=False)
+            model, checkpoint = self._sources[name]
+            self._loaded[name] = Inferencer(model, checkpoint, device=self._device)
+        self._loaded.move_to_end(name)
+        return self._loaded[name]
+
+
+def main() -> None:
+    """Parse the command line and serve the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("CONFIG", "CHECKPOINT"),
+        help="a model of your own; may be given several times",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (auto)")
+    parser.add_argument(
+        "--max-frames", type=int, default=100, help="frames of a video for models of images (100)"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets others in (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=7860, help="(7860)")
+    arguments = parser.parse_args()
+    # Unless the user wants it, gradio does not ask its makers for a newer version.
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    models = Models(arguments.model, arguments.device, arguments.max_frames)
+    gradio = import_gradio()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+        page = make_page(gradio, models, Path(folder))
+        try:
+            page.launch(server_name=arguments.host, server_port=arguments.port, theme=theme)
+        except OSError as error:
+            raise UserError(f"port {arguments.port} cannot be used: choose --port") from error
+
+
+def has_threshold(scope: str) -> bool:
+    """Whether a codebase's predictions are left out below a score."""
+    return TASKS[scope].prediction_type.default_threshold > 0
+
+
+def import_gradio() -> Any:
+    """The package gradio.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    try:
+        import gradio
+    except ImportError as error:
+        raise UserError(
+            "the page needs gradio: pip install 'uniformer-mm[demo]', or with uv"
+            " `uv run --extra demo tools/demo.py`"
+        ) from error
+    return gradio
+
+
+def make_page(gradio: Any, models: Models, folder: Path) -> Any:
+    """Inputs on the left, results on the right.
+
+    Args:
+        gradio: The package.
+        models: To choose from.
+        folder: For results.
+    """
+    scopes = {TITLES[scope]: scope for scope in models.names}
+    tasks = {title: models.names[scope] for title, scope in scopes.items()}
+    clips_only = {TITLES[scope] for scope, task in TASKS.items() if task.takes_clips}
+
+    def choose(task: str) -> tuple[Any, Any, Any]:
+        """Other models; no images for recognisers, and no threshold where it has no meaning."""
+        names = tasks[task]
+        return (
+            gradio.Dropdown(choices=names, value=names[0]),
+            gradio.Image(visible=task not in clips_only),
+            gradio.Slider(visible=has_threshold(scopes[task])),
+        )
+
+    def run(
+        task: str,
+        name: str,
+        image: str | None,
+        video: str | None,
+        threshold: float,
+        progress: Any = gradio.Progress(),  # noqa: B008  gradio looks for it in the signature
+    ) -> tuple[Any, Any, Any]:
+        """A prediction, or a message in a corner of the page."""
+        path = video if task in clips_only or not image else image
+        if not path:
+            raise gradio.Error("Upload an image or a video first.", print_exception=False)
+        try:
+            progress(0, desc=f"{name}: loading, then predicting")
+            result, data = models.predict(
+                name,
+                path,
+                threshold,
+                Path(tempfile.mkdtemp(dir=folder)),
+                lambda count: progress((count, None), desc=f"{count} predictions", unit="frames"),
+            )
+        except UserError as error:
+            raise gradio.Error(str(error), print_exception=False) from error
+        is_picture = result.suffix == ".png"
+        return (
+            gradio.Image(value=str(result) if is_picture else None, visible=is_picture),
+            gradio.Video(value=None if is_picture else str(result), visible=not is_picture),
+            data,
+        )
+
+    first = next(iter(tasks))
+    scope = scopes[first]
+    with gradio.Blocks(title="UniFormer") as page:
+        gradio.Markdown("# UniFormer\nUpload an image or a video, choose a model, and run it.")
+        with gradio.Row():
+            with gradio.Column():
+                task = gradio.Dropdown(list(tasks), value=first, label="Task")
+                name = gradio.Dropdown(tasks[first], value=tasks[first][0], label="Model")
+                image = gradio.Image(
+                    type="filepath",
+                    label="Image",
+                    sources=["upload"],
+                    visible=first not in clips_only,
+                )
+                # gradio's Video complains of files that a browser cannot play.
+                video = gradio.File(label="Video", file_types=["video"])
+                threshold = gradio.Slider(
+                    0, 1, 0.3, step=0.05, label="Least score", visible=has_threshold(scope)
+                )
+                button = gradio.Button("Run", variant="primary")
+            with gradio.Column():
+                picture = gradio.Image(label="Result", interactive=False)
+                film = gradio.Video(show_label=False, interactive=False, visible=False)
+                data = gradio.JSON(label="Data")
+        image.upload(lambda: None, None, video)
+        video.upload(lambda: None, None, image)
+        task.change(choose, task, [name, image, threshold])
+        button.click(run, [task, name, image, video, threshold], [picture, film, data])
+    return page
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,317 @@
+"""Predictions from Python in a few lines."""
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from logging import WARNING
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.logging import print_log
+from mmengine.registry import DefaultScope
+from numpy.typing import NDArray
+from torch import nn
+
+from uniformer_mm.apis.launch import building, load_config
+from uniformer_mm.apis.models import load_model
+from uniformer_mm.checkpoints.metadata import CLASS_LISTS, check_class_count
+from uniformer_mm.errors import UserError
+from uniformer_mm.predictions import Prediction
+from uniformer_mm.predictions.boxes import Boxes, as_boxes, persons, read_boxes
+from uniformer_mm.predictions.media import (
+    Clip,
+    Frame,
+    ImageFile,
+    Video,
+    find_sources,
+    is_image,
+    read_image,
+)
+from uniformer_mm.tasks import task_of
+from uniformer_mm.zoo import MIM, find_model
+
+CAMERA_CLIP = 64
+"""Frames of a camera that a recogniser looks at as a whole, unless the user says otherwise."""
+
+
+class Inferencer:
+    """A model of any task with all that is between a file and a prediction.
+
+    Args:
+        model: Name of a model of the zoo, a config file, a config, or a model as `get_model` and
+            the codebases' `init_model` functions return it.
+        checkpoint: File, URL, `hf://OWNER/REPOSITORY/FILE` or name of a model of the zoo. For a
+            model of the zoo the published weights are the default.
+        device: 'auto' (a GPU if there is one), or torch's name of a device.
+        batch_size: Images, crops of people or clips that go through the model at once. Only inputs
+            of the same size do, so that a prediction does not depend on its neighbours.
+        threshold: Score below which predictions are left out: of an object 0.3, of a joint 0.3, of
+            a class 0 by default.
+        classes: Names of the classes where the checkpoint and the config know none or wrong ones:
+            the names, a file with one per line, or 'kinetics400', 'kinetics600', 'sthv1', 'sthv2',
+            'ucf101' or 'hmdb51' in the authors' order.
+        people: Where people are, for pose estimation: a detector, or a file that `read_boxes`
+            takes. Without it an image is taken for one person.
+        random_weights: Do without a checkpoint, to try things out.
+        cfg_options: Settings of the config that are overridden, by dotted name.
+
+    Raises:
+        UserError: The model cannot be built from what is given.
+        CheckpointError: The weights cannot be had, or do not fit.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Config | nn.Module,
+        checkpoint: str | Path | None = None,
+        *,
+        device: str = "auto",
+        batch_size: int = 1,
+        threshold: float | None = None,
+        classes: str | Path | Sequence[str] | None = None,
+        people: "Inferencer | str | Path | None" = None,
+        random_weights: bool = False,
+        cfg_options: dict[str, Any] | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise UserError(f"a batch has at least one input, not {batch_size}")
+        self.device = find_device(device)
+        self.batch_size = batch_size
+        self.cfg = _config_of(model)
+        self._name = self.cfg.filename or "the config"
+        self._override(cfg_options or {})
+        self.task = task_of(self.cfg)
+        if people is not None and self.task.scope != "mmpose":
+            raise UserError(f"people are for pose estimation, not for {self.task.scope}")
+        self.people = read_boxes(people) if isinstance(people, str | Path) else people
+        default = self.task.prediction_type.default_threshold
+        self.threshold = default if threshold is None else threshold
+        if not 0 <= self.threshold <= 1:
+            raise UserError(f"the threshold is from 0 to 1, not {threshold}")
+        if not isinstance(model, nn.Module):
+            checkpoint = self._checkpoint_of(model, checkpoint, random_weights)
+            model = load_model(self.cfg, checkpoint)
+        self.model: Any = model.to(self.device).eval()
+        self.meta: dict[str, Any] = dict(getattr(model, "dataset_meta", {}))
+        if classes is not None:
+            self.meta["classes"] = read_classes(classes)
+            where = classes if isinstance(classes, str | Path) else "classes"
+            check_class_count(self.cfg, self.meta, where)
+        with building(), DefaultScope.overwrite_default_scope(self.task.scope):
+            self._pipeline = Compose(self.task.inference_pipeline(self.cfg))
+
+    def predict(
+        self,
+        source: str | Path | NDArray[np.uint8],
+        boxes: Sequence[Sequence[float]] | Boxes | None = None,
+    ) -> Prediction:
+        """What a model of images says about one, or a recogniser about one video.
+
+        Args:
+            source: A file; an image (H, W, 3), uint8, BGR as `cv2.imread` gives it; or for a
+                recogniser the frames of a clip (T, H, W, 3).
+            boxes: Where people are, (N, 4) as x1, y1, x2, y2 in pixels; for pose estimation.
+
+        Raises:
+            UserError: It cannot be read, or is not what the model takes.
+        """
+        if isinstance(source, np.ndarray):
+            item = self._from_array(source)
+        elif Path(source).is_dir():
+            raise UserError(f"{source} is a folder: use stream()")
+        elif self.task.takes_clips:
+            item = next(self._items(self.find([source]), None, None))
+        elif Path(source).is_file() and not is_image(source):
+            raise UserError(f"{source} is not an image: for videos, use stream()")
+        else:
+            item = Frame(Path(source).name, read_image(source))
+        if boxes is not None:
+            if self.task.scope != "mmpose" or not isinstance(item, Frame):
+                raise UserError(f"boxes are for pose estimation, not for {self.task.scope}")
+            item = replace(item, boxes=as_boxes(boxes))
+        (prediction,) = self._predict([item])
+        return prediction
+
+    def stream(
+        self,
+        sources: Iterable[ImageFile | Video] | Sequence[str | Path | int] | str | Path | int,
+        clip_length: int | None = None,
+        faults: list[UserError] | None = None,
+    ) -> Iterator[Prediction]:
+        """Predictions of files, folders and cameras, one after the other.
+
+        A model of images sees videos frame by frame.
+
+        Args:
+            sources: Files, folders, numbers of cameras, or what `find` made of them.
+            clip_length: Frames after which a recogniser begins anew; by default it looks at whole
+                files, and at `CAMERA_CLIP` frames of a camera.
+            faults: Takes the errors of images that cannot be read; without it they are raised.
+
+        Raises:
+            UserError: A source is not there, cannot be read, or is not what the model takes.
+        """
+        if isinstance(sources, str | Path | int):
+            sources = [sources]
+        entries: list[Any] = list(sources)
+        known = all(isinstance(entry, ImageFile | Video) for entry in entries)
+        items = self._items(entries if known else self.find(entries), clip_length, faults)
+        while batch := list(islice(items, self.batch_size)):
+            yield from self._predict(batch)
+
+    def find(self, paths: Sequence[str | Path | int]) -> list[ImageFile | Video]:
+        """Files and cameras that the model can look at; in folders others are left out.
+
+        Raises:
+            UserError: There is no such file, nothing in a folder, or a recogniser gets an image.
+        """
+        return find_sources(paths, videos_only=self.task.takes_clips)
+
+    def _items(
+        self,
+        sources: Iterable[ImageFile | Video],
+        clip_length: int | None,
+        faults: list[UserError] | None,
+    ) -> Iterator[Frame | Clip]:
+        for source in sources:
+            try:
+                if isinstance(source, Video) and self.task.takes_clips:
+                    default = CAMERA_CLIP if source.length is None else None
+                    yield from source.clips(clip_length or default)
+                else:
+                    yield from source.frames()
+            except UserError as error:
+                if faults is None:
+                    raise
+                faults.append(error)
+
+    def _from_array(self, array: NDArray[np.uint8]) -> Frame | Clip:
+        axes = 4 if self.task.takes_clips else 3
+        if array.ndim != axes or array.shape[-1] != 3 or array.dtype != np.uint8:
+            expected = "(T, H, W, 3)" if self.task.takes_clips else "(H, W, 3)"
+            raise UserError(
+                f"expected an array {expected} of uint8, got {array.shape} of {array.dtype}"
+            )
+        return Clip("array", images=array) if self.task.takes_clips else Frame("array", array)
+
+    def _predict(self, items: Sequence[Frame | Clip]) -> list[Prediction]:
+        """Predictions of a few images or clips."""
+        if self.people is not None:
+            items = self._with_boxes(items)
+        inputs: list[Any] = []
+        owners: list[int] = []
+        with DefaultScope.overwrite_default_scope(self.task.scope):
+            for owner, item in enumerate(items):
+                for entry in self.task.pipeline_inputs(item, self.meta):
+                    inputs.append(self._pipeline(entry))
+                    owners.append(owner)
+            outputs = self._forward(inputs)
+        return [
+            self.task.prediction_type.from_samples(
+                item,
+                [output for output, of in zip(outputs, owners, strict=True) if of == owner],
+                self.meta,
+                self.threshold,
+            )
+            for owner, item in enumerate(items)
+        ]
+
+    @torch.inference_mode()
+    def _forward(self, inputs: Sequence[Any]) -> list[Any]:
+        """The model's data samples, in the order of its inputs."""
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for index, entry in enumerate(inputs):
+            by_shape.setdefault(tuple(entry["inputs"].shape), []).append(index)
+        outputs: list[Any] = [None] * len(inputs)
+        for indices in by_shape.values():
+            for start in range(0, len(indices), self.batch_size):
+                chosen = indices[start : start + self.batch_size]
+                batch = pseudo_collate([inputs[index] for index in chosen])
+                for index, output in zip(chosen, self.model.test_step(batch), strict=True):
+                    outputs[index] = output
+        return outputs
+
+    def _override(self, options: dict[str, Any]) -> None:
+        try:
+            self.cfg.merge_from_dict(options)
+        except (KeyError, TypeError, AssertionError) as error:
+            raise UserError(f"the options do not fit {self._name}: {error}") from error
+
+    def _checkpoint_of(
+        self, model: str | Path | Config, checkpoint: str | Path | None, random_weights: bool
+    ) -> str | Path | None:
+        """The checkpoint to load, None for random weights."""
+        if random_weights and checkpoint is not None:
+            raise UserError("random weights or a checkpoint: choose one of them")
+        if random_weights:
+            print_log("random weights: the predictions mean nothing", "current", WARNING)
+            return None
+        if checkpoint is None and (isinstance(model, Config) or Path(model).suffix == ".py"):
+            raise UserError(
+                f"{self._name} needs a checkpoint: give one, or, to try things out, ask for"
+                " random weights"
+            )
+        return checkpoint or str(model)
+
+    def _with_boxes(self, items: Sequence[Any]) -> list[Frame]:
+        """Images with the boxes of the people in them."""
+        if isinstance(self.people, Inferencer):
+            boxes: list[Boxes] = [persons(found) for found in self.people._predict(items)]
+        else:
+            listed = self.people or {}
+            boxes = [listed.get((item.name, item.index), as_boxes([])) for item in items]
+        return [
+            item if item.boxes is not None else replace(item, boxes=found)
+            for item, found in zip(items, boxes, strict=True)
+        ]
+
+
+def find_device(name: str) -> str:
+    """The name of a device of torch; 'auto' is a GPU if there is one.
+
+    Raises:
+        UserError: There is no such device.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device {name!r} cannot be used: {reason}") from error
+    return name
+
+
+def read_classes(names: str | Path | Sequence[str]) -> list[str]:
+    """Names of classes: themselves, out of a file with one per line, or a list of the authors'.
+
+    Raises:
+        UserError: There is no such file or list.
+    """
+    if not isinstance(names, str | Path):
+        return [str(name) for name in names]
+    shipped = CLASS_LISTS / f"{names}.txt"
+    path = shipped if shipped.is_file() else Path(names)
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        known = ", ".join(sorted(path.stem for path in (CLASS_LISTS).glob("*.txt")))
+        raise UserError(
+            f"{names} is neither a file with a class name per line nor one of {known}"
+        ) from error
+
+
+def _config_of(model: str | Path | Config | nn.Module) -> Config:
+    """A config that may be changed."""
+    if isinstance(model, nn.Module):
+        model = getattr(model, "cfg", None) or Config({})
+    if isinstance(model, Config):
+        return copy.deepcopy(model)
+    if Path(model).suffix == ".py":
+        return load_config(str(model))
+    return load_config(str(MIM / find_model(str(model)).config))

@@ -1,0 +1,57 @@
+"""From a config and a checkpoint to a model that predicts."""
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.registry import MODELS, DefaultScope
+from torch import nn
+
+from uniformer_mm.apis.launch import building, replace_sync_batch_norm
+from uniformer_mm.checkpoints import CheckpointError, locate, read_checkpoint
+from uniformer_mm.checkpoints.converting import load_whole
+from uniformer_mm.checkpoints.metadata import checkpoint_meta
+
+
+def load_model(cfg: Config, checkpoint: str | Path | None) -> nn.Module:
+    """Build the model of a config, and load its weights.
+
+    Args:
+        cfg: Changed in place: the backbone's own weights are not downloaded, and SyncBN becomes BN,
+            which is the same in evaluation and runs everywhere.
+        checkpoint: What `locate` takes; None for random weights.
+
+    Returns:
+        The model in evaluation mode, with `cfg` and `dataset_meta`: what `inference_detector` and
+        its sisters in the other codebases take.
+
+    Raises:
+        UserError: The model cannot be built.
+        CheckpointError: The weights cannot be had, or do not fit.
+    """
+    path = Path() if checkpoint is None else locate(str(checkpoint))
+    cfg.model.backbone.init_cfg = None
+    # mmpretrain's configs have it outside of the model, where a Runner would find it.
+    cfg.model.setdefault("data_preprocessor", cfg.get("data_preprocessor"))
+    replace_sync_batch_norm(cfg.model)
+    with building(), DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model)
+    content: Any = None
+    if checkpoint is not None:
+        content = read_checkpoint(str(path))
+        try:
+            state, report = load_whole(model, content, str(path))
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}{_config_beside(path)}") from error
+        model.load_state_dict(state, strict=False)
+        print_log(str(report), logger="current")
+    model.cfg = model._config = cfg
+    model.dataset_meta = model._dataset_meta = checkpoint_meta(cfg, content, path)
+    return model.eval()
+
+
+def _config_beside(checkpoint: Path) -> str:
+    """Advice to take the config that a training leaves beside its checkpoints."""
+    configs = list(checkpoint.resolve().parent.glob("*.py"))
+    return f". Beside it is the config {configs[0]}" if len(configs) == 1 else ""

@@ -1,0 +1,131 @@
+"""The base class of predictions."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uniformer_mm.checkpoints.writing import write_whole
+from uniformer_mm.datasets.redirect import distinct_colours
+from uniformer_mm.predictions.media import Image, write_image
+
+
+class Prediction(ABC):
+    """What a model says about an image or a clip.
+
+    Attributes:
+        source: The image or clip.
+        meta: Classes, colours and joints of the model's dataset, under mmengine's names.
+    """
+
+    default_threshold: ClassVar[float]
+    """Score below which a prediction is left out unless the user says otherwise."""
+
+    def __init__(self, source: Any, meta: Mapping[str, Any]) -> None:
+        self.source = source
+        self.meta = meta
+
+    @classmethod
+    @abstractmethod
+    def from_samples(
+        cls, source: Any, samples: Sequence[Any], meta: Mapping[str, Any], threshold: float
+    ) -> "Prediction":
+        """From the data samples that a model of MM returns.
+
+        Args:
+            source: The image or clip.
+            samples: One, or in pose estimation one per person.
+            meta: Of the model's dataset.
+            threshold: Score below which predictions are left out.
+        """
+
+    @abstractmethod
+    def draw_on(self, image: Image) -> Image:
+        """The prediction on an image (H, W, 3), BGR; the size depends on nothing predicted."""
+
+    def draw(self) -> Image:
+        """The picture (H, W, 3), BGR."""
+        return self.draw_on(self.source.image)
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """The prediction as plain data."""
+
+    @classmethod
+    def categories(cls, meta: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+        """Categories in COCO's format; None if predictions are not written in it."""
+        return None
+
+    def save(self, path: str | Path) -> None:
+        """Write the picture, or in a file *.json the data; a file that is there is replaced.
+
+        Raises:
+            UserError: The file cannot be written, or not in the format that its name says.
+        """
+        if Path(path).suffix.lower() == ".json":
+            write_json(Path(path), [self.to_dict()], self.categories(self.meta))
+        else:
+            write_image(Path(path), self.draw())
+
+    def _identity(self) -> dict[str, Any]:
+        """File name, and for a part of a video which."""
+        return {"file_name": self.source.name, **self.source.position}
+
+
+def write_json(
+    path: Path, entries: Iterable[dict[str, Any]], categories: list[dict[str, Any]] | None
+) -> None:
+    """Write predictions into one file: in COCO's format if there are categories, else as a list.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    content = list(entries) if categories is None else as_coco(entries, categories)
+    write_whole(path, json.dumps(content, ensure_ascii=False).encode())
+
+
+def as_coco(
+    entries: Iterable[dict[str, Any]], categories: list[dict[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """Images, annotations and categories, numbered from 1.
+
+    The annotations have scores: the whole is what `pycocotools.coco.COCO` takes for a dataset, and
+    its list of annotations what `loadRes` takes for results.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for entry in entries:
+        image = {"id": len(images) + 1, **entry}
+        for annotation in image.pop("annotations"):
+            numbers = {"id": len(annotations) + 1, "image_id": image["id"]}
+            annotations.append({**numbers, **annotation})
+        images.append(image)
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def class_name(meta: Mapping[str, Any], label: int) -> str:
+    """Name of a class, 'class N' if the dataset has none."""
+    classes = meta.get("classes") or ()
+    return str(classes[label]) if label < len(classes) else f"class {label}"
+
+
+def class_colours(meta: Mapping[str, Any], count: int) -> list[tuple[int, int, int]]:
+    """RGB colours of at least `count` classes, the dataset's own if it has enough."""
+    palette = meta.get("palette")
+    if not isinstance(palette, Sequence) or len(palette) < count:
+        palette = distinct_colours(count)
+    return [(int(red), int(green), int(blue)) for red, green, blue in palette]
+
+
+def as_array(values: Any) -> NDArray[Any]:
+    """A tensor on any device, or anything that numpy takes, as an array."""
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+
+
+def rounded(values: Any, digits: int) -> list[Any]:
+    """An array as a list of numbers with so many digits behind the point."""
+    return np.asarray(values, dtype=np.float64).round(digits).tolist()
