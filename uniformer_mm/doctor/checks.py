@@ -1,0 +1,207 @@
+"""Short tests of an installation: imports, numbers, ops, and a training step per codebase."""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from io import StringIO
+from math import isfinite
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import torch
+
+from uniformer_mm.compat import mmcv_ext_missing
+from uniformer_mm.doctor import parity
+from uniformer_mm.doctor.codebases import CODEBASES, Codebase, install_command, version_of
+from uniformer_mm.doctor.findings import ABSENT, FAILED, OK, Finding
+from uniformer_mm.doctor.remedies import explain
+from uniformer_mm.zoo import MIM
+
+PARITY_ERROR = {"cpu": 1e-4, "cuda": 2e-2}
+"""Largest error relative to the standard deviation: rounding on CPUs, TF32 on GPUs."""
+
+BATCH = 2
+DEPTHS = (1, 1, 1, 1)
+"""Blocks of the backbone in a training step: one per stage."""
+
+ANEW = "; if that does not help, please report it together with all of this output"
+
+
+class Check(NamedTuple):
+    """A check, its name, and that of the one without which it is not worth trying."""
+
+    name: str
+    run: Callable[[], Finding]
+    needs: str = ""
+
+
+def all_checks() -> Iterator[Check]:
+    """The checks, in the order of their needs."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    for module, requirement in (
+        ("cv2", "opencv-python"),
+        ("torchvision", "torchvision"),
+        ("mmcv.ops", "'uniformer-mm[lite]'"),
+    ):
+        yield Check(f"import {module}", partial(check_import, module, requirement))
+    for codebase in CODEBASES:
+        yield Check(f"import {codebase.module}", partial(check_codebase, codebase))
+    for where in dict.fromkeys(("cpu", device)):
+        for case in parity.SHIPPED_CASES:
+            yield Check(f"{where}: parity {case['id']}", partial(check_parity, case, where))
+        yield Check(f"{where}: nms", partial(check_nms, where), "import mmcv.ops")
+        yield Check(f"{where}: roi_align", partial(check_roi_align, where), "import mmcv.ops")
+    for codebase in CODEBASES:
+        yield Check(
+            f"{device}: train {codebase.module}",
+            partial(check_training, codebase, device),
+            f"import {codebase.module}",
+        )
+
+
+def run_check(check: Check) -> Finding:
+    """The finding of a check, whatever happens in it."""
+    try:
+        with _silence():
+            return check.run()
+    except Exception as error:
+        return Finding(FAILED, "", *explain(error))
+
+
+def check_import(module: str, requirement: str) -> Finding:
+    """Import a module of the stack.
+
+    Args:
+        module: The module.
+        requirement: What pip installs it with.
+    """
+    if find_spec(module.partition(".")[0]) is None:
+        return Finding(ABSENT, f"not installed: pip install {requirement}")
+    import_module(module)
+    return Finding(OK)
+
+
+def check_codebase(codebase: Codebase) -> Finding:
+    """Import what makes models and predictions."""
+    if not codebase.is_installed:
+        return Finding(ABSENT, f"not installed: {install_command(codebase.extra)}")
+    import_module(f"{codebase.module}.apis")
+    return Finding(OK)
+
+
+def check_parity(case: dict[str, Any], device: str) -> Finding:
+    """Compare a backbone with outputs of the official code."""
+    model = parity.build(case)
+    parity.fill(model)
+    outputs = parity.outputs_of(model.to(device), case)
+    pairs = zip(outputs, case["outputs"], strict=True)
+    error = max(max(parity.errors(output, official)) for output, official in pairs)
+    if error <= PARITY_ERROR[device]:
+        return Finding(OK, f"differs from the official code by {error:.0e}")
+    return Finding(
+        FAILED,
+        f"differs from the official code by {error:.0e}, {PARITY_ERROR[device]:.0e} is allowed",
+        "uniformer_mm has been changed, or a setting or fault of torch on this machine makes its"
+        " results inexact",
+        f"take environment variables out (ONEDNN_*, NVIDIA_*, TORCH_*, see settings above), and"
+        f" compare uniformer_mm/models with its release{ANEW}",
+    )
+
+
+def check_nms(device: str) -> Finding:
+    """Suppress a box whose overlap with a better one is 0.68."""
+    from mmcv.ops import nms
+
+    boxes = torch.tensor([[20.0, 20, 30, 30], [0, 0, 10, 10], [1, 1, 11, 11]], device=device)
+    scores = torch.tensor([0.7, 0.9, 0.8], device=device)
+    kept = nms(boxes, scores, 0.5)[1].tolist()
+    return _op_finding(kept == [1, 0], f"kept the boxes {kept} instead of [1, 0]")
+
+
+def check_roi_align(device: str) -> Finding:
+    """Pool a ramp, whose mean over a bin is the value at its centre, and the gradient."""
+    from mmcv.ops import RoIAlign
+
+    steps = torch.arange(16.0, device=device)
+    ramp = (10 * steps[:, None] + steps).expand(1, 1, 16, 16).clone().requires_grad_()
+    box = torch.tensor([[0.0, 2, 2, 10, 10]], device=device)
+    pooled = RoIAlign(4, sampling_ratio=2, aligned=True)(ramp, box)
+    centres = torch.tensor([2.5, 4.5, 6.5, 8.5], device=device)
+    error = (pooled[0, 0] - (10 * centres[:, None] + centres)).abs().max().item()
+    pooled.sum().backward()
+    assert ramp.grad is not None
+    error = max(error, abs(ramp.grad.sum().item() - 16))
+    return _op_finding(error < 1e-3, f"is wrong by {error:.1e}")
+
+
+def check_training(codebase: Codebase, device: str) -> Finding:
+    """Train a small model of one of our configs for one step, on drawn data read from a disk."""
+    from mmengine.optim import build_optim_wrapper
+    from mmengine.registry import MODELS, DefaultScope
+    from mmengine.runner import Runner
+
+    from uniformer_mm.apis.launch import adapt_to_machine, load_config
+    from uniformer_mm.tasks import TASKS
+
+    cfg = load_config(str(MIM / "configs" / codebase.config))
+    with TemporaryDirectory() as folder, torch.random.fork_rng():
+        torch.manual_seed(0)
+        TASKS[codebase.module].use_synthetic_data(cfg, BATCH, Path(folder))
+        adapt_to_machine(cfg)
+        cfg.model.backbone.arch = {"depths": DEPTHS}
+        cfg.model.setdefault("data_preprocessor", cfg.get("data_preprocessor"))
+        cfg.train_dataloader.batch_size = BATCH
+        with DefaultScope.overwrite_default_scope(codebase.module):
+            loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+            model = MODELS.build(cfg.model).to(device)
+            optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
+            before = [parameter.detach().clone() for parameter in model.backbone.parameters()]
+            losses = model.train_step(next(iter(loader)), optimizer)
+    loss = float(losses["loss"])
+    changed = [
+        bool((old != new).any() and new.isfinite().all())
+        for old, new in zip(before, model.backbone.parameters(), strict=True)
+    ]
+    if isfinite(loss) and all(changed):
+        return Finding(OK, f"loss {loss:.2f}")
+    return Finding(
+        FAILED,
+        f"loss {loss}, {len(changed) - sum(changed)} of {len(changed)} weights of the backbone did"
+        " not change or are not finite",
+        f"a training step of {codebase.distribution} {version_of(codebase.distribution)} goes wrong"
+        f" with torch {torch.__version__}",
+        f"pip install --force-reinstall --no-deps {codebase.distribution}{ANEW}",
+    )
+
+
+def _op_finding(is_right: bool, fault: str) -> Finding:
+    """The finding about an op, whoever computes it."""
+    stands_in = mmcv_ext_missing.is_active()
+    source = "torchvision, in place of mmcv's" if stands_in else "mmcv, compiled"
+    if is_right:
+        return Finding(OK, source)
+    package = "torchvision" if stands_in else "mmcv"
+    return Finding(
+        FAILED,
+        source,
+        f"the op of {package} {version_of(package)} {fault}",
+        f"pip install --force-reinstall --no-deps --no-cache-dir {package}{ANEW}",
+    )
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what the stack says to itself."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
