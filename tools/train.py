@@ -14,8 +14,8 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from uniformer_mm.apis import launch
-from uniformer_mm.apis.cli import make_parser, prepare_config, run_tool
+from uniformer_mm.apis import launch, training
+from uniformer_mm.apis.cli import add_compile_argument, make_parser, prepare_config, run_tool
 from uniformer_mm.checkpoints import locate
 from uniformer_mm.tasks import task_of
 
@@ -28,7 +28,8 @@ def main() -> None:
         nargs="?",
         const="auto",
         metavar="PATH",
-        help="go on from a checkpoint; without PATH from the newest in the working directory",
+        help="go on exactly where a run was stopped or killed: from PATH, or ('auto', or without"
+        " PATH) from the newest whole checkpoint in the working directory, if there is one",
     )
     parser.add_argument(
         "--load-from",
@@ -41,6 +42,7 @@ def main() -> None:
         help="with --load-from: train heads anew that are for other classes",
     )
     parser.add_argument("--amp", action="store_true", help="train in mixed precision (GPU)")
+    add_compile_argument(parser)
     parser.add_argument(
         "--auto-scale-lr", action="store_true", help="scale the learning rate with the batch size"
     )
@@ -50,20 +52,22 @@ def main() -> None:
     if arguments.amp:
         launch.use_mixed_precision(cfg)
         launch.adapt_to_machine(cfg)
+    if arguments.compile:
+        launch.add_hook(cfg, "CompileHook")
     if arguments.auto_scale_lr:
         launch.scale_learning_rate(cfg)
     if arguments.load_from:
         cfg.load_from = str(locate(arguments.load_from))
-    if arguments.resume:
-        launch.resume_from(cfg, arguments.resume)
+    if arguments.resume or cfg.get("resume"):
+        training.resume_from(cfg, arguments.resume or cfg.get("load_from") or "auto")
     synthetic = arguments.synthetic is not False
     pictures = Path(cfg.work_dir, "pictures")
     if synthetic:
         task_of(cfg).draw_samples(cfg, pictures)
 
-    runner = launch.build_runner(cfg, bool(arguments.resume), arguments.new_heads)
+    runner = training.build_trainer(cfg, arguments.new_heads)
     start = time.monotonic()
-    runner.train()
+    training.train(runner)
     seconds = time.monotonic() - start
     if synthetic:
         runner.test()
@@ -85,7 +89,7 @@ def summary(runner: Runner, config: str, seconds: float, pictures: Path) -> str:
         f"Trained {config} from random weights in {seconds / 60:.1f} min"
         f" ({runner.iter} iterations, evaluation included).",
         *(f"  {name:15} {score:.3f}" for name, score in scores.items()),
-        f"  pictures        {pictures}  (ground truth left, prediction right)",
+        f"  pictures        {pictures}  (truth beside prediction)",
         f"  log             {runner.log_dir}",
         f"  checkpoint      {checkpoint}",
         "Next:",

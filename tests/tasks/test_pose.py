@@ -203,12 +203,25 @@ def test_a_missing_image_stops_the_training_with_its_name(own):
 # ------------------------------------------------------------------------------------ missing data
 
 
+ONE_PERSON = {
+    "images": [{"id": 1, "file_name": "1.jpg", "width": 9, "height": 9}],
+    "annotations": [
+        {
+            **{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81},
+            **{"iscrowd": 0, "keypoints": [3, 4, 2] * 17},
+        }
+    ],
+    "categories": [{"id": 1, "name": "person"}],
+}
+
+
 def test_missing_boxes_are_named_with_what_to_do_without_them(tmp_path, monkeypatch):
     coco = tmp_path / "data" / "coco"
     for folder in ("annotations", "train2017", "val2017"):
         (coco / folder).mkdir(parents=True)
     for split in ("train", "val"):
-        (coco / f"annotations/person_keypoints_{split}2017.json").write_text("{}")
+        file = coco / f"annotations/person_keypoints_{split}2017.json"
+        file.write_text(json.dumps(ONE_PERSON))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as error:
         prepare(tmp_path)

@@ -10,3 +10,10 @@ def trained(synthetic_folder):
     work_dir = synthetic_folder / "trained"
     arguments = ["--synthetic", 8, "--work-dir", work_dir, "--cfg-options", *BRIEF]
     return work_dir, run("train.py", CONFIG, *arguments, cwd=synthetic_folder)
+
+
+def pytest_collection_modifyitems(items):
+    """One process runs the tests that look at the short training: it is made once."""
+    for item in items:
+        if "trained" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("trained"))

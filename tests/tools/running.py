@@ -36,7 +36,7 @@ def run(tool, *arguments, cwd, status=0, env=None):
 
 def run_inside(tool, *arguments):
     """Run a tool in this process, which saves the imports; its exit status."""
-    for manager in (MMLogger, MessageHub, Visualizer):  # what an earlier run left behind
+    for manager in (MMLogger, MessageHub, *with_subclasses(Visualizer)):  # left by earlier runs
         manager._instance_dict.clear()
     command = [str(ROOT / "tools" / tool), *map(str, arguments)]
     with pytest.MonkeyPatch.context() as patch:
@@ -46,3 +46,8 @@ def run_inside(tool, *arguments):
         except SystemExit as exit_:
             return exit_.code
     return 0
+
+
+def with_subclasses(kind):
+    """A class and all that are derived from it: each keeps its instances by itself."""
+    return [kind, *(each for child in kind.__subclasses__() for each in with_subclasses(child))]

@@ -86,9 +86,9 @@ def test_a_checkpoint_of_other_classes_is_not_evaluated(trained, synthetic_folde
     work_dir, _ = trained
     status = run_inside(
         *("test.py", CONFIG, work_dir / "iter_2.pth", "--synthetic", 8, "--cfg-options"),
-        *("model.roi_head.bbox_head.num_classes=3", "model.roi_head.mask_head.num_classes=3"),
+        *("model.roi_head.bbox_head.num_classes=9", "model.roi_head.mask_head.num_classes=9"),
     )
     error = capsys.readouterr().err
     assert status == 2
-    assert "roi_head.bbox_head.fc_cls.weight (7, 1024) instead of (4, 1024)" in error
+    assert "roi_head.bbox_head.fc_cls.weight (7, 1024) instead of (10, 1024)" in error
     assert "another number of classes" in error

@@ -1,13 +1,21 @@
 """What the command-line tools share: arguments, and errors without tracebacks."""
 
 import argparse
+import errno
 import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, DictAction
 
+from uniformer_mm.apis.faults import (
+    check_sections,
+    config_fault,
+    part_at_fault,
+    unmet_expectation,
+)
 from uniformer_mm.apis.launch import adapt_to_machine, load_config
 from uniformer_mm.datasets.redirect import missing_data
 from uniformer_mm.errors import UserError
@@ -19,6 +27,12 @@ SYNTHETIC_FOLDER = Path("data", "synthetic")
 USER_ERROR = 2
 """Exit status after a mistake of the user's; the message is on stderr."""
 
+MISMATCH = r"expected input.* channels, but got \d+ channels|mat1 and mat2 shapes .*\)"
+"""What torch says of a layer whose input has other channels."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+"""What writing to a disk fails with."""
+
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
     """A parser with the arguments of every tool that runs a config.
@@ -29,6 +43,12 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_config_arguments(parser)
+    return parser
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `prepare_config`."""
     parser.add_argument("config", help="config file")
     parser.add_argument("--work-dir", help="for logs and results (work_dirs/CONFIG_NAME)")
     data = parser.add_mutually_exclusive_group()
@@ -61,7 +81,15 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
         help="how several processes were started (none)",
     )
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
-    return parser
+
+
+def add_compile_argument(parser: argparse.ArgumentParser) -> None:
+    """The switch for `uniformer_mm.hooks.speed.CompileHook`."""
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="torch.compile the backbone: needs a C++ compiler (CPU) or Triton (GPU), and minutes",
+    )
 
 
 def prepare_config(arguments: argparse.Namespace, splits: Sequence[str]) -> Config:
@@ -76,6 +104,7 @@ def prepare_config(arguments: argparse.Namespace, splits: Sequence[str]) -> Conf
     """
     os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
     cfg = load_config(arguments.config, arguments.work_dir, arguments.launcher)
+    check_sections(cfg, splits)
     if arguments.synthetic is not False:
         task_of(cfg).use_synthetic_data(cfg, arguments.synthetic, SYNTHETIC_FOLDER)
     elif arguments.coco:
@@ -87,11 +116,7 @@ def prepare_config(arguments: argparse.Namespace, splits: Sequence[str]) -> Conf
             images={"train": images, "val": images},
             annotations={"train": files[0], "val": files[-1]},
         )
-    if arguments.cfg_options:
-        try:
-            cfg.merge_from_dict(arguments.cfg_options)
-        except (KeyError, TypeError, AssertionError) as error:
-            raise UserError(f"--cfg-options does not fit {arguments.config}: {error}") from error
+    override(cfg, arguments.cfg_options)
     root, missing = missing_data(cfg, splits)
     if missing:
         listed = "\n".join(f"    {path}" for path in missing)
@@ -99,6 +124,18 @@ def prepare_config(arguments: argparse.Namespace, splits: Sequence[str]) -> Conf
     task_of(cfg).check_data(cfg, splits)
     adapt_to_machine(cfg)
     return cfg
+
+
+def override(cfg: Config, options: dict[str, Any] | None) -> None:
+    """Apply `--cfg-options` to a config.
+
+    Raises:
+        UserError: They do not fit it.
+    """
+    try:
+        cfg.merge_from_dict(options or {})
+    except (KeyError, TypeError, AssertionError) as error:
+        raise UserError(f"--cfg-options does not fit {cfg.filename}: {error}") from error
 
 
 def run_tool(main: Callable[[], None]) -> None:
@@ -135,4 +172,18 @@ def explanation(error: Exception) -> str:
             f"there is no file {absent[1]}."
             " Put it there, or take it out of the annotations or of the config."
         )
-    return ""
+    if re.search(r"DataLoader worker \(pid.*\) (is killed|exited unexpectedly)", text):
+        return (
+            f"a process that reads data has ended: {text.splitlines()[0].rstrip('.')}. Most often"
+            " memory ran out (of the machine, or shared memory: df -h /dev/shm). Reduce"
+            " train_dataloader's num_workers or batch_size."
+        )
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return f"cannot write {error.filename or 'logs'}: {error.strerror}. Make room."
+    mismatch = re.search(MISMATCH, text)
+    if mismatch and isinstance(error, RuntimeError):
+        return (
+            f"the parts of the model do not fit together: {mismatch[0]}. Compare in_channels of the"
+            " neck and the heads with embed_dims and out_indices of the backbone."
+        )
+    return config_fault(error) if part_at_fault(error) else unmet_expectation(error)

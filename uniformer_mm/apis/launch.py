@@ -16,6 +16,7 @@ from uniformer_mm.apis.faults import check_sections, config_fault, reason, stack
 from uniformer_mm.checkpoints import read_checkpoint
 from uniformer_mm.errors import UserError
 from uniformer_mm.hooks.fit_checkpoint import FitCheckpointHook
+from uniformer_mm.hooks.named_reads import NamedReadsHook
 
 BUILD_ERRORS = (
     *(TypeError, ValueError, LookupError, AttributeError, ImportError),
@@ -141,6 +142,7 @@ def build_runner(cfg: Config, exact_checkpoint: bool, new_heads: bool = False) -
     with building():
         runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     runner.register_hook(FitCheckpointHook(exact_checkpoint, new_heads))
+    runner.register_hook(NamedReadsHook())
     return runner
 
 

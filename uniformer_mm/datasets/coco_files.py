@@ -182,7 +182,11 @@ def _can_decode(counts: str, size: tuple[int, int]) -> bool:
 
 def _keypoints_fault(keypoints: Any, joints: int) -> str:
     if not _finite(keypoints) or len(keypoints) != 3 * joints:
-        return f"has the keypoints {_shown(keypoints)}: it needs x, y and visibility of {joints} joints"
+        count = f", {3 * joints} numbers" if joints else ""
+        return (
+            f"has the keypoints {_shown(keypoints)}: it needs x, y and visibility of each joint"
+            f"{count}"
+        )
     return ""
 
 

@@ -1,0 +1,114 @@
+"""What goes wrong while training ends it with one line; the last good checkpoint is whole."""
+
+import os
+import resource
+import shutil
+import signal
+import time
+from math import nan
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.registry import TRANSFORMS
+
+from uniformer_mm.checkpoints.latest import is_whole
+
+
+@pytest.fixture
+def error_of(detector, capsys):
+    """Trains to its end in a failure; the message, whose checkpoint is that of iteration 1."""
+
+    def run(*arguments):
+        assert detector.train("work", *arguments) == 2
+        message = capsys.readouterr().err.splitlines()[-1]
+        good = detector.folder / "work" / "iter_1.pth"
+        assert message.startswith("error: ")
+        assert message.endswith(f" --resume goes on from {good}.")
+        assert is_whole(good)
+        assert (good.parent / "last_checkpoint").read_text() == str(good)
+        assert sorted(path.name for path in good.parent.glob("*.pth")) == ["iter_1.pth"]
+        assert not list(good.parent.glob(".*"))
+        return message
+
+    return run
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(detector, error_of):
+    detector.do_at(2, lambda runner: runner.model.roi_head.bbox_head.fc_cls.bias.data.fill_(nan))
+    message = error_of()
+    assert "the loss is not finite in iteration 2 (loss nan, loss_cls nan), on /" in message
+    assert message.count(".jpg") == 2
+    state = torch.load(detector.folder / "work/iter_1.pth", weights_only=True)["state_dict"]
+    assert all(torch.isfinite(tensor).all() for tensor in state.values())
+
+
+def test_weights_that_are_not_finite_are_not_saved(detector, error_of):
+    """As they become from gradients that overflowed, or from the loss of another process."""
+
+    def spoil_gradients(runner):
+        runner.model.backbone.norm1.weight.register_hook(lambda gradient: gradient * nan)
+
+    detector.do_at(2, spoil_gradients)
+    message = error_of()
+    assert "backbone.norm1.weight is not finite in iteration 2, and is not saved" in message
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(detector, error_of):
+    """A limit on the size of files stands for the disk: log and records still fit."""
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    detector.do_at(
+        2, lambda runner: resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, unlimited[1]))
+    )
+    try:
+        message = error_of()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert f"cannot write {detector.folder / 'work' / 'iter_2.pth'} (" in message
+    assert " MiB): File too large. Make room" in message
+
+
+def test_a_dataset_that_vanishes(detector, error_of, synthetic_folder):
+    images, annotations = detector.data[1:]
+    copy = detector.folder / "images"
+    shutil.copytree(images, copy)
+    detector.data = ("--coco", copy, annotations)
+    detector.do_at(1, lambda runner: shutil.rmtree(copy))
+    assert f"there is no file {copy}/" in error_of()
+
+
+@TRANSFORMS.register_module()
+class EndProcess:
+    """Ends the process at its third sample, in the second batch, once the first is saved."""
+
+    def __init__(self, saved, prob):
+        self.saved = Path(saved)
+        self.samples = 0
+
+    def __call__(self, results):
+        self.samples += 1
+        if self.samples == 3:
+            while not self.saved.exists():
+                time.sleep(0.05)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return results
+
+
+def test_a_worker_that_is_killed(detector, error_of):
+    message = error_of(
+        "train_dataloader.num_workers=1",
+        "train_dataloader.dataset.pipeline.3.type=mmengine.EndProcess",  # not RandomFlip
+        f"train_dataloader.dataset.pipeline.3.saved={detector.folder / 'work/last_checkpoint'}",
+    )
+    assert "a process that reads data has ended: DataLoader worker (pid" in message
+    assert "Reduce train_dataloader's num_workers or batch_size" in message
+
+
+def test_a_folder_that_cannot_be_written(detector, capsys):
+    (detector.folder / "file").write_text("")
+    assert detector.train("file/work") == 2
+    error = capsys.readouterr().err
+    assert error == (
+        f"error: cannot write to {detector.folder}/file/work: Not a directory."
+        " Choose another --work-dir\n"
+    )

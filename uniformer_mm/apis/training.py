@@ -1,0 +1,115 @@
+"""Training that can be stopped at any moment, and goes on as if it had not been."""
+
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+
+from uniformer_mm.apis.cli import explanation
+from uniformer_mm.apis.launch import build_runner, building
+from uniformer_mm.checkpoints import CheckpointError, locate
+from uniformer_mm.checkpoints.latest import latest_checkpoint
+from uniformer_mm.errors import UserError
+from uniformer_mm.hooks.finite_loss import FiniteLossHook
+from uniformer_mm.hooks.safe_checkpoint import SafeCheckpointHook
+from uniformer_mm.hooks.stop_signal import StopSignalHook
+from uniformer_mm.loops import ResumableEpochBasedTrainLoop, ResumableIterBasedTrainLoop
+from uniformer_mm.models.checks import check_whole
+
+RESUMABLE_LOOPS = {
+    "EpochBasedTrainLoop": ResumableEpochBasedTrainLoop,
+    "IterBasedTrainLoop": ResumableIterBasedTrainLoop,
+}
+"""By the types of mmengine's loops in whose places they go."""
+
+
+def resume_from(cfg: Config, checkpoint: str) -> None:
+    """Go on from a checkpoint, or from the newest whole one in the working directory ('auto').
+
+    Where there is none yet, 'auto' starts as the config says: a job that is started over and over
+    needs only one command.
+
+    Raises:
+        UserError: There is no such checkpoint, or all of the working directory are damaged.
+    """
+    path = latest_checkpoint(Path(cfg.work_dir)) if checkpoint == "auto" else locate(checkpoint)
+    cfg.resume = path is not None
+    if path is None:
+        print_log(f"no checkpoint in {cfg.work_dir} yet: training begins", logger="current")
+    else:
+        cfg.load_from = str(path)
+
+
+def build_trainer(cfg: Config, new_heads: bool = False) -> Runner:
+    """The Runner of a training that can be resumed, and that stops where it has gone wrong.
+
+    Args:
+        cfg: Changed in place.
+        new_heads: Whether heads of a checkpoint that do not fit start anew.
+
+    Raises:
+        UserError: Something in the config is wrong, or the working directory cannot be written.
+    """
+    _check_writable(Path(cfg.work_dir))
+    with building():
+        make_resumable(cfg)
+    runner = build_runner(cfg, bool(cfg.get("resume")), new_heads)
+    runner.register_hook(FiniteLossHook())
+    return runner
+
+
+def make_resumable(cfg: Config) -> None:
+    """Exchange mmengine's training loop and checkpoint hook for those that resume exactly.
+
+    Other types stay as they are.
+    """
+    loop = cfg.train_cfg
+    for name in ("max_iters", "max_epochs", "val_interval"):
+        if name in loop:
+            check_whole(f"train_cfg.{name}", loop[name], 1)
+    if "by_epoch" in loop:
+        loop.type = "EpochBasedTrainLoop" if loop.pop("by_epoch") else "IterBasedTrainLoop"
+    resumable = RESUMABLE_LOOPS.get(loop.type.removeprefix("mmengine."))
+    if resumable:
+        loop.type = f"mmengine.{resumable.__name__}"
+    cfg.default_hooks = cfg.get("default_hooks") or {}
+    hook = cfg.default_hooks.setdefault("checkpoint", {"interval": 1})
+    if hook and hook.setdefault("type", "CheckpointHook") == "CheckpointHook":
+        hook.type = f"mmengine.{SafeCheckpointHook.__name__}"
+    # For other tools that read the config which mmengine leaves in the working directory.
+    imports = cfg.setdefault("custom_imports", {"imports": []})
+    imports.imports = [*imports.imports, "uniformer_mm.loops", SafeCheckpointHook.__module__]
+
+
+def train(runner: Runner) -> None:
+    """Train; if that ends before its time, say from where it can go on.
+
+    Raises:
+        UserError: Something that the user can mend came up.
+        SystemExit: SIGTERM or SIGUSR1 came; the state is saved.
+    """
+    hook = StopSignalHook()
+    runner.register_hook(hook)
+    try:
+        with hook.listening():
+            runner.train()
+    except Exception as error:
+        message = explanation(error)
+        if not message or isinstance(error, CheckpointError):
+            raise
+        path = latest_checkpoint(Path(runner.work_dir))
+        resume = f"--resume goes on from {path}." if path else "No checkpoint has been saved yet."
+        raise UserError(f"{message.rstrip('.')}. {resume}") from error
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {folder}: {error.strerror}. Choose another --work-dir"
+        ) from error

@@ -1,0 +1,59 @@
+"""Reading samples of any codebase's dataset, with errors that name the file at fault."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
+
+from uniformer_mm.errors import UserError
+
+PATH_KEYS = ("img_path", "filename")
+"""How datasets call the file of a sample: images, videos."""
+
+
+class NamedReads:
+    """Reads samples of a dataset, in the process or in a worker.
+
+    As the dataset's attribute `__getitems__` it is what torch's data loaders call.
+
+    Args:
+        dataset: The dataset.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __call__(self, indices: Sequence[int]) -> list[Any]:
+        """The samples of a batch."""
+        return [read_sample(self.dataset, index) for index in indices]
+
+
+def read_sample(dataset: Any, index: int) -> Any:
+    """A sample of a dataset.
+
+    Raises:
+        UserError: It cannot be read, or a step of the pipeline fails on it.
+    """
+    try:
+        return dataset[index]
+    except (UserError, FileNotFoundError):
+        raise
+    except Exception as error:
+        if "failed to load image" in str(error):
+            raise
+        raise UserError(_fault(dataset, index, error)) from error
+
+
+def _fault(dataset: Any, index: int, error: Exception) -> str:
+    try:
+        info = dataset.get_data_info(index)
+        path = next(str(info[key]) for key in PATH_KEYS if key in info)
+    except Exception:  # datasets are of many kinds, and another error is being reported
+        path = f"sample {index}"
+    last = extract_tb(error.__traceback__)[-1]
+    place = "/".join(Path(last.filename).parts[-2:])
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return (
+        f"{path} cannot be used ({reason}, in {place}, line {last.lineno}). Look at the file and"
+        " its annotations; if all fail, at the pipeline in the config."
+    )
