@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import os
 import threading
 from pathlib import Path
 
@@ -9,13 +10,19 @@ import pytest
 import torch
 from mmengine.runner import CheckpointLoader
 
-torch.set_num_threads(2)
+# Two processes run tests side by side, one thread each, and so does what they start. Threads of
+# OpenMP that spin while they wait would take the other process's core.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "passive"
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
-def mmengine_readers(monkeypatch):
-    """A test that builds a Runner does not leave our checkpoint reader to the next one."""
+def process_settings(monkeypatch):
+    """A test leaves neither our checkpoint reader nor its number of threads to the next one."""
     monkeypatch.setattr(CheckpointLoader, "_schemes", dict(CheckpointLoader._schemes))
+    yield
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,12 @@
+"""How many cases are tried: 100 of them, always the same, or 1,000 new ones every night.
+
+`HYPOTHESIS_PROFILE=nightly pytest tests/properties tests/fuzz` does the latter.
+"""
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("ci", max_examples=100, derandomize=True, deadline=None)
+settings.register_profile("nightly", max_examples=1000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
