@@ -50,5 +50,5 @@ def detector(synthetic_folder, tmp_path):
 
 @pytest.fixture(autouse=True)
 def brief_shutdown(monkeypatch):
-    """A worker that was forked after a backward pass does not end by itself; torch waits for 5 s."""
+    """A worker forked after a backward pass does not end by itself; torch waits for 5 s."""
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)
