@@ -42,7 +42,8 @@ class ResumableLoop:
     def run(self) -> Any:
         """Train, from wherever the checkpoint left off."""
         self.seed = common_seed(self.runner)
-        self.dataloader.dataset.__getitems__ = SeededReads(self.dataloader.dataset, self.seed)
+        dataset: Any = self.dataloader.dataset
+        dataset.__getitems__ = SeededReads(dataset, self.seed)
         self.batches.sampler.seed = self.seed
         return super().run()  # type: ignore[misc]
 

@@ -29,6 +29,8 @@ class SafeCheckpointHook(CheckpointHook):
         UserError: When a checkpoint cannot be written.
     """
 
+    backend_args: dict[str, Any] | None
+
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         if self.backend_args is None and "://" not in str(self.out_dir):
