@@ -240,7 +240,7 @@ def _receive(answer: HTTPResponse, url: str, target: Path) -> str:
             if bar:
                 bar.update()
     if bar:
-        print(file=sys.stderr)
+        sys.stderr.write("\n")
     if expected is not None and received != int(expected):
         raise CheckpointError(
             f"the download of {url} stopped after {received} of {expected} bytes: run it again"
