@@ -90,7 +90,9 @@ def test_constant_images_give_finite_gradients(name, dtype):
     """Equal tokens, channels without variance, scores that are all alike."""
     model = make(name).train()
     if model.dims == 3 and dtype == torch.bfloat16:
-        pytest.skip("torch's bf16 depthwise 3-D convolution on CPUs now and then gives NaN gradients")
+        pytest.skip(
+            "torch's bf16 depthwise 3-D convolution on CPUs now and then gives NaN gradients"
+        )
     outputs = in_half(model, 0 * noise(model) + 2.6, dtype)
     sum(output.float().square().mean() for output in outputs).backward()
     for weights_name, weights in model.named_parameters():
