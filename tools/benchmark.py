@@ -6,6 +6,7 @@ Examples:
   tools/benchmark.py compare --peer ../UniFormer --step train --size 512 512
   tools/benchmark.py compare --backbone dims=3 --frames 16 --size 224 224 --peer mmaction2
   tools/benchmark.py scaling --attention global hybrid window --sizes 512 1024 2048 --plot s.png
+  tools/benchmark.py stages --backbone arch=base attention=hybrid --variant fused
   tools/benchmark.py iteration configs/det/mask_rcnn_uniformer_s.py --synthetic 8
   tools/benchmark.py page docs/performance.md
 """
@@ -27,6 +28,7 @@ from uniformer_mm.apis.launch import load_config
 from uniformer_mm.benchmark import iteration, report
 from uniformer_mm.benchmark.ceiling import Ceiling, count_flops, measure_ceiling
 from uniformer_mm.benchmark.peers import agreement, load_peer
+from uniformer_mm.benchmark.stages import stage_costs
 from uniformer_mm.benchmark.timing import Timing, interleave
 from uniformer_mm.benchmark.variants import (
     DTYPES,
@@ -62,8 +64,8 @@ def main() -> None:
         help="another implementation: a checkout of https://github.com/Sense-X/UniFormer, a file"
         " of it, or mmaction2 for the port that is installed. Its code is executed",
     )
-    compare_parser.add_argument("--size", nargs=2, type=int, default=[800, 1280], metavar="PIXELS")
-    compare_parser.add_argument("--frames", type=int, default=16, help="of a clip (16)")
+    add_input_arguments(compare_parser)
+    add_step_argument(compare_parser)
     compare_parser.set_defaults(command=compare)
 
     scaling_parser = commands.add_parser("scaling", help="cost over the size of the input")
@@ -78,7 +80,16 @@ def main() -> None:
         "--frames", nargs="+", type=int, help="scale the length of clips instead", metavar="N"
     )
     scaling_parser.add_argument("--variants", nargs=1, default=["eager"], metavar="NAME")
+    add_step_argument(scaling_parser)
     scaling_parser.set_defaults(command=scaling)
+
+    stages_parser = commands.add_parser(
+        "stages", help="the stages of a forward pass, beside the least they can take"
+    )
+    add_backbone_arguments(stages_parser)
+    add_input_arguments(stages_parser)
+    stages_parser.add_argument("--variant", default="eager", metavar="NAME", help="eager or fused")
+    stages_parser.set_defaults(command=stages)
 
     iteration_parser = commands.add_parser(
         "iteration", help="parts of a training iteration of a whole model"
@@ -96,6 +107,17 @@ def main() -> None:
     arguments.command(arguments)
 
 
+def add_input_arguments(parser: argparse.ArgumentParser) -> None:
+    """The size of one input."""
+    parser.add_argument("--size", nargs=2, type=int, default=[800, 1280], metavar="PIXELS")
+    parser.add_argument("--frames", type=int, default=16, help="of a clip (16)")
+
+
+def add_step_argument(parser: argparse.ArgumentParser) -> None:
+    """How much of training is measured."""
+    parser.add_argument("--step", choices=["forward", "train"], default="forward")
+
+
 def add_backbone_arguments(parser: argparse.ArgumentParser) -> None:
     """What is measured, and how."""
     parser.add_argument("--config", help="take the backbone of a config")
@@ -107,7 +129,6 @@ def add_backbone_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="settings of the backbone, e.g. arch=base attention=window, or type=UniFormerLight",
     )
-    parser.add_argument("--step", choices=["forward", "train"], default="forward")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument(
         "--dtype", choices=list(DTYPES), default="fp32", help="autocast if not fp32"
@@ -125,8 +146,7 @@ def compare(arguments: argparse.Namespace) -> None:
     settings, device, dtype = prepare(arguments)
     training = arguments.step == "train"
     model = build_backbone(settings, device).train(training)
-    frames = (arguments.frames,) if model.dims == 3 else ()
-    x = make_input(arguments, model, (*frames, *arguments.size))
+    x = make_input(arguments, model, one_size(arguments, model))
     models = {}
     if arguments.peer:
         models["peer"] = load_peer(arguments.peer, model).to(device)
@@ -147,10 +167,7 @@ def compare(arguments: argparse.Namespace) -> None:
         comparison_row(name, timing, timings[first], first, flops, ceiling, arguments)
         for name, timing in timings.items()
     ]
-    print(
-        f"{flops / 1e9:.1f} GFLOP in products and convolutions; products run at"
-        f" {ceiling.flops / 1e9:.0f} GFLOP/s here, copies at {ceiling.bytes / 1e9:.0f} GB/s"
-    )
+    print(f"{flops / 1e9:.1f} GFLOP in products and convolutions; {ceiling_text(ceiling)}")
     finish(rows, arguments)
     if arguments.plot:
         bars = {
@@ -224,6 +241,33 @@ def scaling(arguments: argparse.Namespace) -> None:
         report.plot_lines(panels, arguments.plot, x_label)
 
 
+def stages(arguments: argparse.Namespace) -> None:
+    """Time, work and floor of every stage."""
+    settings, device, dtype = prepare(arguments)
+    if "compiled" in arguments.variant:
+        raise UserError(f"--variant {arguments.variant}: a compiled model has no stages; use eager")
+    model = make_variant(arguments.variant, build_backbone(settings, device).eval())
+    x = make_input(arguments, model, one_size(arguments, model))
+    ceiling = measure_ceiling(device, dtype)
+    run = runner(model, x, "forward", dtype)
+    costs = stage_costs(model, run, ceiling, device, arguments.rounds)
+    total = sum(cost.median for cost in costs.values())
+    rows = [
+        {
+            "stage": name,
+            "median ms": f"{cost.median * 1e3:.1f}",
+            "share": f"{cost.median / total:.0%}",
+            "GFLOP": f"{cost.flops / 1e9:.1f}",
+            "GB moved": f"{cost.bytes / 1e9:.2f}",
+            "floor ms": f"{cost.floor * 1e3:.1f}",
+            "times the floor": f"{cost.median / cost.floor:.2f}",
+        }
+        for name, cost in costs.items()
+    ]
+    print(ceiling_text(ceiling))
+    finish(rows, arguments)
+
+
 def split_iteration(arguments: argparse.Namespace) -> None:
     """Time the parts of the training iterations of a whole model."""
     cfg = prepare_config(arguments, splits=("train", "val"))
@@ -261,6 +305,19 @@ def make_input(arguments: argparse.Namespace, model: Any, shape: tuple[int, ...]
     x = torch.randn(arguments.batch, 3, *shape, device=arguments.device)
     memory = torch.channels_last if len(shape) == 2 else torch.channels_last_3d
     return x if arguments.channels_first else x.contiguous(memory_format=memory)
+
+
+def one_size(arguments: argparse.Namespace, model: Any) -> tuple[int, ...]:
+    """Height and width, and for videos frames before them."""
+    return (*((arguments.frames,) if model.dims == 3 else ()), *arguments.size)
+
+
+def ceiling_text(ceiling: Ceiling) -> str:
+    """What the hardware does at best."""
+    return (
+        f"products run at {ceiling.flops / 1e9:.0f} GFLOP/s here,"
+        f" copies at {ceiling.bytes / 1e9:.0f} GB/s"
+    )
 
 
 def features(outputs: Any) -> Any:

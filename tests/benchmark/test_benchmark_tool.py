@@ -11,12 +11,15 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 from running import ROOT, run_inside
 
-from uniformer_mm.benchmark.ceiling import count_flops
+from uniformer_mm.benchmark.ceiling import Ceiling, count_flops
 from uniformer_mm.benchmark.peers import load_peer
 from uniformer_mm.benchmark.report import fill_page
+from uniformer_mm.benchmark.stages import stage_costs
 from uniformer_mm.benchmark.timing import Timing, interleave, peak_memory
+from uniformer_mm.benchmark.variants import make_variant
 from uniformer_mm.errors import UserError
 from uniformer_mm.models import UniFormer, UniFormerLight
+from uniformer_mm.models.fusion import fuse
 
 CPU = torch.device("cpu")
 TINY = ["arch.depths=[1,1,1,1]", "arch.embed_dims=[16,32,64,64]", "arch.head_dim=32"]
@@ -135,6 +138,36 @@ def test_training_and_scaling_run(tmp_path, capsys):
     arguments = ["--attention", "window", "--sizes", 64, 96, "--plot", tmp_path / "s.png"]
     assert not run_inside("benchmark.py", "scaling", "--backbone", *TINY, *arguments, *short)
     assert (tmp_path / "s.png").exists()
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_all_arithmetic_is_found_in_some_stage(fused):
+    arch = {"depths": (1, 1, 4, 1), "embed_dims": (16, 32, 64, 64), "head_dim": 32}
+    model = UniFormer(arch, attention="hybrid", window_size=3).eval()
+    plain = make_variant("plain", model)
+    model = fuse(model) if fused else model
+    x = torch.randn(1, 3, 96, 80)
+    with torch.no_grad():
+        costs = stage_costs(model, lambda: model(x), Ceiling(1e9, 1e12), CPU, rounds=3)
+        assert sum(cost.flops for cost in costs.values()) == count_flops(lambda: plain(x))
+    assert list(costs) == ["stage 1", "stage 2", "stage 3", "stage 4"]
+    for cost in costs.values():
+        assert len(cost.seconds) == 3
+        assert min(cost.seconds) > 0
+        assert cost.floor >= max(cost.flops / 1e9, cost.bytes / 1e12)
+    # Stage 4 of one block: what it reads is more than its weights, and at most all activations.
+    weights = sum(p.nbytes for p in model.blocks4.parameters())
+    assert weights < costs["stage 4"].bytes < 3 * weights
+
+
+def test_stages_are_listed_and_compiled_models_refused(tmp_path, capsys):
+    arguments = ["--backbone", *TINY, "--size", 64, 64, "--rounds", 1, "--threads", 2]
+    assert not run_inside("benchmark.py", "stages", *arguments, "--csv", tmp_path / "s.csv")
+    rows = list(csv.DictReader((tmp_path / "s.csv").open()))
+    assert [row["stage"] for row in rows] == ["stage 1", "stage 2", "stage 3", "stage 4"]
+    assert "copies at" in capsys.readouterr().out
+    assert run_inside("benchmark.py", "stages", *arguments, "--variant", "compiled") == 2
+    assert "a compiled model has no stages; use eager" in capsys.readouterr().err
 
 
 def test_parts_of_a_training_iteration(tmp_path, monkeypatch, capsys):

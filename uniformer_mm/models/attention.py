@@ -1,5 +1,6 @@
 """Global relation aggregation: multi-head self-attention, whole-map or in windows."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from uniformer_mm.models.checks import check_choice, check_whole
+from uniformer_mm.models.recomputing import Step, recomputed
 
 ATTENTION_MODES = ("global", "window", "hybrid")
 
@@ -44,14 +46,19 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop) if proj_drop else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Relate every token to every other one: (B, N, C) to (B, N, C)."""
-        x = self.attend(*self.project(x))
+    def forward(self, x: Tensor, *steps: Step) -> Tensor:
+        """Relate every token to every other one: (B, N, C) to (B, N, C).
+
+        Args:
+            x: Tokens, or what `steps` make tokens of.
+            steps: What comes before the projection, as in `recomputed`.
+        """
+        x = self.attend(*self.project(x, *steps))
         return self.proj_drop(self.proj(x.transpose(1, 2).flatten(2)))
 
-    def project(self, x: Tensor) -> tuple[Tensor, ...]:
+    def project(self, x: Tensor, *steps: Step) -> tuple[Tensor, ...]:
         """Query, key and value of tokens (B, N, C), each (B, heads, N, head_dim)."""
-        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
+        qkv = recomputed(self.qkv, x, *steps).unflatten(-1, (3, self.num_heads, -1))
         return qkv.permute(2, 0, 3, 1, 4).unbind(0)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -71,9 +78,9 @@ class ScoringAttention(Attention):
         super().__init__(dim, head_dim, **options)
         self.fp32 = fp32
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(self, x: Tensor, *steps: Step) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Tokens (B, N, C) to tokens (B, N, C) and scores (B, N - 1), the mean over the heads."""
-        parts = self.project(x)
+        parts = self.project(x, *steps)
         if self.fp32:
             with torch.autocast(x.device.type, enabled=False):
                 x, scores = self._attend_and_score(*(part.float() for part in parts))
@@ -117,18 +124,24 @@ def window_sizes(attention: str, window_size: int, depth: int) -> list[int]:
     return [0 if (i + 1) % 4 == 0 else window_size for i in range(depth)]
 
 
-def window_attention(attention: nn.Module, x: Tensor, size: int) -> Tensor:
+def window_attention(attention: nn.Module, x: Tensor, size: int, *steps: Step) -> Tensor:
     """Apply `attention` inside non-overlapping `size` x `size` windows of a (B, H, W, C) map.
 
     A map that is no multiple of `size` is zero-padded on the right and at the bottom. As in the
     official code the padded tokens are not masked: their keys and values are the biases of the
-    projection. `x` must be normalised already, so that padding comes after the norm.
+    projection. `steps` (the norm) come before padding, as in `recomputed`.
     """
-    height, width = x.shape[1:3]
-    pad_bottom, pad_right = -height % size, -width % size
-    x = F.pad(x, (0, 0, 0, pad_right, 0, pad_bottom))
+    batch, height, width, channels = x.shape
+    windows = attention(x, *steps, partial(partition, size=size))
+    rows, columns = -(-height // size), -(-width // size)
+    grid = windows.view(batch, rows, columns, size, size, channels).transpose(2, 3)
+    return grid.reshape(batch, rows * size, columns * size, channels)[:, :height, :width]
+
+
+def partition(x: Tensor, size: int) -> Tensor:
+    """Windows (B * rows * columns, size * size, C) of a zero-padded (B, H, W, C) map."""
+    height, width, channels = x.shape[1:]
+    x = F.pad(x, (0, 0, 0, -width % size, 0, -height % size))
     # (B, rows, size, columns, size, C) to (B, rows, columns, size, size, C)
     grid = x.unflatten(2, (-1, size)).unflatten(1, (-1, size)).transpose(2, 3)
-    windows = attention(grid.reshape(-1, size * size, x.shape[-1]))
-    x = windows.reshape(grid.shape).transpose(2, 3).reshape(x.shape)
-    return x[:, :height, :width]
+    return grid.reshape(-1, size * size, channels)

@@ -8,11 +8,13 @@ Sub-module names are those of the official checkpoints.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from uniformer_mm.models.attention import Attention, ScoringAttention, window_attention
+from uniformer_mm.models.recomputing import Step, recomputed
 
 BLOCK_NORM_EPS = 1e-6
 """Epsilon of the LayerNorms in blocks and at outputs; both known ports have 1e-5 by mistake."""
@@ -94,9 +96,9 @@ class LocalBlock(nn.Module):
         """Channels-last map to channels-last map of the same shape."""
         x = x.movedim(-1, 1)
         x = self.pos_embed(x)
-        local = self.conv2(self.attn(self.conv1(self.norm1(x))))
+        local = self.conv2(self.attn(recomputed(self.conv1, x, self.norm1)))
         x = x + self.drop_path(_scaled(local, self.gamma_1))
-        x = x + self.drop_path(_scaled(self.mlp(self.norm2(x)), self.gamma_2))
+        x = x + self.drop_path(_scaled(self.mlp(x, self.norm2), self.gamma_2))
         return x.movedim(1, -1)
 
 
@@ -145,14 +147,13 @@ class GlobalBlock(nn.Module):
         """Channels-last map to channels-last map of the same shape."""
         x = on_channels_first(self.pos_embed, x)
         x = x + self.drop_path(_scaled(self.aggregate(x), self.gamma_1))
-        return x + self.drop_path(_scaled(self.mlp(self.norm2(x)), self.gamma_2))
+        return x + self.drop_path(_scaled(self.mlp(x, self.norm2), self.gamma_2))
 
     def aggregate(self, x: Tensor) -> Tensor:
         """The attention branch of a channels-last map, before scale and residual."""
-        x = self.norm1(x)
         if self.window_size:
-            return window_attention(self.attn, x, self.window_size)
-        return self.attn(x.flatten(1, -2)).view(x.shape)
+            return window_attention(self.attn, x, self.window_size, self.norm1)
+        return self.attn(x.flatten(1, -2), self.norm1).view(x.shape)
 
 
 class DividedGlobalBlock(GlobalBlock):
@@ -179,14 +180,13 @@ class DividedGlobalBlock(GlobalBlock):
 
     def aggregate(self, x: Tensor) -> Tensor:
         """The divided attention branch of a (B, T, H, W, C) map, before scale and residual."""
-        batch, time, height, width, channels = x.shape
         temporal = x.permute(0, 2, 3, 1, 4)  # (B, H, W, T, C)
-        tubes = self.t_norm(temporal).reshape(-1, time, channels)
-        temporal = temporal + self.drop_path(
-            self.t_attn(tubes).view(batch, height, width, time, channels)
-        )
-        frames = self.norm1(temporal.permute(0, 3, 1, 2, 4)).reshape(batch * time, -1, channels)
-        return self.attn(frames).view(x.shape)
+        tubes = partial(torch.flatten, end_dim=-3)
+        frames = partial(torch.flatten, start_dim=1, end_dim=-2)
+        change = self.t_attn(temporal, self.t_norm, tubes)
+        temporal = temporal + self.drop_path(change.view(temporal.shape))
+        spatial = temporal.permute(0, 3, 1, 2, 4).flatten(0, 1)
+        return self.attn(spatial, self.norm1, frames).view(x.shape)
 
 
 class HourglassBlock(GlobalBlock):
@@ -266,10 +266,10 @@ class HourglassBlock(GlobalBlock):
             The sequence, what its last token got from both branches, and the class token's
             attention to the others.
         """
-        attended, scores = self.attn(self.norm1(sequence))
+        attended, scores = self.attn(sequence, self.norm1)
         scaled = _scaled(attended, self.gamma_1)
         sequence = sequence + self.drop_path(scaled)
-        fed = self.mlp(self.norm2(sequence))
+        fed = self.mlp(sequence, self.norm2)
         scaled_fed = _scaled(fed, self.gamma_2)
         if self.gamma_3 is None:
             passed_on = scaled[:, -1:] + scaled_fed[:, -1:]
@@ -288,9 +288,15 @@ class FeedForward(nn.Module):
         self.fc2 = fc2
         self.drop = nn.Dropout(drop) if drop else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Any shape the two layers take; the same shape comes out."""
-        return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
+    def forward(self, x: Tensor, *steps: Step) -> Tensor:
+        """Any shape the two layers take; the same shape comes out.
+
+        Args:
+            x: Input.
+            steps: What comes before the first layer, as in `recomputed`.
+        """
+        hidden = recomputed(self.fc1, x, *steps)
+        return self.drop(recomputed(self.fc2, hidden, self.act, self.drop))
 
 
 class PatchEmbed(nn.Module):

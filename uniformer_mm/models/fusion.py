@@ -28,6 +28,7 @@ from uniformer_mm.models.blocks import (
     LocalBlock,
     on_channels_first,
 )
+from uniformer_mm.models.recomputing import Step
 from uniformer_mm.models.uniformer import UniFormer
 
 SLICE = 2**20
@@ -146,8 +147,15 @@ class FusedFeedForward(nn.Module):
         self.fc2 = FusedLinear(mlp.fc2, scale=scale)
         self.residual = residual
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Channels-last map or tokens (..., C) to the same shape; `x` may be overwritten."""
+    def forward(self, x: Tensor, *steps: Step) -> Tensor:
+        """Channels-last map or tokens (..., C) to the same shape.
+
+        Args:
+            x: Input; without `steps` it may be overwritten.
+            steps: What comes before.
+        """
+        for step in steps:
+            x = step(x)
         if not _has_epilogues(x):
             hidden = self.fc1(self.norm(x), activation="gelu")
             return self.fc2(hidden, residual=x if self.residual else None)
