@@ -7,7 +7,7 @@ Examples:
   tools/benchmark.py compare --backbone dims=3 --frames 16 --size 224 224 --peer mmaction2
   tools/benchmark.py scaling --attention global hybrid window --sizes 512 1024 2048 --plot s.png
   tools/benchmark.py stages --backbone arch=base attention=hybrid --variant fused
-  tools/benchmark.py iteration configs/det/mask_rcnn_uniformer_s.py --synthetic 8
+  tools/benchmark.py iteration configs/det/mask_rcnn_uniformer_s.py --synthetic
   tools/benchmark.py page docs/performance.md
 """
 
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from uniformer_mm.apis.cli import add_config_arguments, prepare_config, run_tool
 from uniformer_mm.apis.launch import load_config
+from uniformer_mm.apis.memory import keep_freed_memory
 from uniformer_mm.benchmark import iteration, report
 from uniformer_mm.benchmark.ceiling import Ceiling, count_flops, measure_ceiling
 from uniformer_mm.benchmark.peers import agreement, load_peer
@@ -95,6 +96,9 @@ def main() -> None:
         "iteration", help="parts of a training iteration of a whole model"
     )
     add_config_arguments(iteration_parser)
+    iteration_parser.add_argument(
+        "--also", nargs="+", default=[], metavar="CONFIG", help="further configs, a row for each"
+    )
     iteration_parser.add_argument("--iterations", type=int, default=10, help="timed ones (10)")
     iteration_parser.add_argument("--csv", type=Path, help="file to write")
     iteration_parser.set_defaults(command=split_iteration)
@@ -136,6 +140,9 @@ def add_backbone_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--channels-first", action="store_true", help="layout of the input")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="of the CPU (all cores)")
+    parser.add_argument(
+        "--keep-memory", action="store_true", help="let the CPU's allocator keep freed memory"
+    )
     parser.add_argument("--rounds", type=int, default=7, help="timed calls of each (7)")
     parser.add_argument("--csv", type=Path, help="file to write")
     parser.add_argument("--plot", type=Path, help="picture to write")
@@ -269,14 +276,19 @@ def stages(arguments: argparse.Namespace) -> None:
 
 
 def split_iteration(arguments: argparse.Namespace) -> None:
-    """Time the parts of the training iterations of a whole model."""
-    cfg = prepare_config(arguments, splits=("train", "val"))
-    parts = iteration.time_parts(cfg, arguments.iterations)
-    total = sum(parts.values())
-    rows = [
-        {"part": name, "median ms": f"{seconds * 1e3:.1f}", "share": f"{seconds / total:.0%}"}
-        for name, seconds in {**parts, "sum": total}.items()
-    ]
+    """Time the parts of the training iterations of whole models."""
+    rows = []
+    for config in (arguments.config, *arguments.also):
+        arguments.config = config
+        cfg = prepare_config(arguments, splits=("train", "val"))
+        parts = iteration.time_parts(cfg, arguments.iterations)
+        total = sum(parts.values())
+        shares = {
+            f"{name} ms": f"{seconds * 1e3:.0f} ({seconds / total:.0%})"
+            for name, seconds in parts.items()
+        }
+        name, batch = Path(config).stem, cfg.train_dataloader.batch_size
+        rows.append({"config": name, "batch": batch, **shares, "sum ms": f"{total * 1e3:.0f}"})
     arguments.device = str(iteration.device_of(cfg))
     finish(rows, arguments)
 
@@ -286,6 +298,8 @@ def prepare(arguments: argparse.Namespace) -> tuple[dict[str, Any], torch.device
     settings = dict(arguments.backbone)
     if arguments.config:
         settings = {**load_config(arguments.config).model.backbone.to_dict(), **settings}
+    if arguments.keep_memory and not keep_freed_memory():
+        raise UserError("--keep-memory is a setting of glibc, which is not in use here")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.device.startswith("cuda") and not torch.cuda.is_available():

@@ -23,6 +23,7 @@ from typing import Any
 from uniformer_mm import Inferencer
 from uniformer_mm.apis.cli import run_tool
 from uniformer_mm.apis.launch import load_config
+from uniformer_mm.apis.memory import keep_freed_memory
 from uniformer_mm.errors import UserError
 from uniformer_mm.predictions.media import Clip, Video, VideoWriter, is_image
 from uniformer_mm.tasks import TASKS, task_of
@@ -145,6 +146,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets others in (127.0.0.1)")
     parser.add_argument("--port", type=int, default=7860, help="(7860)")
     arguments = parser.parse_args()
+    keep_freed_memory()
     # Unless the user wants it, gradio does not ask its makers for a newer version.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     models = Models(arguments.model, arguments.device, arguments.max_frames)

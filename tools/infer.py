@@ -28,6 +28,7 @@ from rich.progress import track
 from uniformer_mm import Inferencer
 from uniformer_mm.apis.cli import run_tool
 from uniformer_mm.apis.inference import CAMERA_CLIP
+from uniformer_mm.apis.memory import keep_freed_memory
 from uniformer_mm.errors import UserError
 from uniformer_mm.predictions.folder import PredictionFolder, check_unused
 from uniformer_mm.predictions.media import ImageFile, Video, find_sources
@@ -43,6 +44,7 @@ WINDOW = "uniformer-mm: q ends"
 def main() -> None:
     """Parse the command line, predict and write."""
     arguments = make_parser().parse_args()
+    keep_freed_memory()
     if arguments.show:
         check_display()
     if not arguments.overwrite:

@@ -17,6 +17,7 @@ from mmengine.registry import METRICS, DefaultScope
 from uniformer_mm.apis import launch
 from uniformer_mm.apis.cli import add_compile_argument, make_parser, prepare_config, run_tool
 from uniformer_mm.apis.comparing import beside_published, comparison
+from uniformer_mm.apis.memory import keep_freed_memory
 from uniformer_mm.checkpoints import locate
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks import task_of
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--fuse", action="store_true", help="fold what can be folded: quicker")
     add_compile_argument(parser)
     arguments = parser.parse_args()
+    keep_freed_memory()
     if arguments.out and not arguments.out.endswith((".pkl", ".pickle")):
         raise UserError(f"--out must name a .pkl file, got {arguments.out}")
 

@@ -172,12 +172,22 @@ def test_stages_are_listed_and_compiled_models_refused(tmp_path, capsys):
 
 def test_parts_of_a_training_iteration(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    config = ROOT / "configs" / "cls" / "uniformer_s_in1k.py"
+    config, other = (
+        ROOT / "configs" / name
+        for name in ("cls/uniformer_s_in1k.py", "pose/td_hm_uniformer_s_256x192.py")
+    )
     options = ["train_dataloader.batch_size=2"]
-    arguments = ["--synthetic", 8, "--iterations", 2, "--csv", "parts.csv", "--cfg-options"]
-    assert not run_inside("benchmark.py", "iteration", config, *arguments, *options)
-    parts = [row["part"] for row in csv.DictReader((tmp_path / "parts.csv").open())]
-    assert parts == ["data", "forward", "backward", "optimizer", "sum"]
+    arguments = ["--synthetic", 8, "--iterations", 2, "--also", other, "--csv", "parts.csv"]
+    command = ["iteration", config, *arguments, "--cfg-options", *options]
+    assert not run_inside("benchmark.py", *command)
+    rows = list(csv.DictReader((tmp_path / "parts.csv").open()))
+    assert [row["config"] for row in rows] == [config.stem, other.stem]
+    for row in rows:
+        parts = [row[f"{part} ms"] for part in ("data", "forward", "backward", "optimizer")]
+        assert sum(int(part.split()[0]) for part in parts) == pytest.approx(
+            int(row["sum ms"]), abs=3
+        )
+        assert row["batch"] == "2"
 
 
 @pytest.mark.parametrize(
