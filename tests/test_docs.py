@@ -5,9 +5,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config
-
-from uniformer_mm.apis import launch
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -43,21 +40,3 @@ def test_flags_in_commands_exist(page):
             behind = words[words.index(tools[0]) :]
             for flag in (word for word in behind if word.startswith("--")):
                 assert f'"{flag}"' in text, f"{page.name}: {line}"
-
-
-def test_configs_for_own_data_load(tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    examples = re.findall(
-        r"```python\n(# my_.*?)```", (ROOT / "docs/own_dataset.md").read_text(), re.S
-    )
-    assert len(examples) == 2
-    for text in examples:
-        path = tmp_path / "example.py"
-        path.write_text(text.replace('"configs/', f'"{ROOT}/configs/'))
-        cfg = launch.load_config(str(path), str(tmp_path))
-        assert isinstance(cfg, Config)
-        for split in ("train", "val", "test"):
-            dataset = cfg[f"{split}_dataloader"].dataset
-            while "dataset" in dataset:
-                dataset = dataset.dataset
-            assert "plants" in str(dataset) or "clips" in str(dataset)

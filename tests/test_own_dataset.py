@@ -1,0 +1,102 @@
+"""The configs of docs/own_dataset.md train and evaluate on folders laid out as it says."""
+
+import re
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "tools"))
+from running import ROOT, run_inside
+
+from uniformer_mm.datasets.synthetic_kinetics import draw_clip, write_video
+
+PAGE = (ROOT / "docs" / "own_dataset.md").read_text()
+EXAMPLES = dict(re.findall(r"```python\n# (my_\w+)\.py\n(.*?)```", PAGE, re.DOTALL))
+
+
+def draw_plants(folder: Path) -> None:
+    """Two images a split with leaves and stems, and their label maps."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for name in ("images", "maps"):
+            (folder / split / name).mkdir(parents=True)
+        for index in range(2):
+            labels = np.zeros((72, 96), np.uint8)
+            labels[20:60, 40:48] = 2
+            labels[10:40, 10 + index : 40] = 1
+            colours = np.array([(90, 90, 90), (40, 180, 40), (60, 90, 130)], np.float32)
+            image = np.clip(colours[labels] + rng.normal(0, 8, (72, 96, 3)), 0, 255)
+            labels[0, 0] = 255
+            cv2.imwrite(str(folder / split / "images" / f"{index}.jpg"), image.astype(np.uint8))
+            cv2.imwrite(str(folder / split / "maps" / f"{index}.png"), labels)
+
+
+def draw_actions(folder: Path) -> None:
+    """Clips of two classes and their lists."""
+    (folder / "videos").mkdir(parents=True)
+    for split, count in (("train", 4), ("val", 2)):
+        lines = []
+        for index in range(count):
+            frames = draw_clip(index % 2, 64, np.random.default_rng(index))
+            write_video(folder / "videos" / f"{split}{index}.mp4", frames)
+            lines.append(f"{split}{index}.mp4 {index % 2}\n")
+        (folder / f"{split}.txt").write_text("".join(lines))
+
+
+# config: (maker of its folder, name of it, the least sizes and schedule, what is printed)
+CASES = {
+    "my_maps": (
+        (draw_plants, "plants"),
+        [
+            *("train_cfg.max_iters=2", "train_cfg.val_interval=2", "train_dataloader.batch_size=2"),
+            "model.data_preprocessor.size=(64,64)",
+            "train_dataloader.dataset.pipeline.2.scale=(96,64)",
+            "train_dataloader.dataset.pipeline.3.crop_size=(64,64)",
+            "val_dataloader.dataset.pipeline.1.scale=(96,64)",
+        ],
+        ("mIoU: ", r"\|\s*leaf\s*\|", r"\|\s*stem\s*\|"),
+    ),
+    "my_actions": (
+        (draw_actions, "clips"),
+        [
+            *(
+                "train_cfg.max_epochs=1",
+                "train_cfg.val_interval=1",
+                "train_dataloader.batch_size=2",
+            ),
+            *(
+                f"{split}_dataloader.dataset.pipeline.1.{key}"
+                for split in ("train", "val")
+                for key in ("clip_len=4", "frame_interval=2")
+            ),
+            "train_dataloader.dataset.pipeline.5.scale=(64,64)",
+            "val_dataloader.dataset.pipeline.3.scale=(-1,64)",
+            "val_dataloader.dataset.pipeline.4.crop_size=64",
+        ],
+        ("acc/top1: ",),
+    ),
+}
+
+
+def test_every_example_is_tried():
+    assert set(EXAMPLES) == set(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_own_data_train_and_evaluate(name, tmp_path, monkeypatch, capfd):
+    (make, folder), options, printed = CASES[name]
+    make(tmp_path / folder)
+    config = tmp_path / f"{name}.py"
+    config.write_text(EXAMPLES[name].replace('"configs/', f'"{ROOT}/configs/'))
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "val"):
+        loader = f"{split}_dataloader"
+        options = [*options, f"{loader}.num_workers=0", f"{loader}.persistent_workers=False"]
+    options += ["model.backbone.init_cfg=None", "default_hooks.logger.interval=1"]
+    assert not run_inside("train.py", config, "--cfg-options", *options)
+    output = "".join(capfd.readouterr())
+    for pattern in printed:
+        assert re.search(pattern, output), output[-3000:]
