@@ -25,11 +25,14 @@ def test_bad_mode_or_size_is_named(attention, window_size):
         window_sizes(attention, window_size, 8)
 
 
-@pytest.mark.parametrize("size", [(14, 28), (15, 20), (3, 5)])
-def test_windows_attend_inside_themselves_with_zero_padding(size):
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("size", [(14, 28), (27, 28), (15, 20), (3, 5)])
+def test_windows_attend_inside_themselves_with_zero_padding(size, bias):
     """Against a loop over windows that pads each one on its own."""
     torch.manual_seed(0)
-    attention = Attention(32, 16).eval()
+    attention = Attention(32, 16, qkv_bias=bias).eval()
+    if bias:
+        torch.nn.init.normal_(attention.qkv.bias)
     x = torch.randn(2, *size, 32)
     expected = torch.empty_like(x)
     for top in range(0, size[0], 14):

@@ -12,6 +12,10 @@ from uniformer_mm.models.recomputing import Step, recomputed
 
 ATTENTION_MODES = ("global", "window", "hybrid")
 
+MUCH_PADDING = 1.25
+"""Tokens of all windows over those of the map, from which on it pays to project only the latter
+and to cut the three times as many channels of the projections into windows."""
+
 
 class Attention(nn.Module):
     """Global MHRA: multi-head self-attention over a set of tokens.
@@ -53,12 +57,19 @@ class Attention(nn.Module):
             x: Tokens, or what `steps` make tokens of.
             steps: What comes before the projection, as in `recomputed`.
         """
-        x = self.attend(*self.project(x, *steps))
-        return self.proj_drop(self.proj(x.transpose(1, 2).flatten(2)))
+        return self.finish(self.relate(recomputed(self.qkv, x, *steps)))
 
-    def project(self, x: Tensor, *steps: Step) -> tuple[Tensor, ...]:
-        """Query, key and value of tokens (B, N, C), each (B, heads, N, head_dim)."""
-        qkv = recomputed(self.qkv, x, *steps).unflatten(-1, (3, self.num_heads, -1))
+    def relate(self, qkv: Tensor) -> Tensor:
+        """Packed projections (B, N, 3 C) to the weighted values of all heads, (B, N, C)."""
+        return self.attend(*self.split(qkv)).transpose(1, 2).flatten(2)
+
+    def finish(self, x: Tensor) -> Tensor:
+        """The projection behind the heads, (..., C) to (..., C)."""
+        return self.proj_drop(self.proj(x))
+
+    def split(self, qkv: Tensor) -> tuple[Tensor, ...]:
+        """Query, key and value out of (B, N, 3 C), each (B, heads, N, head_dim)."""
+        qkv = qkv.unflatten(-1, (3, self.num_heads, -1))
         return qkv.permute(2, 0, 3, 1, 4).unbind(0)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -80,14 +91,14 @@ class ScoringAttention(Attention):
 
     def forward(self, x: Tensor, *steps: Step) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Tokens (B, N, C) to tokens (B, N, C) and scores (B, N - 1), the mean over the heads."""
-        parts = self.project(x, *steps)
+        parts = self.split(recomputed(self.qkv, x, *steps))
         if self.fp32:
             with torch.autocast(x.device.type, enabled=False):
                 x, scores = self._attend_and_score(*(part.float() for part in parts))
             x = x.to(parts[0].dtype)
         else:
             x, scores = self._attend_and_score(*parts)
-        return self.proj_drop(self.proj(x.transpose(1, 2).flatten(2))), scores
+        return self.finish(x.transpose(1, 2).flatten(2)), scores
 
     def _attend_and_score(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         # The fused kernel keeps its weights to itself: one row of them is made again, in single
@@ -124,7 +135,7 @@ def window_sizes(attention: str, window_size: int, depth: int) -> list[int]:
     return [0 if (i + 1) % 4 == 0 else window_size for i in range(depth)]
 
 
-def window_attention(attention: nn.Module, x: Tensor, size: int, *steps: Step) -> Tensor:
+def window_attention(attention: Attention, x: Tensor, size: int, *steps: Step) -> Tensor:
     """Apply `attention` inside non-overlapping `size` x `size` windows of a (B, H, W, C) map.
 
     A map that is no multiple of `size` is zero-padded on the right and at the bottom. As in the
@@ -132,16 +143,39 @@ def window_attention(attention: nn.Module, x: Tensor, size: int, *steps: Step) -
     projection. `steps` (the norm) come before padding, as in `recomputed`.
     """
     batch, height, width, channels = x.shape
-    windows = attention(x, *steps, partial(partition, size=size))
+    # No remainders: export derives shapes from these for every height and width.
     rows, columns = -(-height // size), -(-width // size)
-    grid = windows.view(batch, rows, columns, size, size, channels).transpose(2, 3)
-    return grid.reshape(batch, rows * size, columns * size, channels)[:, :height, :width]
+    much_padding = (
+        not torch.compiler.is_compiling()
+        and rows * columns * size**2 >= MUCH_PADDING * height * width
+    )
+    if much_padding:
+        qkv = recomputed(attention.qkv, x, *steps)
+        windows = attention.relate(partition(qkv, size, attention.qkv.bias))
+    else:
+        windows = attention(x, *steps, partial(partition, size=size))
+    grid = windows.reshape(batch, rows, columns, size, size, channels).transpose(2, 3)
+    x = grid.reshape(batch, rows * size, columns * size, channels)[:, :height, :width]
+    return attention.finish(x) if much_padding else x
 
 
-def partition(x: Tensor, size: int) -> Tensor:
-    """Windows (B * rows * columns, size * size, C) of a zero-padded (B, H, W, C) map."""
-    height, width, channels = x.shape[1:]
-    x = F.pad(x, (0, 0, 0, -width % size, 0, -height % size))
+def partition(x: Tensor, size: int, fill: Tensor | None = None) -> Tensor:
+    """Windows (B * rows * columns, size * size, C) of a padded (B, H, W, C) map.
+
+    Args:
+        x: The map.
+        size: Side of the windows.
+        fill: What a padded token is, (C,); None for zeros.
+    """
+    batch, height, width, channels = x.shape
+    rows, columns = -(-height // size), -(-width // size)
+    bottom, right = rows * size - height, columns * size - width
+    if fill is None:
+        x = F.pad(x, (0, 0, 0, right, 0, bottom))
+    else:
+        fill = fill.to(x.dtype)
+        x = torch.cat([x, fill.expand(batch, bottom, width, channels)], dim=1)
+        x = torch.cat([x, fill.expand(batch, rows * size, right, channels)], dim=2)
     # (B, rows, size, columns, size, C) to (B, rows, columns, size, size, C)
-    grid = x.unflatten(2, (-1, size)).unflatten(1, (-1, size)).transpose(2, 3)
+    grid = x.reshape(batch, rows, size, columns, size, channels).transpose(2, 3)
     return grid.reshape(-1, size * size, channels)
