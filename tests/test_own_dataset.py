@@ -40,7 +40,7 @@ def draw_actions(folder: Path) -> None:
     for split, count in (("train", 4), ("val", 2)):
         lines = []
         for index in range(count):
-            frames = draw_clip(index % 2, 64, np.random.default_rng(index))
+            frames = draw_clip(index % 2, 128, np.random.default_rng(index))
             write_video(folder / "videos" / f"{split}{index}.mp4", frames)
             lines.append(f"{split}{index}.mp4 {index % 2}\n")
         (folder / f"{split}.txt").write_text("".join(lines))
