@@ -83,6 +83,27 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
 
 
+def add_model_arguments(parser: argparse.ArgumentParser, out: Path) -> None:
+    """The arguments of every tool that looks at files with a model.
+
+    Args:
+        parser: Gets them.
+        out: Folder for the results, unless the user names one.
+    """
+    parser.add_argument(
+        "--checkpoint",
+        metavar="CHECKPOINT",
+        help="file, URL, hf://OWNER/REPOSITORY/FILE, or zoo name (a zoo model's published weights)",
+    )
+    parser.add_argument(
+        "--random-weights", action="store_true", help="do without a checkpoint, to try things out"
+    )
+    parser.add_argument("--out", type=Path, default=out, help=f"({out})")
+    parser.add_argument("--overwrite", action="store_true", help="write into a folder in use")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (auto)")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+
+
 def add_compile_argument(parser: argparse.ArgumentParser) -> None:
     """The switch for `uniformer_mm.hooks.speed.CompileHook`."""
     parser.add_argument(
