@@ -13,6 +13,7 @@ from uniformer_mm.inspection.drawing import PANEL, seen_frames
 from uniformer_mm.inspection.looking import Onlooker, look_at_kernels, save_sights
 from uniformer_mm.inspection.recording import Recorder, find_backbone
 from uniformer_mm.predictions.media import Frame, Video, VideoWriter, read_image, write_image
+from uniformer_mm.predictions.painting import GAP
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 MODELS = {
@@ -146,8 +147,16 @@ def test_light_models_show_what_they_keep(inferencer_of, folder):
     inferencer = inferencer_of("light")
     sources = inferencer.find([folder / "image.png"])
     kept = next(Onlooker(inferencer, "tokens", ["3.1", "3.2"]).look(sources)).pictures[0]
-    asked = next(Onlooker(inferencer, class_token=True).look(sources)).pictures[0]
-    assert kept.shape[1] == 3 * asked.shape[1] // 4 or kept.shape != asked.shape
+    panels = kept[-PANEL - GAP : -GAP]
+    for index, dark in ((1, 0), (2, 0.5)):  # the first block keeps all, the next ones half
+        left = index * (PANEL + GAP)
+        grey = np.ptp(panels[:, left : left + PANEL], axis=-1) == 0
+        assert abs(grey.mean() - dark) < 0.05
+    asked = [
+        next(Onlooker(inferencer, "attention", ["3.2"], **options).look(sources)).pictures[0]
+        for options in ({}, {"class_token": True})
+    ]
+    assert (asked[0] != asked[1]).any()
 
 
 def test_kernels_need_no_input(inferencer_of):

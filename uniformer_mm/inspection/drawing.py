@@ -16,7 +16,7 @@ PANEL = 480
 """Longer side of a picture, in pixels."""
 
 COLUMNS = 5
-OPACITY = 0.6
+OPACITY = 0.75
 UNSEEN_BRIGHTNESS = 0.3
 MARK = (96, 255, 96)
 CELL = 28
@@ -33,33 +33,31 @@ class Layer:
     Attributes:
         title: What it is.
         colours: (T, H, W, 3), BGR; one T for images.
-        seen: (T, H, W): where there is something; the rest of the image is shown dark and grey.
+        opacity: Of the colours, (T, H, W), from 0 to 1; NaN where there is nothing, and the image
+            is shown dark and grey.
     """
 
     title: str
     colours: NDArray[np.uint8]
-    seen: NDArray[np.bool_]
+    opacity: NDArray[np.float32]
 
 
 def heat_layer(title: str, values: NDArray[np.float32]) -> Layer:
-    """Values from 0 (dark) to their maximum (bright); NaN where there are none.
+    """Values from 0 (where the image shows) to their maximum (bright); NaN where there are none.
 
     Args:
         title: What they are.
         values: (H, W) or (T, H, W).
     """
-    seen = ~np.isnan(values)
-    values = np.where(seen, values, 0)
-    return colour_layer(title, _heat(values / max(float(values.max()), 1e-12)), seen)
+    values = values if values.ndim == 3 else values[None]
+    relative = values / max(float(np.nanmax(values)), 1e-12)
+    return Layer(title, _heat(np.nan_to_num(relative)), OPACITY * np.sqrt(relative))
 
 
-def colour_layer(
-    title: str, colours: NDArray[np.uint8], seen: NDArray[np.bool_] | None = None
-) -> Layer:
-    """Colours (H, W, 3) or (T, H, W, 3), BGR; `seen` is everywhere by default."""
-    seen = np.ones(colours.shape[:-1], np.bool_) if seen is None else seen
-    missing = 4 - colours.ndim
-    return Layer(title, colours[(None,) * missing], seen[(None,) * missing])
+def colour_layer(title: str, colours: NDArray[np.uint8]) -> Layer:
+    """Colours (H, W, 3) or (T, H, W, 3), BGR."""
+    colours = colours if colours.ndim == 4 else colours[None]
+    return Layer(title, colours, np.full(colours.shape[:-1], OPACITY, np.float32))
 
 
 def seen_frames(x: Tensor, preprocessor: Any, takes_clips: bool) -> NDArray[np.uint8]:
@@ -98,16 +96,16 @@ def paint(
     rows, columns = (
         ((np.arange(side) + 0.5) / factor // stride[1]).astype(int) for side in panel.shape[:2]
     )
-    time = min(frame // stride[0], len(layer.seen) - 1)
-    # Rows and columns of pixels that fill no token are seen by none.
-    seen = np.pad(layer.seen[time], ((0, 1), (0, 1)))
-    height, width = layer.seen.shape[1:]
+    time = min(frame // stride[0], len(layer.opacity) - 1)
+    height, width = layer.opacity.shape[1:]
     at = np.ix_(rows.clip(max=height), columns.clip(max=width))
+    # Rows and columns of pixels that fill no token are seen by none.
+    opacity = np.pad(layer.opacity[time], ((0, 1), (0, 1)), constant_values=np.nan)[at][..., None]
     colours = np.pad(layer.colours[time], ((0, 1), (0, 1), (0, 0)))[at]
-    seen = seen[at]
+    seen = ~np.isnan(opacity)
     grey = cv2.cvtColor(panel, cv2.COLOR_BGR2GRAY)[..., None] * UNSEEN_BRIGHTNESS
-    blended = (1 - OPACITY) * panel + OPACITY * colours
-    painted = np.rint(np.where(seen[..., None], blended, grey)).astype(np.uint8)
+    blended = panel + np.nan_to_num(opacity) * (colours.astype(np.float32) - panel)
+    painted = np.rint(np.where(seen, blended, grey)).astype(np.uint8)
     borders, _ = cv2.findContours(seen.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     cv2.drawContours(painted, borders, -1, WHITE, 1)
     return _marked(painted, factor, frame, stride, mark)

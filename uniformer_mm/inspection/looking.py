@@ -23,6 +23,7 @@ from uniformer_mm.inspection.drawing import (
     seen_frames,
 )
 from uniformer_mm.inspection.features import PrincipalColours, activation_norms, affinity_kernels
+from uniformer_mm.inspection.locating import make_probe, read_probe
 from uniformer_mm.inspection.recording import (
     BlockRecord,
     Recorder,
@@ -48,9 +49,6 @@ STRONGEST = 6
 
 CLIP_RATE = 4.0
 """Frames per second of films of what a recogniser sees: it sees few, from all over a video."""
-
-PROBE_LEVELS = (32, 223)
-"""Grey levels of the picture that tells where a pipeline takes pixels from."""
 
 
 @dataclass(frozen=True)
@@ -125,12 +123,9 @@ class Onlooker:
                 recorder.clear()
 
     def _pictures(self, recorder: Recorder, source: Frame | Clip) -> list[NDArray[np.uint8]]:
-        assert recorder.input is not None, "a forward pass has been recorded"
         if source.video is None or source.video is not self._video:
             self._video, self._colours = source.video, {}
-        frames = seen_frames(
-            recorder.input, self._inferencer.model.data_preprocessor, self._takes_clips
-        )
+        frames = self._seen(recorder)
         chosen = self.locate(source, frames)
         entries: list[_Entry] = []
         for record in recorder.records:
@@ -232,43 +227,19 @@ class Onlooker:
     def _source_map(self, size: tuple[int, ...]) -> NDArray[np.float64]:
         """The affine map (2, 3) from pixels x, y, 1 of the input to those of a source.
 
-        It is read off a picture whose levels rise along x (blue and red) and along y (green), sent
-        through the same pipeline: this holds for resizing, cropping, padding and warping alike.
-
         Raises:
-            UserError: The pipeline does something else.
+            UserError: There is no such map.
         """
-        low, high = PROBE_LEVELS
-        ramps = [np.linspace(low, high, side) for side in size]
-        probe = np.zeros((*size, 3))
-        probe[..., ::2] = ramps[1][:, None]
-        probe[..., 1] = ramps[0][:, None]
-        image = probe.round().astype(np.uint8)
+        probe = make_probe(size)
         with Recorder(self._backbone, []) as recorder:
-            self._inferencer.predict(np.stack([image] * 2) if self._takes_clips else image)
+            self._inferencer.predict(np.stack([probe] * 2) if self._takes_clips else probe)
+        return read_probe(self._seen(recorder)[0], size)
+
+    def _seen(self, recorder: Recorder) -> NDArray[np.uint8]:
+        """Frames of the recorded input."""
         assert recorder.input is not None, "a forward pass has been recorded"
         preprocessor = self._inferencer.model.data_preprocessor
-        levels = seen_frames(recorder.input, preprocessor, self._takes_clips)[0].astype(float)
-        steps = (np.array([size[1], size[0]]) - 1) / (high - low)
-        places = (levels[..., :2] - low) * steps
-        # Padding has other levels: equal ones of blue and red are rare in it, or too low.
-        valid = (np.abs(levels[..., 0] - levels[..., 2]) < 2) & (levels[..., :2].min(-1) >= low)
-        rows, columns = np.nonzero(valid)
-        design = np.stack([columns, rows, np.ones_like(rows)], 1).astype(float)
-        found = places[rows, columns]
-        kept = np.ones(len(found), bool)
-        solution = np.zeros((3, 2))
-        for _ in range(3):
-            if kept.sum() < 9:
-                break
-            solution = np.linalg.lstsq(design[kept], found[kept], rcond=None)[0]
-            kept = np.abs(found - design @ solution).max(1) < 2 * max(steps.max(), 1)
-        if kept.sum() < max(9, len(found) // 2):
-            raise UserError(
-                "the point cannot be found in what the model sees: its test pipeline does more"
-                " than to resize, crop, pad or warp. Without a point, the centre is asked"
-            )
-        return solution.T
+        return seen_frames(recorder.input, preprocessor, self._takes_clips)
 
     @property
     def _takes_clips(self) -> bool:
