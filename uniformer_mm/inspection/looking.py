@@ -47,6 +47,9 @@ VIEWS: dict[str, tuple[int, ...]] = {
 STRONGEST = 6
 """Single channels shown of a local block."""
 
+TITLE_LINES = 4
+"""Room above the panels of videos."""
+
 CLIP_RATE = 4.0
 """Frames per second of films of what a recogniser sees: it sees few, from all over a video."""
 
@@ -137,6 +140,7 @@ class Onlooker:
         title = f"what the model sees, {frames.shape[2]} x {frames.shape[1]} pixels"
         kinds = [entries[kind :: self._kinds] for kind in range(self._kinds)]
         columns = _columns(1 + len(kinds[0]))
+        lines = None if source.video is None else TITLE_LINES
         pictures = []
         for index, image in enumerate(frames):
             first = (title, overview(image, index, entries[0].stride, entries[0].mark))
@@ -146,7 +150,7 @@ class Onlooker:
                     (layer.title, paint(image, layer, index, stride, mark))
                     for layer, stride, mark in kind
                 ]
-                rows.append(side_by_side([first, *panels], columns))
+                rows.append(side_by_side([first, *panels], columns, lines))
             pictures.append(np.concatenate(rows))
         return pictures
 

@@ -131,26 +131,30 @@ def under_scores(image: Image, scores: Sequence[tuple[str, float]], lines: int) 
     return np.concatenate([np.array(canvas), image])
 
 
-def side_by_side(panels: Sequence[tuple[str, Image]], columns: int) -> Image:
+def side_by_side(
+    panels: Sequence[tuple[str, Image]], columns: int, lines: int | None = None
+) -> Image:
     """Images in rows, each under its title.
 
     Args:
         panels: Titles and images; all images have one size.
         columns: Of a row; the last row may have fewer.
+        lines: Of a title there is room for, the rest is cut off; by default as many as it takes.
+            Frames of a video are of one size whatever their titles are.
     """
     height, width = panels[0][1].shape[:2]
     font = _font(LETTERS)
-    titles = [_wrapped(title, width - 2 * GAP, font) for title, _ in panels]
+    titles = [_wrapped(title, width - 2 * GAP, font)[:lines] for title, _ in panels]
     line = sum(font.getmetrics())
-    header = line * max(len(lines) for lines in titles) + 2 * GAP
+    header = line * (lines or max(len(title) for title in titles)) + 2 * GAP
     rows = -(-len(panels) // columns)
     shape = (rows * (header + height + GAP), min(columns, len(panels)) * (width + GAP) - GAP, 3)
     canvas = PillowImage.new("RGB", shape[1::-1])
     pen = ImageDraw.Draw(canvas)
-    for index, (lines, (_, image)) in enumerate(zip(titles, panels, strict=True)):
+    for index, (title, (_, image)) in enumerate(zip(titles, panels, strict=True)):
         left = index % columns * (width + GAP)
         top = index // columns * (header + height + GAP)
-        for row, text in enumerate(lines):
+        for row, text in enumerate(title):
             pen.text((left + GAP, top + GAP + row * line), text, font=font, fill=WHITE)
         canvas.paste(PillowImage.fromarray(image), (left, top + header))
     return np.array(canvas)
