@@ -21,12 +21,11 @@ from math import ceil
 from pathlib import Path
 
 import cv2
-from mmengine.config import DictAction
 from rich.console import Console
 from rich.progress import track
 
 from uniformer_mm import Inferencer
-from uniformer_mm.apis.cli import run_tool
+from uniformer_mm.apis.cli import add_model_arguments, run_tool
 from uniformer_mm.apis.inference import CAMERA_CLIP
 from uniformer_mm.apis.memory import keep_freed_memory
 from uniformer_mm.errors import UserError
@@ -87,23 +86,13 @@ def make_parser() -> argparse.ArgumentParser:
         help="image, video, folder (with those below it), or number of a camera; models of images"
         " see videos frame by frame",
     )
-    parser.add_argument(
-        "--checkpoint",
-        metavar="CHECKPOINT",
-        help="file, URL, hf://OWNER/REPOSITORY/FILE, or zoo name (a zoo model's published weights)",
-    )
-    parser.add_argument(
-        "--random-weights", action="store_true", help="do without a checkpoint, to try things out"
-    )
-    parser.add_argument("--out", type=Path, default=Path("predictions"), help="(predictions)")
-    parser.add_argument("--overwrite", action="store_true", help="write into a folder in use")
+    add_model_arguments(parser, out=Path("predictions"))
     parser.add_argument(
         "--threshold",
         type=float,
         help="least score of an object (0.3), of a joint (0.3), of a class (0)",
     )
     parser.add_argument("--batch-size", type=int, default=1, help="inputs at once (1)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (auto)")
     parser.add_argument(
         "--classes",
         metavar="NAMES",
@@ -131,7 +120,6 @@ def make_parser() -> argparse.ArgumentParser:
         f" {CAMERA_CLIP} frames of a camera)",
     )
     parser.add_argument("--show", action="store_true", help="show pictures in a window; q ends")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
     return parser
 
 

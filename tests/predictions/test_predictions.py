@@ -18,6 +18,7 @@ from uniformer_mm.predictions.class_scores import probabilities
 from uniformer_mm.predictions.detections import category_ids
 from uniformer_mm.predictions.folder import PredictionFolder, check_unused, stems_of
 from uniformer_mm.predictions.media import Clip, Frame, ImageFile, Video, VideoWriter, read_image
+from uniformer_mm.predictions.painting import GAP, side_by_side
 
 HEIGHT, WIDTH = 60, 80
 GREY_IMAGE = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
@@ -370,3 +371,15 @@ def test_only_detectors_of_people_find_people():
         persons(found)
     with pytest.raises(UserError, match="four numbers"):
         as_boxes([["a", 1, 2, 3]])
+
+
+def test_panels_with_room_for_titles_are_of_one_size():
+    image = np.full((40, 200, 3), 90, np.uint8)
+    short, long = "short", "a title " * 20
+    assert side_by_side([(short, image)], 3).shape < side_by_side([(long, image)], 3).shape
+    for titles in ((short, short), (short, long), (long, long)):
+        panels = [(title, image) for title in titles]
+        picture = side_by_side(panels, 2, lines=2)
+        assert picture.shape[1] == 2 * 200 + GAP
+        assert picture.shape == side_by_side([(short, image)] * 2, 2, lines=2).shape
+        assert (picture[-40 - GAP : -GAP, :200] == image).all()

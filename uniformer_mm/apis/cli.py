@@ -49,8 +49,21 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `prepare_config`."""
-    parser.add_argument("config", help="config file")
+    add_data_arguments(parser)
     parser.add_argument("--work-dir", help="for logs and results (work_dirs/CONFIG_NAME)")
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="none",
+        help="how several processes were started (none)",
+    )
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those arguments of `prepare_config` that say what the data are; the others get defaults."""
+    parser.set_defaults(work_dir=None, launcher="none", local_rank=0)
+    parser.add_argument("config", help="config file")
     data = parser.add_mutually_exclusive_group()
     data.add_argument(
         "--synthetic",
@@ -74,13 +87,27 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override settings of the config, e.g. model.backbone.attention=window",
     )
+
+
+def add_model_arguments(parser: argparse.ArgumentParser, out: Path) -> None:
+    """The arguments of every tool that looks at files with a model.
+
+    Args:
+        parser: Gets them.
+        out: Folder for the results, unless the user names one.
+    """
     parser.add_argument(
-        "--launcher",
-        choices=["none", "pytorch", "slurm", "mpi"],
-        default="none",
-        help="how several processes were started (none)",
+        "--checkpoint",
+        metavar="CHECKPOINT",
+        help="file, URL, hf://OWNER/REPOSITORY/FILE, or zoo name (a zoo model's published weights)",
     )
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--random-weights", action="store_true", help="do without a checkpoint, to try things out"
+    )
+    parser.add_argument("--out", type=Path, default=out, help=f"({out})")
+    parser.add_argument("--overwrite", action="store_true", help="write into a folder in use")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (auto)")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
 
 
 def add_compile_argument(parser: argparse.ArgumentParser) -> None:

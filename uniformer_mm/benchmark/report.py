@@ -85,7 +85,7 @@ def plot_lines(
         path: Picture to write.
         x: Label of the horizontal axis.
     """
-    all_axes, save = _axes(path, len(panels))
+    all_axes, save = make_axes(path, len(panels))
     for axes, (y, series) in zip(all_axes, panels.items(), strict=True):
         for (name, points), marker in zip(series.items(), "osD^vP*X", strict=False):
             axes.plot(*zip(*points, strict=True), marker=marker, label=name)
@@ -120,7 +120,7 @@ def plot_bars(
         x: Label of the horizontal axis.
         title: Above the picture.
     """
-    (axes,), save = _axes(path)
+    (axes,), save = make_axes(path)
     names = list(bars)[::-1]
     medians = [bars[name][0] for name in names]
     errors = [
@@ -134,7 +134,8 @@ def plot_bars(
     save()
 
 
-def _axes(path: Path, number: int = 1) -> tuple[Any, Callable[[], None]]:
+def make_axes(path: Path, number: int = 1) -> tuple[Any, Callable[[], None]]:
+    """So many panels in a row, and a function that writes the picture."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.5 * number, 4), layout="constrained")

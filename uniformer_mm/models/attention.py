@@ -113,8 +113,16 @@ def softmax_attention(query: Tensor, key: Tensor, value: Tensor, dropout_p: floa
 
     Shapes (B, heads, N, head_dim) in and out.
     """
+    return F.dropout(attention_weights(query, key), dropout_p) @ value
+
+
+def attention_weights(query: Tensor, key: Tensor) -> Tensor:
+    """What `scaled_dot_product_attention` weights values with: (B, heads, M, N).
+
+    Of queries (B, heads, M, head_dim) and keys (B, heads, N, head_dim).
+    """
     weights = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
-    return F.dropout(weights.softmax(dim=-1), dropout_p) @ value
+    return weights.softmax(dim=-1)
 
 
 def window_sizes(attention: str, window_size: int, depth: int) -> list[int]:

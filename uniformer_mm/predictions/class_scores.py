@@ -13,6 +13,9 @@ from uniformer_mm.predictions.prediction import Prediction, as_array, class_name
 SHOWN = 5
 """Classes in pictures and files."""
 
+MIXED = 2
+"""Samples that are mixed into one."""
+
 
 class ClassScores(Prediction):
     """What is on an image, or what happens in a clip.
@@ -69,6 +72,22 @@ class ClassScores(Prediction):
         order = np.argsort(-self.scores, kind="stable")[:count]
         scores = [(int(label), float(self.scores[label])) for label in order]
         return [(label, score) for label, score in scores if score >= self.threshold]
+
+
+def under_labels(image: Image, label: Any, meta: Mapping[str, Any]) -> Image:
+    """An image under its true class, or under the classes that it was mixed of.
+
+    Args:
+        image: RGB.
+        label: Number of a class, (1,), or shares of all, (C,).
+        meta: Of the dataset.
+    """
+    values = as_array(label).astype(np.float64)
+    shares = [(int(number), float(values[number])) for number in np.argsort(-values)]
+    if len(values) == 1:
+        shares = [(int(values[0]), 1.0)]
+    named = [(class_name(meta, number), share) for number, share in shares[:MIXED] if share > 0]
+    return under_scores(image, named, MIXED)
 
 
 def probabilities(scores: NDArray[Any]) -> NDArray[np.float64]:

@@ -26,6 +26,9 @@ BAR = (46, 134, 193)
 LEAST_WIDTH = 320
 """Pixels that a line of words needs."""
 
+LETTERS, GAP = 14, 6
+"""Height of titles' letters, and space around panels, in pixels."""
+
 
 class Label(NamedTuple):
     """Words on a coloured ground; `x`, `y` is its upper left corner in pixels."""
@@ -128,11 +131,52 @@ def under_scores(image: Image, scores: Sequence[tuple[str, float]], lines: int) 
     return np.concatenate([np.array(canvas), image])
 
 
+def side_by_side(
+    panels: Sequence[tuple[str, Image]], columns: int, lines: int | None = None
+) -> Image:
+    """Images in rows, each under its title.
+
+    Args:
+        panels: Titles and images; all images have one size.
+        columns: Of a row; the last row may have fewer.
+        lines: Of a title there is room for, the rest is cut off; by default as many as it takes.
+            Frames of a video are of one size whatever their titles are.
+    """
+    height, width = panels[0][1].shape[:2]
+    font = _font(LETTERS)
+    titles = [_wrapped(title, width - 2 * GAP, font)[:lines] for title, _ in panels]
+    line = sum(font.getmetrics())
+    header = line * (lines or max(len(title) for title in titles)) + 2 * GAP
+    rows = -(-len(panels) // columns)
+    shape = (rows * (header + height + GAP), min(columns, len(panels)) * (width + GAP) - GAP, 3)
+    canvas = PillowImage.new("RGB", shape[1::-1])
+    pen = ImageDraw.Draw(canvas)
+    for index, (title, (_, image)) in enumerate(zip(titles, panels, strict=True)):
+        left = index % columns * (width + GAP)
+        top = index // columns * (header + height + GAP)
+        for row, text in enumerate(title):
+            pen.text((left + GAP, top + GAP + row * line), text, font=font, fill=WHITE)
+        canvas.paste(PillowImage.fromarray(image), (left, top + header))
+    return np.array(canvas)
+
+
 def inner_point(mask: NDArray[np.bool_]) -> tuple[int, int]:
     """The point x, y of a mask that is farthest from its border."""
     distance = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)
     y, x = np.unravel_index(int(distance.argmax()), distance.shape)
     return int(x) - 1, int(y) - 1
+
+
+def _wrapped(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
+    """Lines of at most so many pixels, as far as words allow it."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) > width and lines[-1]:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def _legible_on(ground: Colour) -> Colour:

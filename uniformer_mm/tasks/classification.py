@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from mmengine.config import Config, ConfigDict
+from numpy.typing import NDArray
 
 from uniformer_mm.datasets.redirect import dataset_configs, set_num_classes
 from uniformer_mm.datasets.synthetic_imagenet import (
@@ -14,6 +16,8 @@ from uniformer_mm.datasets.synthetic_imagenet import (
 )
 from uniformer_mm.errors import UserError
 from uniformer_mm.predictions import ClassScores
+from uniformer_mm.predictions.class_scores import under_labels
+from uniformer_mm.predictions.media import Image
 from uniformer_mm.tasks.task import (
     Task,
     from_random_weights,
@@ -115,6 +119,11 @@ class Classification(Task):
                 _check_labels(listing, num_classes)
             else:
                 _check_folders(folder, dataset, num_classes)
+
+    def draw_truth(self, frames: NDArray[np.uint8], sample: Any, visualizer: Any) -> Image:
+        """The image under its class, or its classes and their shares."""
+        label = sample.get("gt_score", sample.get("gt_label"))
+        return under_labels(frames[0], label, visualizer.dataset_meta)
 
     def use_test_time_augmentation(self, cfg: Config) -> None:
         """Flipping unless the config says otherwise; the published results have one view."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from mmengine.config import Config
 from mmengine.logging import print_log
+from numpy.typing import NDArray
 
 from uniformer_mm.datasets.coco_files import check_annotations
 from uniformer_mm.datasets.keypoint_files import check_boxes, check_keypoints
@@ -18,6 +19,7 @@ from uniformer_mm.datasets.synthetic_keypoints import (
     make_synthetic_keypoints,
 )
 from uniformer_mm.predictions import People
+from uniformer_mm.predictions.media import Image
 from uniformer_mm.tasks.task import (
     NUM_PICTURES,
     Task,
@@ -149,6 +151,16 @@ class Pose(Task):
         dataset = cfg.test_dataloader.dataset
         boxes = json.loads(Path(dataset.bbox_file).read_text())
         dataset.indices = sum(box["image_id"] <= NUM_PICTURES for box in boxes)
+
+    def keep_truth(self, cfg: Config) -> None:
+        """Joints where they are in the crop, not in the image."""
+        for _, dataset in dataset_configs(cfg):
+            dataset["pipeline"][-1]["pack_transformed"] = True
+
+    def draw_truth(self, frames: NDArray[np.uint8], sample: Any, visualizer: Any) -> Image:
+        """The joints of the person in the crop."""
+        visualizer.set_dataset_meta(visualizer.dataset_meta)
+        return super().draw_truth(frames, sample, visualizer)
 
     def pipeline_inputs(self, source: Any, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
         """One crop per box of the image; without boxes the image is taken for one person."""

@@ -5,7 +5,9 @@ from os.path import join
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from mmengine.config import Config
+from numpy.typing import NDArray
 
 from uniformer_mm.datasets.redirect import dataset_configs, set_num_classes
 from uniformer_mm.datasets.synthetic_ade20k import (
@@ -16,6 +18,8 @@ from uniformer_mm.datasets.synthetic_ade20k import (
 )
 from uniformer_mm.errors import UserError
 from uniformer_mm.predictions import LabelMap
+from uniformer_mm.predictions.media import Image
+from uniformer_mm.predictions.prediction import as_array
 from uniformer_mm.tasks.task import (
     Task,
     from_random_weights,
@@ -118,6 +122,14 @@ class Segmentation(Task):
         from uniformer_mm.hooks import segmentation_pictures  # noqa: F401
 
         cfg.default_hooks.visualization.type = "SegmentationPicturesHook"
+
+    def draw_truth(self, frames: NDArray[np.uint8], sample: Any, visualizer: Any) -> Image:
+        """Classes over the image, above a legend."""
+        from uniformer_mm.hooks.segmentation_pictures import paint
+
+        meta = visualizer.dataset_meta
+        labels = as_array(sample.gt_sem_seg.data).squeeze()
+        return paint(frames[0], [labels], meta["classes"], meta["palette"], visualizer.alpha)
 
 
 def _ease_training(pipeline: list[dict[str, Any]]) -> None:

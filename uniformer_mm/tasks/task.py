@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from mmengine.config import Config
+from numpy.typing import NDArray
 
 from uniformer_mm.datasets.generated import SetSpec
 from uniformer_mm.datasets.redirect import dataset_configs
 from uniformer_mm.errors import UserError
 from uniformer_mm.predictions import Prediction
+from uniformer_mm.predictions.media import Image
 
 NUM_PICTURES = 12
 """How many predictions a synthetic run paints."""
@@ -152,6 +155,20 @@ class Task:
         hook.interval = cfg.train_cfg.max_iters + 1  # none while validating
         cfg.test_dataloader.dataset.indices = NUM_PICTURES
         cfg.test_evaluator = []
+
+    def keep_truth(self, cfg: Config) -> None:
+        """Let the pipelines of a config pack whatever `draw_truth` needs."""
+
+    def draw_truth(self, frames: NDArray[np.uint8], sample: Any, visualizer: Any) -> Image:
+        """A picture of what a model gets for one sample, with the truth; RGB.
+
+        Args:
+            frames: (T, H, W, 3), RGB; one T for images.
+            sample: Its data sample.
+            visualizer: Of the config, with the classes of the dataset.
+        """
+        visualizer.add_datasample("", frames[0], sample, draw_pred=False)
+        return visualizer.get_image()
 
     def use_test_time_augmentation(self, cfg: Config) -> None:
         """Test with the config's `tta_model` and `tta_pipeline`.

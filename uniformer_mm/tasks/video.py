@@ -17,6 +17,8 @@ from uniformer_mm.datasets.synthetic_kinetics import (
 )
 from uniformer_mm.errors import UserError
 from uniformer_mm.predictions import ClassScores
+from uniformer_mm.predictions.class_scores import under_labels
+from uniformer_mm.predictions.media import Image
 from uniformer_mm.tasks.task import (
     Task,
     from_random_weights,
@@ -161,6 +163,13 @@ class Video(Task):
                 "filename": source.name,
             }
         ]
+
+    def draw_truth(self, frames: NDArray[np.uint8], sample: Any, visualizer: Any) -> Image:
+        """Frames of the clip under its class, or its classes and their shares."""
+        from uniformer_mm.hooks.video_pictures import CAPTION_HEIGHT, contact_sheet
+
+        sheet = contact_sheet(frames)[CAPTION_HEIGHT:]
+        return under_labels(sheet, sample.get("gt_label"), visualizer.dataset_meta)
 
     def use_test_time_augmentation(self, cfg: Config) -> None:
         """There is none beside the views.

@@ -1,0 +1,116 @@
+#!/usr/bin/env python
+"""Look into a model: attention of a token, kept tokens, feature maps, kernels of local blocks.
+
+Examples:
+  tools/look_inside.py attention upernet_uniformer_s_global street.jpg --point 320 200
+  tools/look_inside.py attention configs/video/uniformer_s_8x8_k400.py run.mp4 --checkpoint c.pth
+  tools/look_inside.py tokens uniformer_xxs_160_in1k photos/ --blocks all
+  tools/look_inside.py features mask_rcnn_uniformer_s_3x_ms street.jpg --blocks 2.4 3.8 4.3
+  tools/look_inside.py affinity upernet_uniformer_s_global
+
+attention  what a token pays attention to in blocks of stages 3 and 4; dark and grey is what it
+           cannot look at: other windows, or tokens that a light model has not kept
+tokens     which tokens a light model keeps in blocks of stages 3 and 4, and their scores
+features   maps behind blocks: three principal components as colours, and their magnitude
+affinity   kernels that relate neighbours in blocks of stages 1 and 2, the same for every input
+
+Blocks are named STAGE.NUMBER, both counted from 1. Without --blocks they are the first and the last
+of each stage: with hybrid attention, in stage 3, one with windows and a global one. Written are
+OUT/NAME.png, of videos OUT/NAME.mp4, and OUT/affinity.png.
+"""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from uniformer_mm import Inferencer
+from uniformer_mm.apis.cli import add_model_arguments, run_tool
+from uniformer_mm.errors import UserError
+from uniformer_mm.inspection.looking import VIEWS, Onlooker, look_at_kernels, save_sights
+from uniformer_mm.predictions.folder import check_unused
+from uniformer_mm.predictions.media import find_sources, write_image
+
+
+def main() -> None:
+    """Parse the command line, look and write."""
+    arguments = make_parser().parse_args()
+    if (arguments.view == "affinity") == bool(arguments.inputs):
+        needed = "is the same for every input: leave INPUT out"
+        if arguments.view != "affinity":
+            needed = "needs an INPUT: an image, a video or a folder"
+        raise UserError(f"{arguments.view} {needed}")
+    if not arguments.overwrite:
+        check_unused(arguments.out)
+    find_sources(arguments.inputs)  # what is not there is said before the model is built
+    inferencer = Inferencer(
+        arguments.model,
+        arguments.checkpoint,
+        device=arguments.device,
+        random_weights=arguments.random_weights,
+        cfg_options=arguments.cfg_options,
+    )
+    if arguments.view == "affinity":
+        path = arguments.out / "affinity.png"
+        write_image(path, look_at_kernels(inferencer, arguments.blocks))
+        print(f"kernels in {path}")
+        return
+    onlooker = Onlooker(
+        inferencer,
+        arguments.view,
+        arguments.blocks,
+        point=arguments.point,
+        frame=arguments.frame,
+        class_token=arguments.class_token,
+        head=arguments.head,
+    )
+    sources = inferencer.find(arguments.inputs)
+    written = save_sights(onlooker.look(sources), sources, arguments.out, arguments.frames)
+    for path in track(written, "looking", console=Console(stderr=True)):
+        print(path)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("view", choices=VIEWS, help="what to look at")
+    parser.add_argument("model", help="config file, or name of a model of the zoo")
+    parser.add_argument(
+        "inputs",
+        nargs="*",
+        metavar="INPUT",
+        help="image, video or folder; models of images see videos frame by frame",
+    )
+    add_model_arguments(parser, out=Path("inside"))
+    parser.add_argument("--blocks", nargs="+", metavar="STAGE.NUMBER", help="or 'all'")
+    parser.add_argument(
+        "--point",
+        nargs=2,
+        type=float,
+        metavar=("X", "Y"),
+        help="attention: the token at this pixel of the image (the centre of what the model sees)",
+    )
+    parser.add_argument(
+        "--frame",
+        type=int,
+        metavar="N",
+        help="recognisers: the token in this one of the frames that the model sees, from 0 (the"
+        " middle one)",
+    )
+    parser.add_argument(
+        "--class-token", action="store_true", help="light models: attention of the class token"
+    )
+    parser.add_argument(
+        "--head", type=int, metavar="N", help="attention of one head, from 1 (mean of all)"
+    )
+    parser.add_argument(
+        "--frames", action="store_true", help="write frames as OUT/NAME/000000.png, not a video"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,1 @@
+"""Looking inside: attention, kernels and feature maps of models, their data and their training."""
