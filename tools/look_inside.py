@@ -20,6 +20,7 @@ OUT/NAME.png, of videos OUT/NAME.mp4, and OUT/affinity.png.
 """
 
 import argparse
+from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
@@ -67,7 +68,8 @@ def main() -> None:
     )
     sources = inferencer.find(arguments.inputs)
     written = save_sights(onlooker.look(sources), sources, arguments.out, arguments.frames)
-    for path in track(written, "looking", console=Console(stderr=True)):
+    shown = track(written, "looking", console=Console(stderr=True))
+    for path, _ in groupby(shown):  # a film is named once for each of its frames
         print(path)
 
 

@@ -189,7 +189,7 @@ class Onlooker:
             parts.append("not kept: its representative is asked")
         parts.append(f"up to {np.nanmax(weights):.2%} for a token")
         parts += [
-            f"{share[heads].mean():.1%} for {name}" for name, share in attention.others.items()
+            f"{share[heads].mean():.1%} for the {name}" for name, share in attention.others.items()
         ]
         return heat_layer("; ".join(parts), weights)
 
