@@ -137,6 +137,6 @@ def _in_window(
 @torch.no_grad()
 def _row(attention: Attention, tokens: Tensor, group: int, position: int) -> NDArray[np.float32]:
     """Weights (heads, N) of the token at a position of a window, of a frame, or of a map."""
-    query, key, _ = attention.project(tokens[group : group + 1])
+    query, key, _ = attention.split(attention.qkv(tokens[group : group + 1]))
     weights = attention_weights(query[:, :, position : position + 1].float(), key.float())
     return weights[0, :, 0].cpu().numpy()

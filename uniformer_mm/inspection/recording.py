@@ -4,13 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from uniformer_mm.errors import UserError
-from uniformer_mm.models.attention import Attention
+from uniformer_mm.models.attention import Attention, partition
+from uniformer_mm.models.blocks import GlobalBlock
 from uniformer_mm.models.uniformer import UniFormer
 
 
@@ -89,7 +90,7 @@ class Recorder:
             for name, module in block.named_children():
                 if isinstance(module, Attention):
                     hook = partial(self._enter_attention, record, name)
-                    hooks.append(module.register_forward_pre_hook(hook))
+                    hooks.append(module.qkv.register_forward_pre_hook(hook))
             self._handles += hooks
         return self
 
@@ -130,9 +131,12 @@ class Recorder:
         self, record: BlockRecord, name: str, module: nn.Module, inputs: tuple[Tensor]
     ) -> None:
         if record.features is None:
-            per_sample = len(inputs[0]) // self.batch_size
+            (tokens,) = inputs
+            if tokens.dim() > 3:  # a map, see `window_attention`: windows are cut later
+                tokens = partition(tokens, cast(GlobalBlock, record.block).window_size)
+            per_sample = len(tokens) // self.batch_size
             start = self._sample * per_sample
-            record.attended[name] = inputs[0][start : start + per_sample]
+            record.attended[name] = tokens[start : start + per_sample]
 
     def _leave_block(
         self, record: BlockRecord, block: nn.Module, inputs: tuple[Any, ...], output: Any

@@ -40,7 +40,7 @@ def reproduced(record, rows, group=0):
     """Outputs (N, C) of a block's attention at some positions, from weights and values."""
     attention = record.block.attn
     with torch.no_grad():
-        _, _, value = attention.project(record.attended["attn"][group : group + 1])
+        _, _, value = attention.split(attention.qkv(record.attended["attn"][group : group + 1]))
         # One row of weights per position, each (heads, N).
         heads = torch.einsum("mhn,hnd->mhd", torch.as_tensor(np.stack(rows)), value[0])
         return attention.proj(heads.flatten(1))
