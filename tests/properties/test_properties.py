@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from profiles import share
 from reference import Reference
 
 from uniformer_mm.models import ARCHS, LIGHT_ARCHS, UniFormer, UniFormerLight
@@ -18,18 +19,14 @@ MOST_PIXELS = 200_000
 """Of a whole batch, so that a case takes a fraction of a second; presets get a tenth."""
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 3e-4}
-"""Of outputs, which are normalised: their standard deviation is about 1."""
+"""Of outputs, in standard deviations: about 1 behind a LayerNorm, and more behind a BatchNorm whose
+random statistics are not those of its input."""
 
 SCORES_TOLERANCE = 1e-6
 """Of light models in double precision: their scores are in single precision."""
 
 DECIDED = 1e-5
 """Least relative difference of scores that single precision puts in the right order."""
-
-
-def share(part):
-    """So many percent of the cases of the profile."""
-    return settings(max_examples=settings.default.max_examples * part // 100)
 
 
 @dataclass
@@ -164,8 +161,10 @@ def assert_equal(case, outputs, expected):
     assert len(outputs) == len(expected)
     for output, wanted in zip(outputs, expected, strict=True):
         assert output.isfinite().all()
+        wanted = wanted.double()
+        deviation = max(1.0, float(wanted.std(correction=0)))
         torch.testing.assert_close(
-            output.double(), wanted.double(), rtol=case.tolerance, atol=case.tolerance
+            output.double(), wanted, rtol=case.tolerance, atol=case.tolerance * deviation
         )
 
 

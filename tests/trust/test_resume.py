@@ -217,3 +217,25 @@ def test_resuming_where_nothing_is_yet_begins_as_the_config_says(tmp_path):
     cfg = Config({"work_dir": str(tmp_path), "load_from": "start.pth"})
     training.resume_from(cfg, "auto")
     assert (cfg.resume, cfg.load_from) == (False, "start.pth")
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("optimizer", {"state": {}, "param_groups": []}), ("message_hub", 7), ("param_schedulers", 7)],
+)
+def test_what_does_not_fit_the_training_is_named(tmp_path, tmp_path_factory, part, value):
+    data = tmp_path_factory.getbasetemp() / "trust"
+    cfg = small_config("cls", data, tmp_path / "work")
+    forget_runs()
+    runner = training.build_trainer(cfg)
+    content = {
+        "state_dict": runner.model.state_dict(),
+        "meta": {"epoch": 0, "iter": 1},
+        **{"message_hub": {}, "optimizer": {}, "param_schedulers": []},
+        part: value,
+    }
+    torch.save(content, tmp_path / "odd.pth")
+    runner._resume, runner._load_from = True, str(tmp_path / "odd.pth")
+    with pytest.raises(CheckpointError, match=r"training cannot go on from .*odd\.pth: ") as caught:
+        training.train(runner)
+    assert "\n" not in str(caught.value)

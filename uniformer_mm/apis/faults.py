@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from traceback import extract_tb, walk_tb
@@ -77,6 +77,11 @@ def part_at_fault(error: BaseException) -> str:
         elif code.co_filename == RUNNER_FILE and (step := RUNNER_STEP.match(code.co_name)):
             part = part or step[1]
     return part if kind is None else getattr(kind, "__name__", str(kind))
+
+
+def is_raised_by(function: Callable[..., Any], error: BaseException) -> bool:
+    """Whether an error comes from within a function."""
+    return any(frame.f_code is function.__code__ for frame, _ in walk_tb(error.__traceback__))
 
 
 def unmet_expectation(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from uniformer_mm.apis.cli import explanation
+from uniformer_mm.apis.faults import is_raised_by, reason
 from uniformer_mm.apis.launch import build_runner, building
 from uniformer_mm.checkpoints import CheckpointError, locate
 from uniformer_mm.checkpoints.latest import latest_checkpoint
@@ -87,6 +88,7 @@ def train(runner: Runner) -> None:
     """Train; if that ends before its time, say from where it can go on.
 
     Raises:
+        CheckpointError: What training should go on from does not fit.
         UserError: Something that the user can mend came up.
         SystemExit: SIGTERM or SIGUSR1 came; the state is saved.
     """
@@ -96,6 +98,11 @@ def train(runner: Runner) -> None:
         with hook.listening():
             runner.train()
     except Exception as error:
+        if not isinstance(error, UserError) and is_raised_by(Runner.resume, error):
+            raise CheckpointError(
+                f"training cannot go on from {runner._load_from}: {reason(error)} To start from its"
+                " weights, give it as load_from without resume (--load-from)"
+            ) from error
         message = explanation(error)
         if not message or isinstance(error, CheckpointError):
             raise

@@ -42,9 +42,10 @@ def settings_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
         if block := BLOCK.match(name):
             depths[int(block[1])] = max(depths.get(int(block[1]), 0), int(block[2]) + 1)
     stages = sorted(depths)
-    widths = [shapes.get(f"blocks{stage}.0.norm1.weight", (0,))[0] for stage in stages]
-    (hidden,) = shapes.get("blocks1.0.mlp.fc1.bias", (0,))
+    widths = [sum(shapes.get(f"blocks{stage}.0.norm1.weight", ())[:1]) for stage in stages]
+    hidden = sum(shapes.get("blocks1.0.mlp.fc1.bias", ())[:1])
     first = shapes.get("patch_embed1.proj.weight") or shapes.get("patch_embed1.proj.0.weight")
+    first = first if first and len(first) in (4, 5) else None
     second = shapes.get("patch_embed2.proj.weight", ())
     local, global_ = (f"blocks{stage}.0.gamma_1" in shapes for stage in (1, 3))
     attends = 3 in depths

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
-from uniformer_mm.checkpoints.sources import CheckpointError
+from uniformer_mm.checkpoints.sources import CheckpointError, damage
 
 NAMES = ("iter_*.pth", "epoch_*.pth")
 """How checkpoints are named that hold all of a training; `best_*` have no optimizer state."""
@@ -54,7 +54,6 @@ def latest_checkpoint(folder: Path) -> Path | None:
 def is_whole(path: Path) -> bool:
     """Whether a file that torch wrote has all its parts, with the checksums written with them."""
     try:
-        with zipfile.ZipFile(path) as file:
-            return file.testzip() is None
-    except Exception:  # damaged files fail in many ways
+        return zipfile.is_zipfile(path) and not damage(path)
+    except OSError:
         return False

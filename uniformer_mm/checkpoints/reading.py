@@ -14,6 +14,9 @@ from uniformer_mm.checkpoints.sources import CheckpointError, locate, what_is_wr
 WRAPPERS = ("state_dict", "model", "model_state")
 """Keys under which training code keeps the state dict, in the order they are tried."""
 
+LONGEST_NAME = 500
+"""Letters of a tensor's name, or of what a message shows of a file."""
+
 
 def read_checkpoint(source: str, map_location: Any = "cpu") -> Any:
     """The content of a `.pth` (torch's weights-only reader) or `.safetensors` file.
@@ -41,7 +44,11 @@ def read_checkpoint(source: str, map_location: Any = "cpu") -> Any:
         raise
     except UnpicklingError as error:
         asked = re.search(r"GLOBAL (\S+)", str(error))
-        culprit = f"asks for {asked[1]}" if asked else "is damaged, or asks for Python objects"
+        culprit = (
+            f"asks for {_printable(asked[1])}"
+            if asked
+            else "is damaged, or asks for Python objects"
+        )
         raise CheckpointError(
             f"{path} is not loaded: it {culprit}. Only plain data is read, because anything else"
             " could run code. If you trust whoever made it, save its tensors anew with the code"
@@ -52,7 +59,7 @@ def read_checkpoint(source: str, map_location: Any = "cpu") -> Any:
             f"cannot read the checkpoint {path}: {error.strerror or error}"
         ) from error
     except Exception as error:  # damaged files fail in many ways, safetensors with its own classes
-        reason = str(error).split("\n", 1)[0]
+        reason = _printable(str(error).split("\n", 1)[0])
         raise CheckpointError(
             f"cannot read the checkpoint {path}: it is damaged, or none"
             f" ({type(error).__name__}: {reason}), get it again"
@@ -67,15 +74,44 @@ def find_state_dict(content: Any, source: str = "the checkpoint") -> Mapping[str
         source: From where it is, for the error.
 
     Raises:
-        CheckpointError: There is none.
+        CheckpointError: There is none, a tensor in it is not an array of real numbers, or its name
+            is none that could be shown.
     """
     for key in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if isinstance(content, Mapping):
-        tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)}
+        tensors = {
+            name: value
+            for name, value in content.items()
+            if isinstance(name, str) and isinstance(value, Tensor)
+        }
+        for name, tensor in tensors.items():
+            if not name.isprintable() or len(name) > LONGEST_NAME:
+                raise CheckpointError(f"{source} is not loaded: {name[:60]!r} names no tensor")
+            if kind := _unfit_kind(tensor):
+                raise CheckpointError(
+                    f"{source} is not loaded: {name} is a {kind} tensor, no array of real numbers"
+                )
         if tensors:
             return tensors
     raise CheckpointError(
         f"no tensors in {source}: expected a state dict, alone or under one of {WRAPPERS}"
     )
+
+
+def _printable(text: str) -> str:
+    """What a message may show of a file's own text, which could steer a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:LONGEST_NAME])
+
+
+def _unfit_kind(tensor: Tensor) -> str:
+    """What kind of tensor cannot be copied into a model, or not without a loss; else empty."""
+    kinds = {
+        "nested": tensor.is_nested,
+        "meta": tensor.is_meta,
+        "quantized": tensor.is_quantized,
+        "sparse": tensor.layout != torch.strided,
+        "complex": tensor.is_complex(),
+    }
+    return next((kind for kind, applies in kinds.items() if applies), "")

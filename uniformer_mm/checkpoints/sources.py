@@ -108,7 +108,10 @@ def known_hash(url: str) -> str:
 
 
 def what_is_wrong(path: Path) -> str:
-    """Why a file is no checkpoint, from a look at it; empty if nothing strikes the eye."""
+    """Why a file is no checkpoint, from a look at it; empty if nothing strikes the eye.
+
+    torch does not compare the checksums that it writes: weights with a flipped bit would be loaded.
+    """
     with path.open("rb") as file:
         start = file.read(512)
     if not start:
@@ -117,9 +120,26 @@ def what_is_wrong(path: Path) -> str:
         return "it is a web page, is the address that of the file itself, and does it need a login?"
     if start.startswith(b"version https://git-lfs"):
         return "it is a Git LFS pointer, get the file that it stands for"
-    if start.startswith(b"PK") and not zipfile.is_zipfile(path):
-        return "it is truncated, get it again"
+    if start.startswith(b"PK"):
+        return damage(path)
     return ""
+
+
+def damage(path: Path) -> str:
+    """What is wrong with the archive that torch writes; empty if all its checksums are right."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            # torch compresses nothing: what is small here might be of any size in memory.
+            if sum(part.file_size for part in file.infolist()) > path.stat().st_size:
+                return "its parts are larger than the file"
+            damaged = file.testzip()
+    except OSError:
+        raise
+    except Exception as error:  # damaged files fail in many ways
+        if not zipfile.is_zipfile(path):
+            return "it is truncated, get it again"
+        return f"it is damaged ({type(error).__name__}: {error}), get it again"
+    return f"it is damaged in {damaged}, get it again" if damaged else ""
 
 
 def _hub_url(source: str) -> str:

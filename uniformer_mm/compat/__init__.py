@@ -9,6 +9,7 @@ charge. What replaces a missing module lies in `stand_ins`.
 from uniformer_mm.compat import (
     checkpoint_url_weights_only,
     checkpoint_weights_only,
+    fsdp_argument_order,
     import_warnings,
     mmaction_drn_missing,
     mmaction_inferencer_classes,
@@ -26,6 +27,7 @@ REPAIRS = (
     checkpoint_url_weights_only,
     mmseg_inferencer_classes,
     mmaction_inferencer_classes,
+    fsdp_argument_order,
 )
 
 

@@ -105,7 +105,7 @@ def check_annotations(
     needed += ["iscrowd"] if evaluated and not keypoints else []
     for annotation in content["annotations"]:
         fault = _annotation_fault(annotation, needed)
-        size = sizes.get(annotation.get("image_id"))
+        size = None if fault else sizes.get(annotation["image_id"])
         if not fault and masks and size:
             fault = _mask_fault(annotation.get("segmentation"), size)
         if not fault and keypoints and (evaluated or "keypoints" in annotation):

@@ -10,3 +10,8 @@ from hypothesis import settings
 settings.register_profile("ci", max_examples=100, derandomize=True, deadline=None)
 settings.register_profile("nightly", max_examples=1000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def share(part: int) -> settings:
+    """So many percent of the cases of the profile."""
+    return settings(max_examples=settings.default.max_examples * part // 100)

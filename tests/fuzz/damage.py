@@ -1,0 +1,214 @@
+"""How files break and how they are made to harm, as strategies of hypothesis."""
+
+import builtins
+import copy
+import functools
+import io
+import operator
+import os
+import pathlib
+import subprocess
+from argparse import Namespace
+
+import torch
+from hypothesis import strategies as st
+from safetensors.torch import save
+
+from uniformer_mm.models import UniFormer
+
+ARCH = {"depths": (1, 1, 1, 1), "embed_dims": (8, 8, 16, 16), "head_dim": 8}
+
+
+def small_model():
+    """A backbone with all kinds of tensors, the same in every call."""
+    torch.manual_seed(0)
+    return UniFormer(ARCH)
+
+
+def zipped(content):
+    """A file as torch writes it."""
+    return _saved(content, _use_new_zipfile_serialization=True)
+
+
+def legacy(content):
+    """A file as torch wrote it before 1.6."""
+    return _saved(content, _use_new_zipfile_serialization=False)
+
+
+def safetensors(state):
+    """A file of safetensors."""
+    return save({name: tensor.contiguous() for name, tensor in state.items()})
+
+
+def _saved(content, **options):
+    file = io.BytesIO()
+    torch.save(content, file, **options)
+    return file.getvalue()
+
+
+@st.composite
+def damaged(draw, content):
+    """A file that lost its end, or some of whose bytes are others, are gone or are there twice."""
+    kind = draw(st.sampled_from(["truncate", "flip", "overwrite", "cut", "insert", "repeat"]))
+    # Most bytes are numbers of a tensor: what says where they are is at both ends.
+    ends = st.integers(0, min(4096, len(content) - 1))
+    place = st.one_of(
+        st.integers(0, len(content) - 1), ends, ends.map(lambda n: len(content) - 1 - n)
+    )
+    at = draw(place)
+    length = draw(st.integers(1, 64))
+    match kind:
+        case "truncate":
+            return content[:at]
+        case "flip":
+            changed = bytearray(content)
+            for position in [at, *draw(st.lists(place, max_size=3))]:
+                changed[position] ^= 1 << draw(st.integers(0, 7))
+            return bytes(changed)
+        case "overwrite":
+            other = draw(st.binary(min_size=1, max_size=64))
+            return content[:at] + other + content[at + len(other) :]
+        case "cut":
+            return content[:at] + content[at + length :]
+        case "insert":
+            return content[:at] + draw(st.binary(min_size=1, max_size=64)) + content[at:]
+    return content[: at + length] + content[at:]
+
+
+class Calls:
+    """Has something called when it is unpickled."""
+
+    def __init__(self, function, *arguments):
+        self.function = function
+        self.arguments = arguments
+
+    def __reduce__(self):
+        return self.function, self.arguments
+
+
+def calls(canary):
+    """Objects whose unpickling makes the file `canary`, if it runs what they ask for."""
+    code = f"open({str(canary)!r}, 'w').close()"
+    return [
+        Calls(os.system, f"touch {canary}"),
+        Calls(subprocess.call, ["touch", str(canary)]),
+        Calls(builtins.eval, code.replace(".close()", "")),
+        Calls(builtins.exec, code),
+        Calls(open, str(canary), "w"),
+        Calls(pathlib.Path.touch, canary),
+        Calls(functools.partial(os.mknod, str(canary))),
+        Calls(operator.methodcaller("touch"), canary),
+        Calls(getattr, Calls(__import__, "os"), "system"),
+        Calls(torch.load, str(canary)),
+        Calls(torch.hub.load, str(canary)),
+        Calls(torch.save, {}, str(canary)),
+        Calls(Namespace, Calls(os.system, f"touch {canary}")),
+    ]
+
+
+@st.composite
+def odd_contents(draw, state):
+    """A state dict in which something is not what it should be, in whatever wrapper."""
+    names = [name for name in state if state[name].dim()]
+    sound, state = state, dict(state)
+    for _ in range(draw(st.integers(0, 2))):
+        name = draw(st.sampled_from(names))
+        state[name] = draw(odd_values(sound[name]))
+    for _ in range(draw(st.integers(0, 2))):
+        state[draw(ODD_NAMES)] = draw(odd_values(torch.ones(16)))
+    for name in draw(st.lists(st.sampled_from(names), max_size=2)):
+        state.pop(name, None)
+    wrapper = draw(st.sampled_from([None, "state_dict", "model", "model_state", "ema", 7]))
+    content = state if wrapper is None else {wrapper: state}
+    if draw(st.booleans()):
+        content[draw(st.sampled_from(["state_dict", "model", "meta", "epoch"]))] = draw(JSON_LIKE)
+    return content
+
+
+JSON_LIKE = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+"""Whatever could stand in a JSON file."""
+
+ODD_NAMES = st.one_of(
+    st.text(max_size=12),
+    st.integers(),
+    st.none(),
+    st.binary(max_size=4),
+    st.tuples(st.integers()),
+    st.sampled_from(
+        [
+            *("backbone.", "backbone", "module.", ".", "norm9.weight", "x" * 10**5),
+            *("blocks1.99999999999999999999.a", "blocks4.7.", "blocks3.-1.a", "cls_token"),
+            *("blocks3.0.t_attn.qkv.weight", "\x1b[31m", "a\nb", "patch_embed1.proj.0.weight"),
+        ]
+    ),
+)
+
+
+@st.composite
+def odd_values(draw, tensor):
+    """Something in the place of a tensor."""
+    sizes = st.lists(st.sampled_from([0, 1, 2, 3, 7]), max_size=6)
+    makers = [
+        lambda: draw(JSON_LIKE),
+        lambda: torch.ones(draw(sizes)),
+        lambda: tensor.to(draw(st.sampled_from(DTYPES))),
+        lambda: tensor * draw(st.sampled_from([float("nan"), float("inf"), -float("inf"), 0])),
+        lambda: tensor.to("meta"),
+        lambda: tensor.to_sparse(),
+        lambda: torch.quantize_per_tensor(tensor.float(), 0.1, 0, torch.quint8),
+        lambda: torch.nested.nested_tensor([tensor, tensor]),
+        lambda: tensor.to(torch.complex64).conj(),
+        lambda: torch.ones(1).expand(tensor.shape),
+        lambda: torch.ones(1).expand(2**30, 2**30),
+        lambda: torch.nn.Parameter(tensor.float()),
+        lambda: tensor.numpy(),
+        lambda: {"a": tensor},
+        lambda: [tensor],
+        lambda: tensor[..., :0],
+        lambda: tensor.flatten(),
+        lambda: tensor.mT if tensor.dim() > 1 else tensor[None],
+    ]
+    return draw(st.sampled_from(makers))()
+
+
+DTYPES = [
+    *(torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.complex64),
+    *(torch.int64, torch.uint8, torch.bool),
+]
+
+
+@st.composite
+def changed(draw, content):
+    """A JSON file in which an entry, anywhere, is absent, something else, or there twice."""
+    content = copy.deepcopy(content)
+    for _ in range(draw(st.integers(1, 2))):
+        place = content
+        while True:
+            keys = sorted(place) if isinstance(place, dict) else range(len(place))
+            if not keys:
+                break
+            key = draw(st.sampled_from(keys))
+            inner = place[key]
+            if isinstance(inner, dict | list) and inner and draw(st.integers(0, 3)):
+                place = inner
+                continue
+            action = draw(st.sampled_from(["delete", "replace", "repeat"]))
+            if action == "delete":
+                del place[key]
+            elif action == "replace":
+                place[key] = draw(st.one_of(ODD_NUMBERS, JSON_LIKE))
+            elif isinstance(place, list):
+                place.append(copy.deepcopy(inner))
+            break
+    return content
+
+
+ODD_NUMBERS = st.sampled_from(
+    [float("nan"), float("inf"), -1, 0, -0.5, 1e300, 2**31, 2**63, 2**100, "1", True, [], {}]
+)

@@ -1,0 +1,162 @@
+"""Any file at all is loaded as what it says, or refused by name; nothing in it is run."""
+
+import copy
+import io
+import pickle
+import resource
+import struct
+import zipfile
+
+import pytest
+import torch
+from damage import calls, damaged, legacy, odd_contents, safetensors, small_model, zipped
+from hypothesis import given
+from hypothesis import strategies as st
+from profiles import share
+
+from uniformer_mm.checkpoints import CheckpointError, load_pretrained, read_checkpoint
+
+MODEL = small_model()
+STATE = MODEL.state_dict()
+FILES = {
+    "zip": (zipped({"state_dict": STATE, "meta": {"epoch": 1}}), "pth"),
+    "legacy": (legacy({"model": STATE}), "pth"),
+    "safetensors": (safetensors(STATE), "safetensors"),
+    "pickle": (pickle.dumps({"state_dict": {"a": 1}}, protocol=2), "pth"),
+    "plain zip named safetensors": (zipped(STATE), "safetensors"),
+    "safetensors named pth": (safetensors(STATE), "pth"),
+}
+MEMORY = 2**28
+"""Bytes that reading a file of less than 1 MiB may take."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzz")
+
+
+def load(path):
+    """The tensors of a model that was loaded from a file; None if that was refused in order."""
+    model = copy.deepcopy(MODEL)
+    try:
+        load_pretrained(model, str(path))
+    except CheckpointError as error:
+        first, *others = str(error).splitlines()
+        assert str(path) in first
+        assert first.isprintable()
+        assert not others or "does not fit" in first, "one line, or the report"
+        untouched = model.state_dict()
+        assert all(torch.equal(untouched[name], tensor) for name, tensor in STATE.items())
+        return None
+    return model.state_dict()
+
+
+@share(100)
+@given(st.sampled_from(sorted(FILES)), st.data())
+def test_damaged_files_are_refused_or_harmless(folder, name, data):
+    content, suffix = FILES[name]
+    path = folder / f"damaged.{suffix}"
+    path.write_bytes(data.draw(damaged(content)))
+    loaded = load(path)
+    if loaded and name == "zip":
+        for tensor, wanted in zip(loaded.values(), STATE.values(), strict=True):
+            assert torch.equal(tensor, wanted), "a checksum would have told"
+
+
+@share(40)
+@given(odd_contents(STATE), st.sampled_from([zipped, legacy]))
+def test_contents_of_any_kind_are_loaded_as_they_are_or_refused(folder, content, save):
+    path = folder / "odd.pth"
+    try:
+        path.write_bytes(save(content))
+    except (RuntimeError, NotImplementedError):  # torch has no way to save that
+        return
+    loaded = load(path)
+    if loaded:
+        for name, tensor in loaded.items():
+            assert tensor.dtype == STATE[name].dtype
+            assert tensor.layout == torch.strided
+            assert not tensor.is_meta
+
+
+@pytest.mark.parametrize("save", [zipped, legacy, pickle.dumps, lambda c: pickle.dumps(c, 0)])
+@pytest.mark.parametrize("number", range(len(calls("canary"))))
+def test_nothing_in_a_file_is_run(tmp_path, number, save):
+    canary = tmp_path / "canary"
+    content = save({"state_dict": {**STATE, "a": calls(canary)[number]}})
+    path = tmp_path / "hostile.pth"
+    path.write_bytes(content)
+    assert load(path) is None
+    assert not canary.exists()
+
+
+def bomb():
+    """1 GiB of zeros in 1 MiB."""
+    source, target = io.BytesIO(zipped({"a": torch.zeros(2**10)})), io.BytesIO()
+    with zipfile.ZipFile(source) as parts, zipfile.ZipFile(target, "w") as changed:
+        for part in parts.infolist():
+            content = parts.read(part)
+            if part.filename.endswith("data/0"):
+                content = bytes(2**30)
+            changed.writestr(part.filename, content, zipfile.ZIP_DEFLATED)
+    return target.getvalue()
+
+
+def huge_storage():
+    """A storage that is said to have 2**40 numbers, in torch's old format."""
+    content = legacy({"a": torch.zeros(1000)})
+    small = b"M" + struct.pack("<H", 1000)
+    assert small in content
+    return content.replace(small, b"\x8a\x06" + (2**40).to_bytes(6, "little"))
+
+
+def huge_tensor(save):
+    """A tensor that is said to have 2**60 numbers, in a storage of one."""
+    return save({**STATE, "blocks3.0.norm1.weight": torch.zeros(1).expand(2**30, 2**30)})
+
+
+def huge_header():
+    """A header of safetensors that is said to have 2**40 letters."""
+    return struct.pack("<Q", 2**40) + b"{" + b" " * 1000
+
+
+def huge_entry():
+    """A tensor of 2**40 numbers in a file of safetensors that has none."""
+    header = b'{"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}'
+    return struct.pack("<Q", len(header)) + header
+
+
+def nested():
+    """A list in a list, a million times."""
+    return b"\x80\x02" + b"]" * 10**6 + b"a" * (10**6 - 1) + b"."
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix"),
+    [
+        (bomb, "pth"),
+        (huge_storage, "pth"),
+        (lambda: huge_tensor(zipped), "pth"),
+        (lambda: huge_tensor(legacy), "pth"),
+        (huge_header, "safetensors"),
+        (huge_entry, "safetensors"),
+        (nested, "pth"),
+    ],
+)
+def test_what_is_said_to_be_huge_takes_no_memory(tmp_path, content, suffix):
+    path = tmp_path / f"huge.{suffix}"
+    path.write_bytes(content())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert load(path) is None
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown * 2**10 < MEMORY
+
+
+def test_a_bit_that_is_another_one_is_seen(tmp_path):
+    path = tmp_path / "weights.pth"
+    content = bytearray(FILES["zip"][0])
+    content[content.index(STATE["patch_embed2.proj.weight"].numpy().tobytes()) + 2] ^= 1
+    path.write_bytes(content)
+    torch.load(path, weights_only=True)
+    with pytest.raises(CheckpointError, match=r"weights\.pth: it is damaged in archive/data/\d+, "):
+        read_checkpoint(str(path))
