@@ -124,11 +124,12 @@ def window_attention(attention: nn.Module, x: Tensor, size: int) -> Tensor:
     official code the padded tokens are not masked: their keys and values are the biases of the
     projection. `x` must be normalised already, so that padding comes after the norm.
     """
-    height, width = x.shape[1:3]
-    pad_bottom, pad_right = -height % size, -width % size
-    x = F.pad(x, (0, 0, 0, pad_right, 0, pad_bottom))
+    batch, height, width, channels = x.shape
+    # ONNX derives shapes from these, where quotients of negative numbers are not rounded down.
+    rows, columns = (height + size - 1) // size, (width + size - 1) // size
+    x = F.pad(x, (0, 0, 0, columns * size - width, 0, rows * size - height))
     # (B, rows, size, columns, size, C) to (B, rows, columns, size, size, C)
-    grid = x.unflatten(2, (-1, size)).unflatten(1, (-1, size)).transpose(2, 3)
-    windows = attention(grid.reshape(-1, size * size, x.shape[-1]))
+    grid = x.reshape(batch, rows, size, columns, size, channels).transpose(2, 3)
+    windows = attention(grid.reshape(-1, size * size, channels))
     x = windows.reshape(grid.shape).transpose(2, 3).reshape(x.shape)
     return x[:, :height, :width]

@@ -244,7 +244,7 @@ class HourglassBlock(GlobalBlock):
             sequence, _, scores = self._update(sequence)
             return sequence[:, 1:].reshape(x.shape), sequence[:, :1], scores
         assert scores is not None, "scores come from a block with keep_ratio 1"
-        number = int(tokens.shape[1] * self.keep_ratio)
+        number = torch.sym_int(tokens.shape[1] * self.keep_ratio)
         order = scores.argsort(dim=1, descending=True)
         kept, dropped = order[:, :number], order[:, number:]
         weights = scores.gather(1, dropped).clamp_min(SMALLEST_SCORE)

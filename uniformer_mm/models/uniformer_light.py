@@ -140,7 +140,7 @@ class UniFormerLight(UniFormer):
         class_token: Tensor
         scores: Tensor | None
         if stage == 2:
-            class_token, scores = self.cls_token.expand(len(x), -1, -1), None
+            class_token, scores = self.cls_token.expand(x.shape[0], -1, -1), None
         else:
             class_token = self.cls_upsample(carried[0])
             scores = pooled_scores(carried[1])
