@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from mmengine.config import Config
 from numpy.typing import NDArray
+from torch import Tensor
 
 from uniformer_mm.datasets.redirect import dataset_configs, evaluators, set_num_classes
 from uniformer_mm.datasets.synthetic_kinetics import (
@@ -103,6 +104,7 @@ class Video(Task):
     picture_folder = "out_dir"
     prediction_type = ClassScores
     takes_clips = True
+    output_name = "logits"
 
     def data_help(self, root: str) -> str:
         """Source, folders and lists of the benchmark whose folder is `root`."""
@@ -161,6 +163,14 @@ class Video(Task):
                 "filename": source.name,
             }
         ]
+
+    def raw_outputs(self, model: Any, inputs: Tensor) -> Tensor:
+        """Logits of the classes, (B, classes), of clips (B, C, T, H, W) or frames (B, N, C, H, W).
+
+        TSN takes the mean over the N frames. Views of a clip are a batch.
+        """
+        views = inputs[:, None] if model.backbone.dims == 3 else inputs
+        return model(views, mode="tensor", stage="head")
 
     def use_test_time_augmentation(self, cfg: Config) -> None:
         """There is none beside the views.
