@@ -172,6 +172,21 @@ class Inferencer:
         """
         return find_sources(paths, videos_only=self.task.takes_clips)
 
+    @torch.inference_mode()
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of what the model sees of a picture of 640 x 480 pixels, or a clip of such frames.
+
+        Returns:
+            That of a batch of one behind the codebase's data preprocessor: images (B, C, H, W),
+            segments of videos (B, N, C, H, W), or views of clips (B, N, C, T, H, W).
+        """
+        shape = (480, 640, 3)
+        black = np.zeros((CAMERA_CLIP, *shape) if self.task.takes_clips else shape, np.uint8)
+        with DefaultScope.overwrite_default_scope(self.task.scope):
+            (entry,) = self.task.pipeline_inputs(self._from_array(black), self.meta)
+            batch = pseudo_collate([self._pipeline(entry)])
+        return tuple(self.model.data_preprocessor(batch)["inputs"].shape)
+
     def _items(
         self,
         sources: Iterable[ImageFile | Video],

@@ -236,8 +236,9 @@ def agreement(ours: Any, theirs: Any) -> float:
         UserError: They have different shapes.
     """
     ours, theirs = ([r] if isinstance(r, Tensor) else list(r) for r in (ours, theirs))
-    if [r.shape for r in ours] != [r.shape for r in theirs]:
-        raise UserError("the peer returns other shapes than this model")
+    shapes, expected = ([tuple(r.shape) for r in results] for results in (ours, theirs))
+    if shapes != expected:
+        raise UserError(f"results of the shapes {shapes} and {expected} cannot be compared")
     differences = (
         (a.float() - b.float()).abs().max() / b.float().std()
         for a, b in zip(ours, theirs, strict=True)

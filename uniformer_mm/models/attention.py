@@ -151,8 +151,7 @@ def window_attention(attention: Attention, x: Tensor, size: int, *steps: Step) -
     projection. `steps` (the norm) come before padding, as in `recomputed`.
     """
     batch, height, width, channels = x.shape
-    # No remainders: export derives shapes from these for every height and width.
-    rows, columns = -(-height // size), -(-width // size)
+    rows, columns = _windows_along(height, size), _windows_along(width, size)
     much_padding = (
         not torch.compiler.is_compiling()
         and rows * columns * size**2 >= MUCH_PADDING * height * width
@@ -176,7 +175,7 @@ def partition(x: Tensor, size: int, fill: Tensor | None = None) -> Tensor:
         fill: What a padded token is, (C,); None for zeros.
     """
     batch, height, width, channels = x.shape
-    rows, columns = -(-height // size), -(-width // size)
+    rows, columns = _windows_along(height, size), _windows_along(width, size)
     bottom, right = rows * size - height, columns * size - width
     if fill is None:
         x = F.pad(x, (0, 0, 0, right, 0, bottom))
@@ -187,3 +186,9 @@ def partition(x: Tensor, size: int, fill: Tensor | None = None) -> Tensor:
     # (B, rows, size, columns, size, C) to (B, rows, columns, size, size, C)
     grid = x.reshape(batch, rows, size, columns, size, channels).transpose(2, 3)
     return grid.reshape(-1, size * size, channels)
+
+
+def _windows_along(tokens: int, size: int) -> int:
+    # No remainders, and no quotients of negative numbers, which ONNX does not round down: export
+    # derives shapes for every height and width from this.
+    return (tokens + size - 1) // size

@@ -72,6 +72,7 @@ class Classification(Task):
     picture_switch = "enable"
     picture_folder = "out_dir"
     prediction_type = ClassScores
+    output_name = "logits"
 
     def data_help(self, root: str) -> str:
         """ImageNet-1K."""

@@ -84,6 +84,7 @@ class Pose(Task):
     picture_switch = "enable"
     picture_folder = "out_dir"
     prediction_type = People
+    output_name = "heatmaps"
 
     def data_help(self, root: str) -> str:
         """COCO 2017 and the boxes of a detector."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from mmengine.config import Config
 from numpy.typing import NDArray
+from torch import Tensor
 
 from uniformer_mm.datasets.redirect import dataset_configs, set_num_classes
 from uniformer_mm.datasets.synthetic_ade20k import (
@@ -70,6 +71,11 @@ class Segmentation(Task):
     picture_switch = "draw"
     picture_folder = "out_dir"
     prediction_type = LabelMap
+    output_name = "logits"
+
+    def raw_outputs(self, model: Any, inputs: Tensor) -> Tensor:
+        """Logits of the classes, (B, classes, H, W) for inputs (B, C, H, W)."""
+        return model.encode_decode(inputs, [{"img_shape": inputs.shape[-2:]}])
 
     def data_help(self, root: str) -> str:
         """ADE20K."""

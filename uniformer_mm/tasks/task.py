@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from mmengine.config import Config
 from numpy.typing import NDArray
+from torch import Tensor
 
 from uniformer_mm.datasets.generated import SetSpec
 from uniformer_mm.datasets.redirect import dataset_configs
@@ -56,6 +57,9 @@ class Task:
 
     takes_clips: ClassVar[bool] = False
     """Whether its models look at videos as a whole, not at images."""
+
+    output_name: ClassVar[str | None] = None
+    """What `raw_outputs` returns; None if whole models cannot be exported."""
 
     def data_help(self, root: str) -> str:
         """Where to get the benchmark data, and the layout expected under `root`."""
@@ -187,6 +191,10 @@ class Task:
     def inference_pipeline(self, cfg: Config) -> list[Any]:
         """The steps of a config's test pipeline for an image that is in memory, without truth."""
         return [step for step in test_pipeline(cfg) if not step_name(step).startswith("Load")]
+
+    def raw_outputs(self, model: Any, inputs: Tensor) -> Tensor:
+        """What the head of a model says of normalised inputs, before any post-processing."""
+        return model(inputs, None, mode="tensor")
 
     def pipeline_inputs(self, source: Any, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What goes through the pipeline for an image: one dict, and as many data samples return.

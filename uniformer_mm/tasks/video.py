@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from mmengine.config import Config
 from numpy.typing import NDArray
+from torch import Tensor
 
 from uniformer_mm.datasets.redirect import dataset_configs, evaluators, set_num_classes
 from uniformer_mm.datasets.synthetic_kinetics import (
@@ -105,6 +106,7 @@ class Video(Task):
     picture_folder = "out_dir"
     prediction_type = ClassScores
     takes_clips = True
+    output_name = "logits"
 
     def data_help(self, root: str) -> str:
         """Source, folders and lists of the benchmark whose folder is `root`."""
@@ -170,6 +172,14 @@ class Video(Task):
 
         sheet = contact_sheet(frames)[CAPTION_HEIGHT:]
         return under_labels(sheet, sample.get("gt_label"), visualizer.dataset_meta)
+
+    def raw_outputs(self, model: Any, inputs: Tensor) -> Tensor:
+        """Logits of the classes, (B, classes), of clips (B, C, T, H, W) or frames (B, N, C, H, W).
+
+        TSN takes the mean over the N frames. Views of a clip are a batch.
+        """
+        views = inputs[:, None] if model.backbone.dims == 3 else inputs
+        return model(views, mode="tensor", stage="head")
 
     def use_test_time_augmentation(self, cfg: Config) -> None:
         """There is none beside the views.

@@ -1,0 +1,202 @@
+"""A graph computes what the model computes, at sizes that it was not traced at."""
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from mmengine.registry import MODELS, DefaultScope
+from torch import nn
+
+from uniformer_mm.apis.launch import load_config, replace_sync_batch_norm
+from uniformer_mm.errors import UserError
+from uniformer_mm.export import files
+from uniformer_mm.export.adapting import AdaptivePool, adapt
+from uniformer_mm.export.checking import check_sizes, differences
+from uniformer_mm.export.graph import Part, exportable, trace
+from uniformer_mm.models import UniFormer, UniFormerLight
+from uniformer_mm.tasks import TASKS, task_of
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = {"depths": (1, 1, 2, 1), "embed_dims": [8, 8, 16, 16], "head_dim": 8}
+HYBRID = {**TINY, "depths": (1, 1, 4, 1)}
+IMAGE = {"batch": 1, "channels": 3, "height": 96, "width": 128}
+CLIP = {**IMAGE, "frames": 4}
+BACKBONES = {
+    "hybrid": lambda: UniFormer(HYBRID, attention="hybrid", window_size=3),
+    "plus": lambda: UniFormer(dict(TINY, stem="conv", downsample="conv"), layer_scale="all"),
+    "divided": lambda: UniFormer(TINY, dims=3, split=True, std=True),
+    "light": lambda: UniFormerLight(TINY, class_token=True),
+    "light video": lambda: UniFormerLight(TINY, dims=3),
+}
+MODEL_SETTINGS = {
+    "seg/upernet_uniformer_s_h14": {
+        "decode_head": {"in_channels": TINY["embed_dims"], "channels": 8},
+        "auxiliary_head": {"in_channels": 16, "channels": 8},
+    },
+    "seg/semantic_fpn_uniformer_s_global": {
+        "neck": {"in_channels": TINY["embed_dims"], "out_channels": 8},
+        "decode_head": {"in_channels": [8] * 4, "channels": 8},
+    },
+    "pose/td_hm_uniformer_s_256x192": {
+        "head": {"in_channels": 16, "deconv_out_channels": (8, 8, 8)},
+    },
+    "video/tsn_uniformer_s_k400": {"cls_head": {"in_channels": 16}},
+    "video/uniformer_s_16x4_k400": {"cls_head": {"in_channels": 16}},
+    "cls/uniformer_s_in1k": {"head": {"in_channels": 16}},
+}
+
+
+def backbone_part(name):
+    torch.manual_seed(0)
+    holder = nn.Module()
+    holder.backbone = BACKBONES[name]()
+    if isinstance(holder.backbone, UniFormerLight):
+        # To a fresh one, zero, all tokens are equal: rounding would decide which are kept.
+        nn.init.normal_(holder.backbone.cls_token)
+    task = TASKS["mmaction" if holder.backbone.dims == 3 else "mmdet"]
+    return Part(holder, task, "backbone").eval()
+
+
+def model_part(name):
+    """A whole model of a config with few channels."""
+    cfg = load_config(str(ROOT / "configs" / f"{name}.py"))
+    cfg.model.backbone.update(arch=TINY, init_cfg=None)
+    if "window_size" in cfg.model.backbone:
+        cfg.model.backbone.window_size = 3
+    cfg.merge_from_dict({"model": MODEL_SETTINGS[name]})
+    cfg.model.setdefault("data_preprocessor", cfg.get("data_preprocessor"))
+    replace_sync_batch_norm(cfg.model)
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = MODELS.build(cfg.model)
+    return Part(model, task_of(cfg)).eval()
+
+
+def export(part, path, sizes, fused=False, dynamic=True, facts=None):
+    program = trace(exportable(part, fused), sizes, dynamic)
+    names = part.output_names(len(program.graph_signature.user_outputs))
+    files.write(program, path, part.axes, names, facts or {})
+    return files.runner(path)
+
+
+@torch.no_grad()
+def assert_same_everywhere(part, run, sizes):
+    shapes = [part.shape(entry) for entry in check_sizes(sizes, part.window_size)]
+    shapes.append((3, *shapes[0][1:]))
+    found = list(differences(part, run, shapes))
+    assert max(difference.relative for difference in found) < 1e-4, found
+
+
+@pytest.mark.parametrize(
+    ("name", "fused"),
+    [
+        ("hybrid", False),
+        ("hybrid", True),
+        ("plus", True),
+        ("divided", True),
+        ("light", True),
+        ("light video", False),
+    ],
+)
+def test_backbones_in_torch_format(name, fused, tmp_path):
+    part = backbone_part(name)
+    sizes = CLIP if part.model.backbone.dims == 3 else IMAGE
+    assert_same_everywhere(part, export(part, tmp_path / "x.pt2", sizes, fused), sizes)
+
+
+@pytest.mark.parametrize(("name", "fused"), [("hybrid", True), ("light", False)])
+def test_backbones_in_onnx(name, fused, tmp_path):
+    part = backbone_part(name)
+    assert_same_everywhere(part, export(part, tmp_path / "x.onnx", IMAGE, fused), IMAGE)
+
+
+@pytest.mark.parametrize("name", MODEL_SETTINGS)
+def test_whole_models(name, tmp_path):
+    part = model_part(name)
+    sizes = {axis: {**CLIP, "segments": 3}[axis] for axis in part.axes}
+    assert_same_everywhere(part, export(part, tmp_path / "x.pt2", sizes), sizes)
+
+
+def test_a_whole_model_in_onnx_says_what_it_takes(tmp_path):
+    part = model_part("seg/upernet_uniformer_s_h14")
+    facts = files.metadata(part, IMAGE, {"classes": ("a", "b")}, "configs/some.py")
+    run = export(part, tmp_path / "x.onnx", IMAGE, fused=True, facts=facts)
+    assert_same_everywhere(part, run, IMAGE)
+    model = onnx.load(tmp_path / "x.onnx")
+    written = {entry.key: entry.value for entry in model.metadata_props}
+    assert (written["config"], written["channels"]) == ("some.py", "RGB")
+    assert json.loads(written["sizes"]) == {"batch": 1, "height": 96, "width": 128}
+    assert json.loads(written["mean"]) == [123.675, 116.28, 103.53]
+    assert json.loads(written["std"]) == [58.395, 57.12, 57.375]
+    assert json.loads(written["classes"]) == ["a", "b"]
+    axes = [size.dim_param for size in model.graph.input[0].type.tensor_type.shape.dim]
+    assert axes == ["batch", "", "height", "width"]
+    (output,) = model.graph.output
+    assert output.name == "logits"
+    sizes = output.type.tensor_type.shape.dim
+    assert [size.dim_param or size.dim_value for size in sizes] == ["batch", 150, "height", "width"]
+
+
+def test_a_static_graph_refuses_other_sizes(tmp_path):
+    part = backbone_part("hybrid")
+    run = export(part, tmp_path / "x.pt2", IMAGE, dynamic=False)
+    run(torch.zeros(part.shape(IMAGE)))
+    with pytest.raises(AssertionError, match="size"):
+        run(torch.zeros(1, 3, 64, 64))
+
+
+def test_a_graph_refuses_what_the_model_refuses(tmp_path):
+    run = export(backbone_part("plus"), tmp_path / "x.pt2", IMAGE)
+    with pytest.raises(AssertionError, match="32"):
+        run(torch.zeros(1, 3, 31, 64))
+
+
+@pytest.mark.parametrize("cells", [(2, 3), (6, 6), (7, 1)])
+@pytest.mark.parametrize("shape", [(2, 3, 16, 16), (1, 2, 13, 5), (1, 2, 1, 4)])
+def test_pooling_is_that_of_torch(cells, shape):
+    x = torch.randn(shape, dtype=torch.float64)
+    expected = nn.functional.adaptive_avg_pool2d(x, cells)
+    torch.testing.assert_close(AdaptivePool(cells)(x), expected)
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [nn.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d((3, 2)), nn.AdaptiveAvgPool3d((1, 1, 1))],
+)
+def test_every_pool_of_a_head_is_exchanged(pool):
+    x = torch.randn((2, 3, 5, 7) if isinstance(pool, nn.AdaptiveAvgPool2d) else (2, 3, 4, 5, 7))
+    model = nn.Sequential(pool)
+    expected = model(x)
+    adapt(model)
+    assert model[0] is not pool
+    torch.testing.assert_close(model(x), expected)
+
+
+def test_what_cannot_be_exported_is_said():
+    with pytest.raises(UserError, match="backbone is a UniFormer"):
+        Part(nn.Linear(1, 1), TASKS["mmdet"])
+    holder = backbone_part("plus").model
+    with pytest.raises(UserError, match="--part backbone"):
+        Part(holder, TASKS["mmdet"], "neck")
+    with pytest.raises(UserError, match="--part neck"):
+        Part(holder, TASKS["mmdet"], "model")
+
+
+def test_sizes_that_are_none_are_refused():
+    part = backbone_part("plus")
+    assert part.sizes((1, 3, 96, 128), size=(64, 32)) == {**IMAGE, "height": 64, "width": 32}
+    with pytest.raises(UserError, match="height of an input is at least 32, not 31"):
+        part.sizes((1, 3, 96, 128), size=(31, 64))
+    with pytest.raises(UserError, match="--frames"):
+        part.sizes((1, 3, 96, 128), frames=4)
+    video = backbone_part("divided")
+    assert video.sizes((1, 4, 3, 16, 96, 128), frames=8)["frames"] == 8
+
+
+def test_absent_packages_are_named(monkeypatch):
+    monkeypatch.setattr(files, "find_spec", lambda name: None)
+    files.check_packages("torch")
+    with pytest.raises(UserError, match=r"onnxruntime: pip install 'uniformer-mm\[export\]'"):
+        files.check_packages("onnx")

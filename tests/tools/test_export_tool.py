@@ -1,0 +1,86 @@
+"""tools/export.py as a user calls it."""
+
+import json
+import re
+
+import pytest
+import torch
+from running import ROOT, run_inside
+
+SMALL = """
+_base_ = "{root}/configs/{config}"
+arch = dict(_delete_=True, depths=(1, 1, 1, 1), embed_dims=(8, 8, 16, 16), head_dim=8)
+model = dict(backbone=dict(arch=arch), {head}=dict(in_channels={channels}))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Configs of small models."""
+    folder = tmp_path_factory.mktemp("export")
+    for name, config, head, channels in (
+        ("classifier", "cls/uniformer_s_in1k.py", "head", 16),
+        ("video", "video/uniformer_s_8x8_k400.py", "cls_head", 16),
+        ("detector", "det/mask_rcnn_uniformer_s.py", "neck", [8, 8, 16, 16]),
+    ):
+        text = SMALL.format(root=ROOT, config=config, head=head, channels=channels)
+        (folder / f"{name}.py").write_text(text)
+    return folder
+
+
+def export(folder, name, *arguments):
+    return run_inside("export.py", folder / f"{name}.py", "--random-weights", *arguments)
+
+
+def test_a_clip_recognizer_is_exported_checked_and_timed(folder, capsys):
+    out = folder / "video.pt2"
+    options = ("--format", "torch", "--size", 48, 64, "--frames", 4, "--rounds", 1, "--fuse")
+    assert export(folder, "video", *options, "--out", out) == 0
+    printed = capsys.readouterr().out
+    assert "inputs (batch, channels, frames, height, width) to logits" in printed
+    assert re.search(r"1 x 3 x 4 x 48 x 64 +\d\.\de-\d\d", printed)
+    for variant in ("eager", "fused", "exported"):
+        assert re.search(rf"^{variant} +\d", printed, re.MULTILINE)
+    files = {"metadata.json": ""}
+    program = torch.export.load(out, extra_files=files)
+    assert program.module()(torch.zeros(2, 3, 6, 64, 80))[0].shape == (2, 400)
+    facts = json.loads(files["metadata.json"])
+    assert json.loads(facts["mean"]) == [114.75] * 3
+    assert json.loads(facts["sizes"]) == {"batch": 1, "frames": 4, "height": 48, "width": 64}
+    assert len(json.loads(facts["classes"])) == 400
+
+
+def test_a_detector_up_to_its_neck_for_one_size(folder, capsys):
+    out = folder / "detector.pt2"
+    options = ("--part", "neck", "--static", "--size", 64, 96, "--rounds", 0)
+    assert export(folder, "detector", "--format", "torch", "--out", out, *options) == 0
+    printed = capsys.readouterr().out
+    assert printed.count(" standard deviations)") == 1
+    shapes = [
+        tuple(x.shape[1:]) for x in torch.export.load(out).module()(torch.zeros(1, 3, 64, 96))
+    ]
+    assert shapes == [(256, 64 // stride, 96 // stride) for stride in (4, 8, 16, 32)] + [
+        (256, 1, 2)
+    ]
+
+
+def test_a_difference_ends_with_status_2(folder, capsys):
+    options = ("--format", "torch", "--static", "--size", 32, 32, "--tolerance", "-1")
+    assert export(folder, "classifier", *options, "--out", folder / "c.pt2") == 2
+    assert "does not compute what the model does at (1, 3, 32, 32)" in capsys.readouterr().err
+
+
+def test_mistakes_have_a_message_and_leave_nothing(folder, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name, arguments, message in (
+        ("detector", (), "take --part neck"),
+        ("classifier", ("--frames", 4), "--frames is for clips"),
+        ("classifier", ("--size", 16, 64), "height of an input is at least 32, not 16"),
+        ("classifier", ("--out", "x.pt2"), "--format onnx is written to .onnx files, not to x.pt2"),
+        ("absent", (), "no config file"),
+    ):
+        assert export(folder, name, *arguments) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert message in error
+    assert not list(tmp_path.iterdir())

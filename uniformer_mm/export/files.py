@@ -1,0 +1,164 @@
+"""Writing graphs, and running what was written."""
+
+import json
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from uniformer_mm.checkpoints.writing import write_whole
+from uniformer_mm.errors import UserError
+from uniformer_mm.export.graph import LEAST, Part
+
+SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
+"""By format: how the names of its files end."""
+
+METADATA = "metadata.json"
+"""Entry of a .pt2 file with what an ONNX file has as its metadata."""
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+INPUT = "inputs"
+"""Name of the input."""
+
+CONVERSIONS = ("_channel_conversion", "channel_conversion", "to_rgb")
+"""What the codebases' data preprocessors call the switch that turns BGR into RGB."""
+
+Run = Callable[[Tensor], Sequence[Tensor]]
+
+
+def check_packages(format_: str) -> None:
+    """Look for what a format needs beside torch.
+
+    Raises:
+        UserError: Something is not installed.
+    """
+    missing = [name for name in PACKAGES if format_ == "onnx" and find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"--format onnx needs {', '.join(missing)}: pip install 'uniformer-mm[export]'"
+        )
+
+
+def metadata(
+    part: Part, sizes: Mapping[str, int], meta: Mapping[str, Any], config: str
+) -> dict[str, str]:
+    """What is to be known of a graph's inputs and outputs: text, or JSON of numbers and lists.
+
+    Args:
+        part: What is exported; its model's data preprocessor is not in the graph.
+        sizes: Of an example, by the names of its axes.
+        meta: The model's `dataset_meta`.
+        config: File of the model's config.
+    """
+    preprocessor = part.model.data_preprocessor
+    # Video readers give RGB, OpenCV BGR.
+    converts = any(getattr(preprocessor, name, False) for name in CONVERSIONS)
+    facts: dict[str, Any] = {
+        "config": Path(config).name,
+        "channels": "RGB" if part.task.takes_clips or converts else "BGR",
+        "sizes": {name: size for name, size in sizes.items() if name in LEAST},
+    }
+    for name in ("mean", "std"):
+        values = getattr(preprocessor, name, None)
+        if values is not None:
+            facts[name] = [round(value, 4) for value in values.flatten().tolist()]
+    if meta.get("classes"):
+        facts["classes"] = list(meta["classes"])
+    return {
+        name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in facts.items()
+    }
+
+
+def write(
+    program: ExportedProgram,
+    path: Path,
+    axes: Sequence[str],
+    output_names: Sequence[str],
+    facts: Mapping[str, str],
+) -> None:
+    """Write a graph in the format that the name of the file ends with.
+
+    Args:
+        program: The graph.
+        path: The file.
+        axes: Names of the input's axes.
+        output_names: One per output.
+        facts: What is written beside the graph.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    if path.suffix == SUFFIXES["torch"]:
+        buffer = BytesIO()
+        torch.export.save(program, buffer, extra_files={METADATA: json.dumps(dict(facts))})
+        content = buffer.getvalue()
+    else:
+        content = _as_onnx(program, axes, output_names, facts)
+    write_whole(path, content)
+
+
+def runner(path: Path) -> Run:
+    """A function that runs a file on the CPU, with as many threads as torch has."""
+    if path.suffix == SUFFIXES["torch"]:
+        module = torch.export.load(path).module()
+
+        def run_torch(x: Tensor) -> Sequence[Tensor]:
+            with torch.no_grad():
+                return module(x)
+
+        return run_torch
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def run_onnx(x: Tensor) -> Sequence[Tensor]:
+        return [torch.from_numpy(output) for output in session.run(None, {INPUT: x.numpy()})]
+
+    return run_onnx
+
+
+def _as_onnx(
+    program: ExportedProgram,
+    axes: Sequence[str],
+    output_names: Sequence[str],
+    facts: Mapping[str, str],
+) -> bytes:
+    with warnings.catch_warnings():
+        # torch copies structures of its own by a call that it warns of.
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+        converted = torch.onnx.export(
+            program, input_names=[INPUT], output_names=output_names, dynamo=True, verbose=False
+        )
+    assert converted is not None
+    model = converted.model_proto
+    # torch calls the sizes s0, s53 ...: those of the input get the names of its axes.
+    (entry,) = (value for value in model.graph.input if value.name == INPUT)
+    symbols = {
+        size.dim_param: name
+        for name, size in zip(axes, entry.type.tensor_type.shape.dim, strict=True)
+        if name in LEAST and size.dim_param
+    }
+    _rename_sizes(model.graph, symbols)
+    for name, fact in facts.items():
+        model.metadata_props.add(key=name, value=fact)
+    return model.SerializeToString()
+
+
+def _rename_sizes(graph: Any, names: Mapping[str, str]) -> None:
+    """Exchange names of sizes, alone and in expressions such as s0 // 4."""
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param:
+                size.dim_param = re.sub(
+                    r"\w+", lambda word: names.get(word[0], word[0]), size.dim_param
+                )
