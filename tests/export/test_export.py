@@ -28,7 +28,6 @@ BACKBONES = {
     "plus": lambda: UniFormer(dict(TINY, stem="conv", downsample="conv"), layer_scale="all"),
     "divided": lambda: UniFormer(TINY, dims=3, split=True, std=True),
     "light": lambda: UniFormerLight(TINY, class_token=True),
-    "light video": lambda: UniFormerLight(TINY, dims=3),
 }
 MODEL_SETTINGS = {
     "seg/upernet_uniformer_s_h14": {
@@ -97,7 +96,6 @@ def assert_same_everywhere(part, run, sizes):
         ("plus", True),
         ("divided", True),
         ("light", True),
-        ("light video", False),
     ],
 )
 def test_backbones_in_torch_format(name, fused, tmp_path):

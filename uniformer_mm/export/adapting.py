@@ -55,7 +55,7 @@ def adapt(model: nn.Module) -> None:
 def _replacement(module: Any) -> nn.Module | None:
     if isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveAvgPool3d):
         dims = 2 if isinstance(module, nn.AdaptiveAvgPool2d) else 3
-        size = module.output_size
+        size: Any = module.output_size
         whole = (size,) * dims if isinstance(size, int) else tuple(size)
         if whole == (1,) * dims:
             return MeanPool(dims)
