@@ -133,8 +133,11 @@ def test_models_that_disagree_are_not_measured(peer, capsys):
 def test_training_and_scaling_run(tmp_path, capsys):
     short = ["--rounds", 1, "--threads", 2]
     train = ["--step", "train", "--size", 64, 64]
-    assert not run_inside("benchmark.py", "compare", "--backbone", *TINY, *train, *short)
-    assert "eager" in capsys.readouterr().out
+    variants = ["--variants", "eager", "keeping", "--csv", tmp_path / "t.csv"]
+    assert not run_inside("benchmark.py", "compare", "--backbone", *TINY, *train, *short, *variants)
+    rows = list(csv.DictReader((tmp_path / "t.csv").open()))
+    assert [row["variant"] for row in rows] == ["eager", "keeping"]
+    assert int(rows[1]["memory of eager"].rstrip("%")) > 100
     arguments = ["--attention", "window", "--sizes", 64, 96, "--plot", tmp_path / "s.png"]
     assert not run_inside("benchmark.py", "scaling", "--backbone", *TINY, *arguments, *short)
     assert (tmp_path / "s.png").exists()

@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from uniformer_mm.errors import UserError
 from uniformer_mm.models.attention import Attention
@@ -15,8 +16,22 @@ from uniformer_mm.models.fusion import fuse
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-VARIANTS = ("eager", "plain", "fused", "compiled", "fused-compiled")
-"""'plain' computes the softmax of attention in tensor operations, as the papers write it."""
+VARIANTS = ("eager", "plain", "keeping", "fused", "compiled", "fused-compiled")
+"""'plain' computes the softmax of attention in tensor operations, as the papers write it; 'keeping'
+keeps for the backward pass what 'eager' makes again."""
+
+
+class Keeping(nn.Module):
+    """A model that recomputes nothing in the backward pass: hooks of others decide what is kept."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Any:
+        """What the model does."""
+        with saved_tensors_hooks(lambda kept: kept, lambda kept: kept):
+            return self.model(x)
 
 
 def build_backbone(settings: Mapping[str, Any], device: torch.device) -> nn.Module:
@@ -52,6 +67,8 @@ def make_variant(name: str, model: nn.Module) -> nn.Module:
         for module in model.modules():
             if isinstance(module, Attention):
                 module.fused = False
+    if name == "keeping":
+        return Keeping(model)
     return torch.compile(model) if "compiled" in name else model  # type: ignore[return-value]
 
 

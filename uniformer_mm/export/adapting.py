@@ -56,7 +56,7 @@ def _replacement(module: Any) -> nn.Module | None:
     if isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveAvgPool3d):
         dims = 2 if isinstance(module, nn.AdaptiveAvgPool2d) else 3
         size: Any = module.output_size
-        whole = (size,) * dims if isinstance(size, int) else tuple(size)
+        whole: Any = (size,) * dims if isinstance(size, int) else tuple(size)
         if whole == (1,) * dims:
             return MeanPool(dims)
         return AdaptivePool(whole) if dims == 2 and None not in whole else None
