@@ -112,3 +112,13 @@ def test_a_folder_that_cannot_be_written(detector, capsys):
         f"error: cannot write to {detector.folder}/file/work: Not a directory."
         " Choose another --work-dir\n"
     )
+
+
+def test_ctrl_c_says_from_where_training_goes_on(detector, capsys):
+    def interrupt(runner):
+        raise KeyboardInterrupt
+
+    detector.do_at(2, interrupt)
+    assert detector.train("work") == 130
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message == f"interrupted; --resume goes on from {detector.folder}/work/iter_1.pth."

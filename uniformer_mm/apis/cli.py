@@ -169,9 +169,9 @@ def run_tool(main: Callable[[], None]) -> None:
     """Run a tool; a user's mistake is one message on stderr and exit status 2."""
     try:
         main()
-    except KeyboardInterrupt:
-        message = "interrupted; --resume goes on from the last checkpoint\n"
-        argparse.ArgumentParser().exit(130, message)
+    except KeyboardInterrupt as error:
+        remedy = f"; {error}" if str(error) else ""
+        argparse.ArgumentParser().exit(130, f"interrupted{remedy}\n")
     except Exception as error:
         message = explanation(error)
         if not message:

@@ -89,6 +89,7 @@ def train(runner: Runner) -> None:
 
     Raises:
         CheckpointError: What training should go on from does not fit.
+        KeyboardInterrupt: As it came, with the same advice.
         UserError: Something that the user can mend came up.
         SystemExit: SIGTERM or SIGUSR1 came; the state is saved.
     """
@@ -97,6 +98,8 @@ def train(runner: Runner) -> None:
     try:
         with hook.listening():
             runner.train()
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(_resuming(runner)) from error
     except Exception as error:
         if not isinstance(error, UserError) and is_raised_by(Runner.resume, error):
             raise CheckpointError(
@@ -106,9 +109,12 @@ def train(runner: Runner) -> None:
         message = explanation(error)
         if not message or isinstance(error, CheckpointError):
             raise
-        path = latest_checkpoint(Path(runner.work_dir))
-        resume = f"--resume goes on from {path}." if path else "No checkpoint has been saved yet."
-        raise UserError(f"{message.rstrip('.')}. {resume}") from error
+        raise UserError(f"{message.rstrip('.')}. {_resuming(runner)}") from error
+
+
+def _resuming(runner: Runner) -> str:
+    path = latest_checkpoint(Path(runner.work_dir))
+    return f"--resume goes on from {path}." if path else "No checkpoint has been saved yet."
 
 
 def _check_writable(folder: Path) -> None:
