@@ -39,7 +39,7 @@ class _AddsInput(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Channels-first map to a map of the same shape."""
-        return x + super().forward(x)
+        return _add(super().forward(x), x)
 
 
 class PositionEmbed2d(_AddsInput, nn.Conv2d):
@@ -97,8 +97,8 @@ class LocalBlock(nn.Module):
         x = x.movedim(-1, 1)
         x = self.pos_embed(x)
         local = self.conv2(self.attn(recomputed(self.conv1, x, self.norm1)))
-        x = x + self.drop_path(_scaled(local, self.gamma_1))
-        x = x + self.drop_path(_scaled(self.mlp(x, self.norm2), self.gamma_2))
+        x = _add(x, self.drop_path(_scaled(local, self.gamma_1)))
+        x = _add(x, self.drop_path(_scaled(self.mlp(x, self.norm2), self.gamma_2)))
         return x.movedim(1, -1)
 
 
@@ -146,8 +146,8 @@ class GlobalBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Channels-last map to channels-last map of the same shape."""
         x = on_channels_first(self.pos_embed, x)
-        x = x + self.drop_path(_scaled(self.aggregate(x), self.gamma_1))
-        return x + self.drop_path(_scaled(self.mlp(x, self.norm2), self.gamma_2))
+        x = _add(x, self.drop_path(_scaled(self.aggregate(x), self.gamma_1)))
+        return _add(x, self.drop_path(_scaled(self.mlp(x, self.norm2), self.gamma_2)))
 
     def aggregate(self, x: Tensor) -> Tensor:
         """The attention branch of a channels-last map, before scale and residual."""
@@ -411,6 +411,13 @@ def _layer_scales(
     if init is None:
         return None, None
     return nn.Parameter(torch.full(shape, init)), nn.Parameter(torch.full(shape, init))
+
+
+def _add(x: Tensor, other: Tensor) -> Tensor:
+    """A residual connection; `x` is overwritten where no gradient may need it as it was."""
+    if torch.is_grad_enabled() or x.dtype != other.dtype:
+        return x + other
+    return x.add_(other)
 
 
 def _scaled(x: Tensor, gamma: nn.Parameter | None) -> Tensor:
