@@ -82,7 +82,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--random-weights", action="store_true", help="do without a checkpoint, to try things out"
     )
-    parser.add_argument("--format", choices=list(SUFFIXES), default="onnx", help="(onnx)")
+    parser.add_argument(
+        "--format",
+        choices=list(SUFFIXES),
+        default="onnx",
+        help="ONNX, or torch.export's .pt2 file (onnx)",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="(MODEL.onnx or MODEL.pt2, here)")
     parser.add_argument(
         "--part",
