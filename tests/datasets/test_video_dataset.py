@@ -16,6 +16,7 @@ from mmengine.registry import init_default_scope
 import uniformer_mm.video  # noqa: F401
 from uniformer_mm.datasets.video_dataset import container_size
 from uniformer_mm.errors import UserError
+from uniformer_mm.tasks.video import FileFrames
 
 FORMATS = {"clip.mp4": "mp4v", "clip.avi": "MJPG", "clip.mkv": "mp4v", "clip.webm": "VP80"}
 
@@ -75,6 +76,12 @@ def build(folder, lines, repeats=None, clip_len=8, **options):
         ("clip.avi left", "is not a file name and a label"),
         ("my clip.avi 1", "is not a file name and a label"),
         ("", "has no label"),
+        ("clip.avi\t1", "has no label"),
+        ("clip.avi  1", "is not a file name and a label"),
+        ("clip.avi 1.0", "is not a file name and a label"),
+        ("clip.avi \u00b2", "is not a file name and a label"),
+        ("\ufeffclip.avi 1", "has an invisible character in the file name"),
+        ("clip\x00.avi 1", "has an invisible character in the file name"),
     ],
 )
 @pytest.mark.parametrize("repeats", [None, 2])
@@ -82,6 +89,15 @@ def test_a_faulty_line_is_named(tmp_path, line, message, repeats):
     lines = f"clip.mp4 2\n{line}\nclip.mp4 0\n"
     with pytest.raises(UserError, match=rf"{tmp_path}/list\.txt, line 2: .*{message}"):
         build(tmp_path, lines, repeats)
+
+
+def test_a_list_without_videos_or_text_is_named(tmp_path):
+    with pytest.raises(UserError, match=rf"^{tmp_path}/list\.txt lists no videos"):
+        build(tmp_path, "")
+    other = tmp_path / "other.txt"
+    other.write_bytes(b"\xff\xfeclip.mp4 1\n")
+    with pytest.raises(UserError, match=rf"^{other} is not text in UTF-8"):
+        build(tmp_path, "", ann_file=str(other))
 
 
 def test_mmactions_other_kinds_of_lists_are_accepted(tmp_path):
@@ -150,6 +166,26 @@ def test_an_unreadable_or_truncated_video_is_named(videos, tmp_path, kind, repea
 def test_a_fast_start_file_is_whole_before_it_is_cut(videos, tmp_path):
     (tmp_path / "clip.mp4").write_bytes(fast_start((videos / "clip.mp4").read_bytes()))
     assert build(tmp_path, "clip.mp4 1\n")[0]["inputs"].shape[2] == 8
+
+
+def test_a_folder_that_is_named_like_a_video_is_named(tmp_path):
+    (tmp_path / "clip.mp4").mkdir()
+    with pytest.raises(UserError, match=rf"{tmp_path}/clip\.mp4 cannot be read: .* directory"):
+        build(tmp_path, "clip.mp4 1\n")[0]
+
+
+@pytest.mark.parametrize("width", [8, 16, 24, 48, 72])
+def test_a_width_that_decord_misreads_is_named(tmp_path, width):
+    path = tmp_path / "clip.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 20, (width, 64))
+    for _ in range(8):
+        writer.write(np.zeros((64, width, 3), np.uint8))
+    writer.release()
+    message = rf"{path} cannot be read: it is narrower than decord can read .* Enlarge it"
+    with pytest.raises(UserError, match=message):
+        build(tmp_path, "clip.mp4 1\n")[0]
+    with pytest.raises(UserError, match=message):
+        FileFrames(path)[0]
 
 
 @pytest.mark.parametrize("repeats", [None, 2])

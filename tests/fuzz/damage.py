@@ -212,3 +212,30 @@ def changed(draw, content):
 ODD_NUMBERS = st.sampled_from(
     [float("nan"), float("inf"), -1, 0, -0.5, 1e300, 2**31, 2**63, 2**100, "1", True, [], {}]
 )
+
+
+@st.composite
+def odd_settings(draw, names, most=2):
+    """Values of any kind for a few settings, many of which are sound."""
+    chosen = draw(st.lists(st.sampled_from(names), min_size=0, max_size=most, unique=True))
+    return {name: draw(ODD_SETTINGS) for name in chosen}
+
+
+_PLAIN = st.one_of(
+    st.integers(-2, 40),
+    st.floats(-1, 8),
+    st.sampled_from([float("nan"), float("inf"), True, False, None, "", "0", "false", "small"]),
+    st.sampled_from(["global", "window", "hybrid", "patch", "conv", "none", "all", "layer"]),
+    st.sampled_from(["batch", "xxs", -1, 2, 3]),
+    st.text(max_size=4),
+)
+ODD_SETTINGS = st.one_of(
+    _PLAIN,
+    _PLAIN,
+    st.lists(st.integers(-1, 16), max_size=5),
+    st.tuples(*[st.integers(0, 16)] * 4),
+    st.lists(_PLAIN, min_size=4, max_size=4),
+    st.dictionaries(st.sampled_from(["depths", "type", "checkpoint", "a", 1]), _PLAIN, max_size=3),
+    st.lists(st.dictionaries(st.sampled_from(["type", "checkpoint"]), _PLAIN), max_size=2),
+)
+"""What could stand in a config, small enough to be built."""

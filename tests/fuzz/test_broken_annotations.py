@@ -2,8 +2,10 @@
 
 import json
 
+import cv2
+import numpy as np
 import pytest
-from damage import changed
+from damage import changed, damaged
 from hypothesis import given
 from hypothesis import strategies as st
 from mmdet.datasets import CocoDataset
@@ -12,6 +14,8 @@ from profiles import share
 
 from uniformer_mm.datasets.coco_files import check_annotations
 from uniformer_mm.datasets.keypoint_files import check_boxes, check_keypoints
+from uniformer_mm.datasets.segmentation_transforms import LoadLabelMap
+from uniformer_mm.datasets.video_dataset import CheckedVideoDataset
 from uniformer_mm.errors import UserError
 
 SIZE = 40
@@ -60,12 +64,15 @@ def accepted(path, content, check, *files):
     try:
         check(str(path), *files)
     except UserError as error:
-        message = str(error)
-    else:
-        return True
-    assert message.startswith(str(path))
-    assert message.isprintable()
-    return False
+        assert_names(error, path)
+        return False
+    return True
+
+
+def assert_names(error, path):
+    """An error begins with the file at fault, and is one line."""
+    assert str(error).startswith(str(path))
+    assert str(error).isprintable()
 
 
 @share(50)
@@ -102,3 +109,57 @@ def test_boxes_of_a_detector(folder, content):
     people = folder / "people_of_boxes.json"
     people.write_text(json.dumps(PEOPLE))
     accepted(folder / "boxes.json", content, check_boxes, str(people))
+
+
+LABELS = np.resize(np.arange(9, dtype=np.uint8), (SIZE, SIZE))
+LABEL_MAPS = {
+    "8 bits": (".png", LABELS),
+    "16 bits": (".png", LABELS.astype(np.uint16)),
+    "colours": (".png", np.dstack([LABELS] * 3)),
+    "jpeg": (".jpg", LABELS),
+    "tiff": (".tif", LABELS),
+    "bitmap": (".bmp", LABELS),
+}
+
+
+@share(100)
+@given(st.sampled_from(sorted(LABEL_MAPS)), st.data())
+def test_label_maps(folder, name, data):
+    suffix, labels = LABEL_MAPS[name]
+    path = folder / f"labels{suffix}"
+    path.write_bytes(data.draw(damaged(cv2.imencode(suffix, labels)[1].tobytes())))
+    sample = {"img_path": "image.jpg", "ori_shape": labels.shape[:2], "seg_fields": []}
+    sample.update(seg_map_path=str(path), reduce_zero_label=False, label_map=None)
+    try:
+        loaded = LoadLabelMap()(sample)["gt_seg_map"]
+    except UserError as error:
+        assert_names(error, path)
+    else:
+        assert loaded.shape == LABELS.shape
+        assert loaded.dtype == np.uint8
+
+
+LINES = st.lists(
+    st.one_of(
+        st.sampled_from(["clip.mp4 0", "clips/clip.mp4 2", "clip.mp4 3", "clip.mp4\t1", "a b 1"]),
+        st.sampled_from(["", " ", "clip.mp4", "clip.mp4  1", "\ufeffclip.mp4 1", "clip.mp4 -1"]),
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
+        st.builds("{} {}".format, st.text(max_size=4), st.integers(-1, 4)),
+    ).map(lambda line: line.encode(errors="replace")),
+    max_size=4,
+).map(b"\n".join)
+
+
+@share(50)
+@given(st.one_of(LINES, damaged(b"clip.mp4 0\nother.mp4 2\n")))
+def test_video_lists(folder, content):
+    path = folder / "videos.txt"
+    path.write_bytes(content)
+    try:
+        data = CheckedVideoDataset(str(path), pipeline=[], num_classes=3)
+    except UserError as error:
+        assert_names(error, path)
+    else:
+        assert len(data) > 0
+        for index in range(len(data)):
+            assert data.get_data_info(index)["label"] in range(3)

@@ -1,11 +1,15 @@
 """Any file at all is loaded as what it says, or refused by name; nothing in it is run."""
 
 import copy
+import gzip
 import io
+import os
 import pickle
 import resource
 import struct
+import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +17,9 @@ from damage import calls, damaged, legacy, odd_contents, safetensors, small_mode
 from hypothesis import given
 from hypothesis import strategies as st
 from profiles import share
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "trust"))
+from small import DETECTOR, run_inside
 
 from uniformer_mm.checkpoints import CheckpointError, load_pretrained, read_checkpoint
 
@@ -160,3 +167,64 @@ def test_a_bit_that_is_another_one_is_seen(tmp_path):
     torch.load(path, weights_only=True)
     with pytest.raises(CheckpointError, match=r"weights\.pth: it is damaged in archive/data/\d+, "):
         read_checkpoint(str(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (Path.mkdir, "is a folder: give the file of a checkpoint"),
+        (os.mkfifo, "is a pipe or a device: give the file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a pipe or a device: give the file"),
+        (lambda path: path.symlink_to(path), "no checkpoint at|cannot look for"),
+        (
+            lambda path: path.write_bytes(gzip.compress(FILES["zip"][0])),
+            "it is compressed with gzip, unpack it",
+        ),
+    ],
+)
+def test_what_is_no_file_of_a_checkpoint_is_named(tmp_path, make, message):
+    path = tmp_path / "weights.pth"
+    make(path)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        read_checkpoint(str(path))
+    assert str(path) in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+BROKEN = {
+    "empty": b"",
+    "text": b"no weights",
+    "truncated": FILES["zip"][0][:-300],
+    "damaged": FILES["zip"][0].replace(b"\x00" * 16, b"\x01" * 16, 1),
+    "gzip": gzip.compress(FILES["zip"][0]),
+    "code": zipped({"state_dict": {**STATE, "a": calls("canary")[0]}}),
+    "other": zipped({"state_dict": {"a": torch.ones(3)}}),
+    "no tensors": zipped({"state_dict": {"a": 1}}),
+}
+"""Contents of files that no tool may take for weights."""
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("tool", ["infer", "convert_checkpoint", "test"])
+def test_tools_name_a_broken_checkpoint_and_write_nothing(
+    synthetic_folder, tmp_path, monkeypatch, capsys, tool, name
+):
+    monkeypatch.chdir(tmp_path)
+    Path("weights.pth").write_bytes(BROKEN[name])
+    Path("detector.py").write_text(DETECTOR)
+    coco = synthetic_folder / "data" / "synthetic" / "coco"
+    data = ("--coco", coco / "train2017", coco / "annotations" / "instances_train2017.json")
+    images = coco / "val2017"
+    arguments = {
+        "infer": ("detector.py", images, "--checkpoint", "weights.pth", "--out", "out"),
+        "convert_checkpoint": ("detector.py", "weights.pth", "--out-dir", "out"),
+        "test": ("detector.py", "weights.pth", *data, "--work-dir", "work", "--scores", "out/s"),
+    }
+    assert run_inside(f"{tool}.py", *arguments[tool]) == 2
+    error = capsys.readouterr().err.partition("error: ")[2]
+    assert "weights.pth" in error
+    assert "Traceback" not in error
+    assert len(error.splitlines()) == 1 or "does not fit" in error, "one line, or the report"
+    assert Path("weights.pth").read_bytes() == BROKEN[name]
+    assert {path.name for path in Path().iterdir()} <= {"weights.pth", "detector.py", "work"}
+    assert not list(Path().rglob("*.json"))

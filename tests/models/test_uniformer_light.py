@@ -97,6 +97,14 @@ def test_scores_are_pooled_to_the_next_stage_with_their_sum():
     assert pooled_scores(torch.rand(2, 3, 4, 6)).shape == (2, 3 * 2 * 3)
 
 
+def test_scores_follow_an_embedding_that_rounds_up():
+    """The last column is a mean of the two tokens that are left, not of them and of zeros."""
+    scores = torch.arange(1.0, 21.0).view(1, 4, 5)
+    pooled = pooled_scores(scores, ceil=True).view(2, 3)
+    assert pooled.sum() == pytest.approx(scores.sum())
+    assert pooled[0, 2] / pooled[0, 0] == pytest.approx(7.5 / 4)
+
+
 @pytest.mark.parametrize("shared", [False, True], ids=["two models", "one model"])
 def test_two_threads_do_not_mix(shared):
     first = make()

@@ -57,7 +57,8 @@ class Reference:
                 class_token = self.state["cls_token"].expand(len(x), -1, -1)
             elif light:
                 class_token = self.linear("cls_upsample", class_token)
-                pooled = F.avg_pool2d(scores, 2)
+                rounds_up = "patch_embed4.proj.0.weight" in self.state
+                pooled = F.avg_pool2d(scores, 2, ceil_mode=rounds_up)
                 axes = tuple(range(1, scores.dim()))
                 scores = pooled / pooled.sum(axes, True) * scores.sum(axes, True)
             for index in count():

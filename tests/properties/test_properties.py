@@ -145,7 +145,7 @@ def archs(draw, light):
         arch["score_update"] = draw(st.sampled_from([0.2, 0.5, 1.0]))
     else:
         arch["stem"] = draw(st.sampled_from(["patch", "conv"]))
-        arch["downsample"] = draw(st.sampled_from(["patch", "conv"]))
+    arch["downsample"] = draw(st.sampled_from(["patch", "conv"]))
     return arch
 
 

@@ -13,12 +13,14 @@ from mmengine.config import Config, DictAction
 from uniformer_mm.apis.faults import (
     check_sections,
     config_fault,
+    is_raised_by,
     part_at_fault,
     unmet_expectation,
 )
 from uniformer_mm.apis.launch import adapt_to_machine, load_config
 from uniformer_mm.datasets.redirect import missing_data
 from uniformer_mm.errors import UserError
+from uniformer_mm.models import UniFormer
 from uniformer_mm.tasks import task_of
 
 SYNTHETIC_FOLDER = Path("data", "synthetic")
@@ -144,6 +146,7 @@ def prepare_config(arguments: argparse.Namespace, splits: Sequence[str]) -> Conf
             annotations={"train": files[0], "val": files[-1]},
         )
     override(cfg, arguments.cfg_options)
+    check_sections(cfg, splits)
     root, missing = missing_data(cfg, splits)
     if missing:
         listed = "\n".join(f"    {path}" for path in missing)
@@ -213,4 +216,6 @@ def explanation(error: Exception) -> str:
             f"the parts of the model do not fit together: {mismatch[0]}. Compare in_channels of the"
             " neck and the heads with embed_dims and out_indices of the backbone."
         )
+    if is_raised_by(UniFormer._check_input, error):
+        return f"the parts of the model do not fit together, or not to the data: {text}."
     return config_fault(error) if part_at_fault(error) else unmet_expectation(error)

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import build_from_cfg
 from mmengine.runner import Runner
 
+from uniformer_mm.datasets.redirect import dataset_configs
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks import TASKS
 
@@ -21,11 +22,20 @@ SECTIONS = {
 }
 """What a config needs to train and to test, beside a model."""
 
+DATASET_KINDS: dict[str, tuple[type, ...]] = {
+    "data_root": (str,),
+    "ann_file": (str,),
+    "data_prefix": (dict, str),
+    "metainfo": (dict,),
+    "pipeline": (list, tuple),
+}
+"""What the tools read of a dataset, and what it has to be where it is given."""
+
 LONGEST = 400
 """Letters of a message: those of mmengine may hold a whole dataset."""
 
 RUNNER_FILE = inspect.getfile(Runner)
-RUNNER_STEP = re.compile(r"(?:build|set|setup)_(\w+)")
+RUNNER_STEP = re.compile(r"(?:build|set|setup|register|_init)_(?!hooks?$)(\w+)")
 """Methods in which a Runner takes up a part of its config."""
 
 
@@ -48,6 +58,23 @@ def check_sections(cfg: Config, splits: Sequence[str] = ()) -> None:
             _check_dict(cfg, f"{name}.dataset", cfg[name].get("dataset"))
     if "env_cfg" in cfg:
         _check_dict(cfg, "env_cfg", cfg.env_cfg)
+    for name in ("default_hooks", "auto_scale_lr"):
+        if cfg.get(name) is not None:
+            _check_dict(cfg, name, cfg[name])
+    for split, dataset in dataset_configs(cfg):
+        for name, kinds in DATASET_KINDS.items():
+            value = dataset.get(name)
+            if value is not None and not isinstance(value, kinds):
+                wanted = " or ".join(kind.__name__ for kind in kinds)
+                raise UserError(
+                    f"{cfg.filename} needs a {wanted} as {name} of the dataset for {split},"
+                    f" but has {value!r}"
+                )
+    source = cfg.get("load_from")
+    if not isinstance(source, str | None):
+        raise UserError(
+            f"{cfg.filename} needs a checkpoint's name as load_from, or None, but has {source!r}"
+        )
 
 
 def config_fault(error: BaseException) -> str:
@@ -58,7 +85,9 @@ def config_fault(error: BaseException) -> str:
 
 def reason(error: BaseException) -> str:
     """Class and message of an error, in one line that ends with a full stop."""
-    message = error.args[0] if isinstance(error, KeyError) and error.args else error
+    message: Any = error.args[0] if isinstance(error, KeyError) and error.args else error
+    if isinstance(error, AssertionError) and not str(error):
+        message = f"expected {_asserted(error)}"
     text = " ".join(f"{type(error).__name__}: {message}".split()).rstrip(".")
     return f"{text[:LONGEST]} ..." if len(text) > LONGEST else f"{text}."
 
@@ -98,8 +127,12 @@ def unmet_expectation(error: BaseException) -> str:
     if scope is None:
         return ""
     file = "/".join(parts[parts.index(scope) :])
-    expected = (last.line or "").removeprefix("assert ")
-    return f"the config contradicts itself: {file}, line {last.lineno}, expects {expected}."
+    return f"the config contradicts itself: {file}, line {last.lineno}, expects {_asserted(error)}."
+
+
+def _asserted(error: BaseException) -> str:
+    """What an assertion has expected, in Python."""
+    return (extract_tb(error.__traceback__)[-1].line or "").removeprefix("assert ")
 
 
 def stack_hint(error: BaseException) -> str:

@@ -20,6 +20,7 @@ from torch import nn
 from uniformer_mm.apis.launch import building, load_config
 from uniformer_mm.apis.models import load_model
 from uniformer_mm.checkpoints.metadata import CLASS_LISTS, check_class_count
+from uniformer_mm.datasets.reading import unusable
 from uniformer_mm.errors import UserError
 from uniformer_mm.predictions import Prediction
 from uniformer_mm.predictions.boxes import Boxes, as_boxes, persons, read_boxes
@@ -151,7 +152,8 @@ class Inferencer:
             sources: Files, folders, numbers of cameras, or what `find` made of them.
             clip_length: Frames after which a recogniser begins anew; by default it looks at whole
                 files, and at `CAMERA_CLIP` frames of a camera.
-            faults: Takes the errors of images that cannot be read; without it they are raised.
+            faults: Takes the errors of images that cannot be read, or that are of a shape that the
+                pipeline cannot bring to the model's; without it they are raised.
 
         Raises:
             UserError: A source is not there, cannot be read, or is not what the model takes.
@@ -162,7 +164,7 @@ class Inferencer:
         known = all(isinstance(entry, ImageFile | Video) for entry in entries)
         items = self._items(entries if known else self.find(entries), clip_length, faults)
         while batch := list(islice(items, self.batch_size)):
-            yield from self._predict(batch)
+            yield from self._predict(batch, faults)
 
     def find(self, paths: Sequence[str | Path | int]) -> list[ImageFile | Video]:
         """Files and cameras that the model can look at; in folders others are left out.
@@ -214,17 +216,27 @@ class Inferencer:
             )
         return Clip("array", images=array) if self.task.takes_clips else Frame("array", array)
 
-    def _predict(self, items: Sequence[Frame | Clip]) -> list[Prediction]:
-        """Predictions of a few images or clips."""
+    def _predict(
+        self, items: Sequence[Frame | Clip], faults: list[UserError] | None = None
+    ) -> list[Prediction]:
+        """Predictions of a few images or clips, without those whose errors `faults` takes."""
         if self.people is not None:
-            items = self._with_boxes(items)
+            items = self._with_boxes(items, faults)
+        usable: list[Frame | Clip] = []
         inputs: list[Any] = []
         owners: list[int] = []
         with DefaultScope.overwrite_default_scope(self.task.scope):
-            for owner, item in enumerate(items):
-                for entry in self.task.pipeline_inputs(item, self.meta):
-                    inputs.append(self._pipeline(entry))
-                    owners.append(owner)
+            for item in items:
+                try:
+                    prepared = self._inputs_of(item)
+                except UserError as error:
+                    if faults is None:
+                        raise
+                    faults.append(error)
+                    continue
+                inputs += prepared
+                owners += [len(usable)] * len(prepared)
+                usable.append(item)
             outputs = self._forward(inputs)
         return [
             self.task.prediction_type.from_samples(
@@ -233,8 +245,21 @@ class Inferencer:
                 self.meta,
                 self.threshold,
             )
-            for owner, item in enumerate(items)
+            for owner, item in enumerate(usable)
         ]
+
+    def _inputs_of(self, item: Frame | Clip) -> list[Any]:
+        """What the model gets for an image or a clip.
+
+        Raises:
+            UserError: A step of the pipeline fails on it.
+        """
+        try:
+            return [self._pipeline(entry) for entry in self.task.pipeline_inputs(item, self.meta)]
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(unusable(item.name, error)) from error
 
     @torch.inference_mode()
     def _forward(self, inputs: Sequence[Any]) -> list[Any]:
@@ -273,16 +298,17 @@ class Inferencer:
             )
         return checkpoint or str(model)
 
-    def _with_boxes(self, items: Sequence[Any]) -> list[Frame]:
+    def _with_boxes(self, items: Sequence[Any], faults: list[UserError] | None) -> list[Frame]:
         """Images with the boxes of the people in them."""
+        boxed: list[tuple[Any, Boxes]]
         if isinstance(self.people, Inferencer):
-            boxes: list[Boxes] = [persons(found) for found in self.people._predict(items)]
+            detected = self.people._predict(items, faults)
+            boxed = [(found.source, persons(found)) for found in detected]
         else:
             listed = self.people or {}
-            boxes = [listed.get((item.name, item.index), as_boxes([])) for item in items]
+            boxed = [(item, listed.get((item.name, item.index), as_boxes([]))) for item in items]
         return [
-            item if item.boxes is not None else replace(item, boxes=found)
-            for item, found in zip(items, boxes, strict=True)
+            item if item.boxes is not None else replace(item, boxes=found) for item, found in boxed
         ]
 
 

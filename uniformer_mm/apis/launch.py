@@ -35,6 +35,11 @@ def load_config(path: str, work_dir: str | None = None, launcher: str = "none") 
         raise UserError(f"no config file {path}")
     try:
         cfg = Config.fromfile(path)
+    except RecursionError as error:
+        raise UserError(
+            f"{path} cannot be read as a config: _base_ leads from it, or from one of its bases,"
+            " back to the same file"
+        ) from error
     except (Exception, SystemExit) as error:
         raise UserError(
             f"{path} cannot be read as a config: {reason(error)}{stack_hint(error)}"

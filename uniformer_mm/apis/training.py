@@ -67,7 +67,7 @@ def make_resumable(cfg: Config) -> None:
     Other types stay as they are.
     """
     loop = cfg.train_cfg
-    for name in ("max_iters", "max_epochs", "val_interval"):
+    for name in ("max_iters", "max_epochs", "val_interval", "val_begin"):
         if name in loop:
             check_whole(f"train_cfg.{name}", loop[name], 1)
     if "by_epoch" in loop:
@@ -79,6 +79,7 @@ def make_resumable(cfg: Config) -> None:
     hook = cfg.default_hooks.setdefault("checkpoint", {"interval": 1})
     if hook and hook.setdefault("type", "CheckpointHook") == "CheckpointHook":
         hook.type = f"mmengine.{SafeCheckpointHook.__name__}"
+        check_whole("default_hooks.checkpoint.interval", hook.get("interval", -1), -1)
     # For other tools that read the config which mmengine leaves in the working directory.
     imports = cfg.setdefault("custom_imports", {"imports": []})
     imports.imports = [*imports.imports, "uniformer_mm.loops", SafeCheckpointHook.__module__]

@@ -94,6 +94,9 @@ def locate(source: str) -> Path:
                 " and give its path"
             )
         return _download(url)
+    if path.exists():
+        kind = "a folder" if path.is_dir() else "a pipe or a device"
+        raise CheckpointError(f"{source} is {kind}: give the file of a checkpoint")
     raise CheckpointError(
         f"no checkpoint at {source}: it is neither a file nor the name of a model of the zoo"
         " (uniformer_mm.zoo.list_models()). Weights of the authors that are on Google Drive or"
@@ -120,6 +123,8 @@ def what_is_wrong(path: Path) -> str:
         return "it is a web page, is the address that of the file itself, and does it need a login?"
     if start.startswith(b"version https://git-lfs"):
         return "it is a Git LFS pointer, get the file that it stands for"
+    if start.startswith(b"\x1f\x8b"):
+        return "it is compressed with gzip, unpack it"
     if start.startswith(b"PK"):
         return damage(path)
     return ""

@@ -41,15 +41,11 @@ def read_sample(dataset: Any, index: int) -> Any:
     except Exception as error:
         if "failed to load image" in str(error):
             raise
-        raise UserError(_fault(dataset, index, error)) from error
+        raise UserError(unusable(_path_of(dataset, index), error)) from error
 
 
-def _fault(dataset: Any, index: int, error: Exception) -> str:
-    try:
-        info = dataset.get_data_info(index)
-        path = next(str(info[key]) for key in PATH_KEYS if key in info)
-    except Exception:  # datasets are of many kinds, and another error is being reported
-        path = f"sample {index}"
+def unusable(path: str, error: Exception) -> str:
+    """What is said of a file on which a step of a pipeline has failed."""
     last = extract_tb(error.__traceback__)[-1]
     place = "/".join(Path(last.filename).parts[-2:])
     reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -57,3 +53,11 @@ def _fault(dataset: Any, index: int, error: Exception) -> str:
         f"{path} cannot be used ({reason}, in {place}, line {last.lineno}). Look at the file and"
         " its annotations; if all fail, at the pipeline in the config."
     )
+
+
+def _path_of(dataset: Any, index: int) -> str:
+    try:
+        info = dataset.get_data_info(index)
+        return next(str(info[key]) for key in PATH_KEYS if key in info)
+    except Exception:  # datasets are of many kinds, and another error is being reported
+        return f"sample {index}"

@@ -35,7 +35,7 @@ class LoadLabelMap(LoadAnnotations):
             super()._load_seg_map(results)
         except FileNotFoundError as error:
             raise UserError(f"no label map {path} for image {results['img_path']}") from error
-        except (OSError, SyntaxError) as error:
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise UserError(
                 f"{path} cannot be read: it is truncated, or not an image ({error})."
                 " Replace the file, or take it and its image out of the data."

@@ -15,6 +15,14 @@ from uniformer_mm.errors import UserError
 HEAD_SIZE = 4096
 """Bytes from the beginning of a file that hold the size of its container."""
 
+SHORT_ROWS = "from_size == to_size"
+"""What decord says where it takes the bytes that fill up a row of pixels for colours."""
+
+TOO_NARROW = (
+    "it is narrower than decord can read (that takes frames of 8, 16, 24, 48 and 72 pixels' width,"
+    " and others below 96, for ones of more colours). Enlarge it, to a width of 96 for instance"
+)
+
 LINE_FORMAT = "each line is a file name, a space and a class number"
 
 
@@ -36,9 +44,16 @@ class CheckedVideos:
         """Videos and labels of the list file.
 
         Raises:
-            UserError: A line is not a file name and a label from 0 to `num_classes` - 1.
+            UserError: There are none, or a line is not a file name and a label from 0 to
+                `num_classes` - 1.
         """
-        for number, line in enumerate(list_from_file(self.ann_file), start=1):
+        try:
+            lines = list_from_file(self.ann_file)
+        except UnicodeDecodeError as error:
+            raise UserError(f"{self.ann_file} is not text in UTF-8: {LINE_FORMAT}") from error
+        if not lines:
+            raise UserError(f"{self.ann_file} lists no videos: {LINE_FORMAT}")
+        for number, line in enumerate(lines, start=1):
             fault = self._fault_in(line)
             if fault:
                 raise UserError(f"{self.ann_file}, line {number}: {line.strip()!r} {fault}")
@@ -60,17 +75,16 @@ class CheckedVideos:
             return super().prepare_data(idx)  # type: ignore[misc]
         except FileNotFoundError as error:
             raise UserError(f"there is no video {path}. {remedy}") from error
-        except (DECORDError, RuntimeError, EOFError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"{path} cannot be read: it is truncated, or not a video ({reason}). {remedy}"
-            ) from error
+        except (DECORDError, RuntimeError, EOFError, OSError) as error:
+            raise UserError(f"{path} cannot be read: {why_unreadable(error)}. {remedy}") from error
 
     def _fault_in(self, line: str) -> str:
         """What is wrong with a line, as the rest of a sentence about it; empty if nothing."""
-        _, *labels = line.strip().split(self.delimiter)
+        name, *labels = line.strip().split(self.delimiter)
         if not labels:
             return f"has no label: {LINE_FORMAT}"
+        if not name.isprintable():  # such as a byte order mark, which no editor shows
+            return f"has an invisible character in the file name: {LINE_FORMAT}"
         if (len(labels) > 1 and not self.multi_class) or not all(map(str.isdecimal, labels)):
             return f"is not a file name and a label: {LINE_FORMAT}"
         if self.num_classes is not None and max(map(int, labels)) >= self.num_classes:
@@ -89,6 +103,14 @@ class CheckedVideoDataset(CheckedVideos, VideoDataset):
 @DATASETS.register_module()
 class CheckedRepeatAugDataset(CheckedVideos, RepeatAugDataset):
     """mmaction's RepeatAugDataset with `num_classes`, checked."""
+
+
+def why_unreadable(error: Exception) -> str:
+    """What an error of decord's, or of `check_size`, says of a file."""
+    if SHORT_ROWS in str(error):
+        return TOO_NARROW
+    reason = str(error).strip().splitlines()[0]
+    return f"it is truncated, or not a video ({reason})"
 
 
 def check_size(path: str) -> None:

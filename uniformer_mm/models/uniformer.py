@@ -171,7 +171,7 @@ class UniFormer(BaseModule):
         depths, widths = settings["depths"], settings["embed_dims"]
         if any(dim % settings["head_dim"] for dim in widths[2:]):
             raise ValueError(
-                f"head_dim must divide the channels of stages 3 and 4, {widths[2:]},"
+                f"head_dim must divide the embed_dims of stages 3 and 4, {widths[2:]},"
                 f" got {settings['head_dim']}"
             )
         self.dims = dims
@@ -387,7 +387,7 @@ def resolve_arch(
         arch = archs[arch]
     if not isinstance(arch, Mapping):
         raise ValueError(f"arch must be one of {tuple(archs)} or a dict, got {arch!r}")
-    unknown = sorted(set(arch) - set(defaults))
+    unknown = [key for key in arch if key not in defaults]
     if unknown:
         raise ValueError(f"unknown keys {unknown} in arch; it may have {tuple(defaults)}")
     settings = {**defaults, **arch}

@@ -8,7 +8,13 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from uniformer_mm.models.blocks import CLASS_NORM_EPS, SMALLEST_SCORE, HourglassBlock
+from uniformer_mm.models.blocks import (
+    CLASS_NORM_EPS,
+    SMALLEST_SCORE,
+    ConvEmbed,
+    HourglassBlock,
+)
+from uniformer_mm.models.checks import check_choice
 from uniformer_mm.models.uniformer import ARCH_DEFAULTS, UniFormer, init_parameters, resolve_arch
 
 LIGHT_ARCHS: dict[str, dict[str, Any]] = {
@@ -104,6 +110,8 @@ class UniFormerLight(UniFormer):
             with_cp=with_cp,
             init_cfg=init_cfg,
         )
+        for name, flag in {"fp32_attention": fp32_attention, "class_token": class_token}.items():
+            check_choice(name, flag, (True, False))
         self.returns_class_token = class_token
         last = max(self.out_indices)
         if class_token and last < 3:
@@ -143,7 +151,7 @@ class UniFormerLight(UniFormer):
             class_token, scores = self.cls_token.expand(x.shape[0], -1, -1), None
         else:
             class_token = self.cls_upsample(carried[0])
-            scores = pooled_scores(carried[1])
+            scores = pooled_scores(carried[1], isinstance(self.patch_embed4, ConvEmbed))
         for index, block in enumerate(getattr(self, f"blocks{stage + 1}")):
             x, class_token, scores = self._run(stage, index, block, x, class_token, scores)
         assert scores is not None
@@ -175,14 +183,19 @@ class UniFormerLight(UniFormer):
                 getattr(self, name).requires_grad_(False)
 
 
-def pooled_scores(scores: Tensor) -> Tensor:
+def pooled_scores(scores: Tensor, ceil: bool = False) -> Tensor:
     """Scores of the next stage's tokens from those of a map, (B, H, W) or (B, T, H, W).
 
     The mean of 2 x 2 tokens, rescaled so that the sum stays what it was.
 
+    Args:
+        scores: Of the tokens of a stage.
+        ceil: Whether the embedding of the next stage rounds an odd size up ('conv'): its last
+            tokens get the mean of what is left. Otherwise what is left gets none.
+
     Returns:
         (B, N) for the N tokens of the next stage.
     """
-    pooled = F.avg_pool2d(scores, 2).flatten(1)
+    pooled = F.avg_pool2d(scores, 2, ceil_mode=ceil).flatten(1)
     total = pooled.sum(1, keepdim=True).clamp_min(SMALLEST_SCORE)
     return pooled * (scores.flatten(1).sum(1, keepdim=True) / total)

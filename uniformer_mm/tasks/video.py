@@ -225,20 +225,24 @@ class FileFrames:
         Raises:
             UserError: It cannot be decoded.
         """
+        from uniformer_mm.datasets.video_dataset import TOO_NARROW
+
         with self._readable():
-            return self._reader[int(index)].asnumpy()
+            frame = self._reader[int(index)].asnumpy()
+        if frame.shape[-1] != 3:
+            raise UserError(f"{self._path} cannot be read: {TOO_NARROW}")
+        return frame
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
         from decord import DECORDError
 
+        from uniformer_mm.datasets.video_dataset import why_unreadable
+
         try:
             yield
         except (DECORDError, RuntimeError, EOFError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"{self._path} cannot be read: it is truncated, or not a video ({reason})"
-            ) from error
+            raise UserError(f"{self._path} cannot be read: {why_unreadable(error)}") from error
 
 
 def _shrink_pipeline(dataset: Any) -> None:

@@ -1,0 +1,163 @@
+"""Configs in which anything is wrong are refused in one line that names it."""
+
+import inspect
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from damage import ARCH, odd_settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mmengine.config import Config
+from profiles import share
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "trust"))
+from small import DETECTOR, run_inside
+
+from uniformer_mm.errors import UserError
+from uniformer_mm.models import UniFormer, UniFormerLight
+from uniformer_mm.models.uniformer import ARCH_DEFAULTS
+from uniformer_mm.models.uniformer_light import LIGHT_DEFAULTS
+
+BACKBONES = {
+    "image": (UniFormer, {"attention": "hybrid", "window_size": 2}, ARCH_DEFAULTS),
+    "video": (UniFormer, {"dims": 3}, ARCH_DEFAULTS),
+    "light": (UniFormerLight, {}, LIGHT_DEFAULTS),
+    "light video": (UniFormerLight, {"dims": 3, "class_token": True}, LIGHT_DEFAULTS),
+}
+"""Class, sound options, and what its archs may say."""
+
+
+@share(100)
+@given(st.sampled_from(sorted(BACKBONES)), st.data())
+def test_options_of_a_backbone_are_refused_by_name_or_give_one_that_works(name, data):
+    kind, options, defaults = BACKBONES[name]
+    names = [*inspect.signature(kind).parameters]
+    changed = data.draw(odd_settings(names))
+    inside = data.draw(odd_settings([*defaults], most=1))
+    options = {"arch": {**ARCH, **inside}, **options, **changed}
+    if "arch" in changed:
+        inside = {}
+    try:
+        model = kind(**options)
+        model.init_weights()
+    except (ValueError, UserError) as error:
+        message = str(error)
+        assert message.isprintable()
+        assert any(culprit in message for culprit in (*changed, *inside))
+        return
+    for option, value in changed.items():
+        flag = inspect.signature(kind).parameters[option].annotation is bool
+        assert not flag or isinstance(value, bool), f"{option} is read as {bool(value)}"
+    size = (3, 32, 48) if model.dims == 3 else (32, 48)
+    with torch.no_grad():
+        model.train()(torch.ones(2, model.in_channels, *size))
+        model.eval()(torch.ones(1, model.in_channels, *size))
+
+
+FILES = {
+    "syntax": ("model = dict(", "SyntaxError"),
+    "empty": ("", "needs model, a dict"),
+    "binary": ("\0\x80", "cannot be read as a config"),
+    "list": ("model = []", "needs model, a dict"),
+    "absent base": ("_base_ = 'nowhere.py'", "nowhere.py"),
+    "absent package": ("_base_ = 'mmdet::nowhere.py'", "nowhere.py"),
+    "own base": ("_base_ = './config.py'", "back to the same file"),
+    "number as base": ("_base_ = 5", "cannot be read as a config"),
+    "failing": ("value = 1 / 0", "ZeroDivisionError"),
+    "ending": ("import sys; sys.exit(0)", "SystemExit"),
+    "reserved name": (f"{DETECTOR}filename = 'x'", "filename is reserved"),
+    "absent module": (f"{DETECTOR}custom_imports = dict(imports=['nowhere'])", "nowhere"),
+    "no model": (f"{DETECTOR}model = dict(_delete_=True)", "model"),
+    "no data": (f"{DETECTOR}train_dataloader = None", "train_dataloader"),
+    "no dataset": (f"{DETECTOR}train_dataloader = dict(_delete_=True)", "train_dataloader.dataset"),
+    "no loop": (f"{DETECTOR}train_cfg = None", "train_cfg"),
+    "no optimizer": (f"{DETECTOR}optim_wrapper = None", "optim_wrapper"),
+    "no scope": (f"{DETECTOR}default_scope = None", "default_scope"),
+    "no environment": (f"{DETECTOR}env_cfg = 5", "env_cfg"),
+    "number as hooks": (f"{DETECTOR}custom_hooks = 5", "custom_hooks"),
+    "unknown hook": (f"{DETECTOR}custom_hooks = [dict(type='Nowhere')]", "Nowhere"),
+}
+"""Content of a config file, and what the error has to name."""
+
+SETTINGS = {
+    "model.backbone.arch=tiny": "arch must be",
+    "model.backbone.window_size=0": "window_size",
+    "model.backbone.type=mmengine.Nowhere": "mmengine.Nowhere",
+    "model.backbone.head_dim=48": "head_dim",
+    "model.backbone.depth=3": "'depth'",
+    "model.backbone.attention=swin": "attention",
+    "model.backbone.init_cfg=5": "init_cfg",
+    "model.type=Nowhere": "Nowhere",
+    "model.backbone.in_channels=4": "in_channels=4",
+    "model.backbone.out_indices=(0,1)": "fpn.py",
+    "model.neck.in_channels=[1,2,3,4]": "in_channels",
+    "model.neck.in_channels=32": "FPN: AssertionError: expected isinstance(in_channels, list)",
+    "model.neck.out_channels=0": "model_weights",
+    "model.roi_head.bbox_head.num_classes=3": "num_classes",
+    "model.rpn_head.in_channels=7": "in_channels",
+    "train_dataloader.batch_size=0": "batch_size",
+    "train_dataloader.num_workers=-1": "num_workers",
+    "train_dataloader.dataset.type=Nowhere": "Nowhere",
+    "train_dataloader.dataset.data_prefix=5": "data_prefix",
+    "train_dataloader.dataset.pipeline=5": "pipeline",
+    "train_dataloader.dataset.pipeline.2.type=Nowhere": "Nowhere",
+    "train_dataloader.dataset.pipeline.99.scale=1": "--cfg-options",
+    "train_cfg.max_epochs=0": "train_cfg.max_epochs",
+    "train_cfg.val_begin=x": "train_cfg.val_begin",
+    "train_cfg.type=Nowhere": "Nowhere",
+    "optim_wrapper.optimizer.type=Nowhere": "optim_wrapper",
+    "optim_wrapper.optimizer.lr=-1": "learning rate",
+    "param_scheduler.0.type=Nowhere": "Nowhere",
+    "val_evaluator.metric=nonsense": "nonsense",
+    "default_scope=nowhere": "default_scope",
+    "default_hooks=5": "default_hooks",
+    "default_hooks.checkpoint.interval=x": "default_hooks.checkpoint.interval",
+    "load_from=nowhere.pth": "nowhere.pth",
+    "load_from=5": "load_from",
+    "model=None": "model",
+}
+"""An option that no training can be made of, and what the error has to name."""
+
+
+@pytest.fixture(scope="module")
+def trainer(synthetic_folder, tmp_path_factory):
+    """Trains with the content of a config file and options, and returns the working directory."""
+    folder = tmp_path_factory.mktemp("configs")
+    coco = synthetic_folder / "data" / "synthetic" / "coco"
+    data = ("--coco", coco / "train2017", coco / "annotations" / "instances_train2017.json")
+
+    def train(content, *options):
+        shutil.rmtree(folder / "work", ignore_errors=True)
+        (folder / "config.py").write_text(content)
+        arguments = ["--cfg-options", *options] if options else []
+        command = ("train.py", folder / "config.py", "--work-dir", folder / "work", *data)
+        return run_inside(*command, *arguments), folder / "work"
+
+    return train
+
+
+def assert_refused(trainer, capsys, culprit, *config):
+    status, work_dir = trainer(*config)
+    error = capsys.readouterr().err.partition("error: ")[2]
+    assert status == 2
+    assert culprit in error
+    assert len(error.splitlines()) == 1
+    assert not list(work_dir.glob("*.pth"))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_are_refused(trainer, capsys, name):
+    content, culprit = FILES[name]
+    assert_refused(trainer, capsys, culprit, content)
+
+
+@settings(share(8), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(sorted(SETTINGS)))
+def test_settings_are_refused(trainer, capsys, setting):
+    with pytest.MonkeyPatch.context() as patch:
+        # Formatting the config for the log takes longer than all else.
+        patch.setattr(Config, "pretty_text", "the config")
+        assert_refused(trainer, capsys, SETTINGS[setting], DETECTOR, setting)

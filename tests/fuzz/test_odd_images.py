@@ -1,0 +1,136 @@
+"""Unusual images are read as what they show; broken ones are named, and the others predicted."""
+
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmcv.transforms import LoadImageFromFile
+from PIL import Image, ImageOps
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "trust"))
+from small import DETECTOR, ROOT, run_inside
+
+from uniformer_mm.errors import UserError
+from uniformer_mm.predictions.media import read_image
+
+WIDTH, HEIGHT = 64, 48
+ROTATED = 6
+"""EXIF's orientation of what has to be turned right by 90 degrees."""
+
+
+def scene():
+    """A smooth picture of all colours."""
+    coarse = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype(np.uint8)
+    return Image.fromarray(cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC))
+
+
+def with_orientation(image, path):
+    exif = Image.Exif()
+    exif[0x0112] = ROTATED
+    image.save(path, exif=exif)
+
+
+def sixteen_bit(image, path):
+    cv2.imwrite(str(path), np.asarray(image)[..., ::-1].astype(np.uint16) * 257)
+
+
+def transparent(image, path):
+    image.putalpha(Image.new("L", image.size, 0))
+    image.save(path)
+
+
+UNUSUAL = {
+    "grey.png": lambda image, path: image.convert("L").save(path),
+    "grey.jpg": lambda image, path: image.convert("L").save(path, quality=95),
+    "grey_alpha.png": lambda image, path: image.convert("LA").save(path),
+    "one_bit.png": lambda image, path: image.convert("1").save(path),
+    "palette.png": lambda image, path: image.quantize(64).save(path),
+    "transparent.png": transparent,
+    "sixteen_bit.png": sixteen_bit,
+    "cmyk.jpg": lambda image, path: image.convert("CMYK").save(path, quality=95),
+    "rotated.jpg": with_orientation,
+    "rotated.png": with_orientation,
+    "film.webp": lambda image, path: image.save(path, save_all=True, append_images=[image]),
+    "fine.bmp": lambda image, path: image.save(path),
+    "fine.tif": lambda image, path: image.save(path),
+    "other_name.png": lambda image, path: image.save(path, "jpeg", quality=95),
+    "pixel.png": lambda image, path: image.crop((0, 0, 1, 1)).save(path),
+    "line.png": lambda image, path: image.crop((0, 0, WIDTH, 1)).resize((2000, 1)).save(path),
+    "column.png": lambda image, path: image.crop((0, 0, 1, HEIGHT)).resize((1, 2000)).save(path),
+}
+"""Sound files that are not what cameras write most often: how they are made."""
+
+BROKEN = {
+    "truncated.jpg": lambda jpeg, _: jpeg[: len(jpeg) // 2],
+    "truncated.png": lambda _, png: png[: len(png) // 2],
+    "empty.jpg": lambda *_: b"",
+    "text.jpg": lambda *_: b"not an image\n" * 9,
+    "endless.png": lambda _, png: png[:16] + b"\x00\x0f\x00\x00" * 2 + png[24:],
+}
+"""Contents of files that are no images, out of those of a sound JPEG and PNG file."""
+
+
+def write_broken(folder, names=tuple(BROKEN)):
+    scene().save(folder / "sound.jpg")
+    scene().save(folder / "sound.png")
+    sound = [(folder / f"sound.{kind}").read_bytes() for kind in ("jpg", "png")]
+    for name in names:
+        (folder / name).write_bytes(BROKEN[name](*sound))
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_unusual_images_are_what_pillow_says(tmp_path, name):
+    path = tmp_path / name
+    UNUSUAL[name](scene(), path)
+    image = read_image(path)
+    with Image.open(path) as file:
+        expected = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))[..., ::-1]
+    assert image.dtype == np.uint8
+    assert image.shape == expected.shape
+    assert np.abs(image.astype(int) - expected).mean() < 2
+    loaded = LoadImageFromFile()({"img_path": str(path)})
+    np.testing.assert_array_equal(loaded["img"], image)
+    assert loaded["ori_shape"] == expected.shape[:2]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_images_are_named(tmp_path, name):
+    write_broken(tmp_path)
+    with pytest.raises(UserError, match=rf"{tmp_path / name} cannot be read: ") as caught:
+        read_image(tmp_path / name)
+    assert str(caught.value).isprintable()
+
+
+CLASSIFIER = f"""
+_base_ = "{ROOT}/configs/cls/uniformer_s_in1k.py"
+model = dict(backbone=dict(arch=dict(_delete_=True, depths=(1, 1, 1, 1))))
+"""
+SMALL = ("test_dataloader.dataset.pipeline.1.scale=(96,64)", "model.test_cfg.rcnn.score_thr=0")
+
+
+@pytest.mark.parametrize("config", [CLASSIFIER, DETECTOR], ids=["classifier", "detector"])
+def test_a_folder_of_all_kinds_is_predicted_but_for_the_broken_ones(tmp_path, capsys, config):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    write_broken(folder)
+    for name, write in UNUSUAL.items():
+        write(scene(), folder / name)
+    (tmp_path / "model.py").write_text(config)
+    options = ["--cfg-options", *SMALL] if config == DETECTOR else []
+    arguments = (folder, "--random-weights", "--threshold", 0, "--out", out, *options)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    assert run_inside("infer.py", tmp_path / "model.py", *arguments) == 2
+    error = capsys.readouterr().err.partition("error: ")[2].splitlines()
+    assert [line.split(" ")[0] for line in error] == [str(folder / name) for name in sorted(BROKEN)]
+    sound = sorted([*UNUSUAL, "sound.jpg", "sound.png"])
+    found = json.loads((out / "predictions.json").read_text())
+    images = found["images"] if config == DETECTOR else found
+    assert [image["file_name"] for image in images] == sound
+    assert len(list((out / "pictures").iterdir())) == len(sound)
+    sizes = {image["file_name"]: (image.get("width"), image.get("height")) for image in images}
+    if config == DETECTOR:
+        assert sizes["rotated.jpg"] == sizes["rotated.png"] == (HEIGHT, WIDTH)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
