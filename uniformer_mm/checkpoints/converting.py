@@ -55,7 +55,7 @@ def load_whole(model: nn.Module, content: Any, source: str) -> tuple[dict[str, T
     """
     check_head_dim(source, getattr(getattr(model, "backbone", None), "head_dim", None))
     target = model.state_dict()
-    state, report = match(to_model_names(find_state_dict(content), target), target, source)
+    state, report = match(to_model_names(find_state_dict(content, source), target), target, source)
     if heads := [name for name in report.dropped if not name.startswith(BACKBONE)]:
         raise CheckpointError(
             f"{source} belongs to another config: the model of this one has no place for"
