@@ -35,9 +35,10 @@ class LoadLabelMap(LoadAnnotations):
             super()._load_seg_map(results)
         except FileNotFoundError as error:
             raise UserError(f"no label map {path} for image {results['img_path']}") from error
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        except Exception as error:  # Pillow fails on damaged files in many ways
+            reason = " ".join(str(error).split())
             raise UserError(
-                f"{path} cannot be read: it is truncated, or not an image ({error})."
+                f"{path} cannot be read: it is truncated, or not an image ({reason})."
                 " Replace the file, or take it and its image out of the data."
             ) from error
         shape = results["gt_seg_map"].shape
