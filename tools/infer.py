@@ -93,6 +93,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="least score of an object (0.3), of a joint (0.3), of a class (0)",
     )
     parser.add_argument("--batch-size", type=int, default=1, help="inputs at once (1)")
+    parser.add_argument("--fuse", action="store_true", help="fold what can be folded: quicker")
     parser.add_argument(
         "--classes",
         metavar="NAMES",
@@ -138,6 +139,7 @@ def build(arguments: argparse.Namespace) -> Inferencer:
         threshold=arguments.threshold,
         classes=arguments.classes,
         people=people,
+        fused=arguments.fuse,
         random_weights=arguments.random_weights,
         cfg_options=arguments.cfg_options,
     )

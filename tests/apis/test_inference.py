@@ -368,3 +368,10 @@ def test_faults_may_be_collected(inferencer_of, files, tmp_path):
 def test_the_package_has_no_other_names():
     with pytest.raises(AttributeError, match="has no attribute 'Trainer'"):
         uniformer_mm.Trainer  # noqa: B018
+
+
+def test_a_fused_copy_predicts_the_same(files):
+    plain, fused = build("cls"), build("cls", fused=True)
+    assert {type(block).__name__ for block in fused.model.backbone.blocks3} == {"FusedGlobalBlock"}
+    expected, scores = (each.predict(files / "a.png").scores for each in (plain, fused))
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-7)

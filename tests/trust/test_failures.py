@@ -121,4 +121,5 @@ def test_ctrl_c_says_from_where_training_goes_on(detector, capsys):
     detector.do_at(2, interrupt)
     assert detector.train("work") == 130
     message = capsys.readouterr().err.splitlines()[-1]
-    assert message == f"interrupted; --resume goes on from {detector.folder}/work/iter_1.pth."
+    good = detector.folder / "work" / "iter_1.pth"
+    assert message == f"interrupted; --resume goes on from {good}."
