@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 from running import ROOT, run_inside
@@ -16,7 +17,7 @@ from uniformer_mm.benchmark.peers import load_peer
 from uniformer_mm.benchmark.report import fill_page
 from uniformer_mm.benchmark.stages import stage_costs
 from uniformer_mm.benchmark.timing import Timing, interleave, peak_memory
-from uniformer_mm.benchmark.variants import make_variant
+from uniformer_mm.benchmark.variants import build_backbone, make_variant
 from uniformer_mm.errors import UserError
 from uniformer_mm.models import UniFormer, UniFormerLight
 from uniformer_mm.models.fusion import fuse
@@ -161,6 +162,12 @@ def test_all_arithmetic_is_found_in_some_stage(fused):
     # Stage 4 of one block: what it reads is more than its weights, and at most all activations.
     weights = sum(p.nbytes for p in model.blocks4.parameters())
     assert weights < costs["stage 4"].bytes < 3 * weights
+
+
+def test_the_backbone_is_ours_in_any_scope():
+    with DefaultScope.overwrite_default_scope("mmaction"):
+        for settings in ({}, {"type": "UniFormer"}, {"type": "mmengine.UniFormer"}):
+            assert type(build_backbone(settings, CPU)) is UniFormer
 
 
 def test_stages_are_listed_and_compiled_models_refused(tmp_path, capsys):

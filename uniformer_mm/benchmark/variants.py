@@ -45,6 +45,8 @@ def build_backbone(settings: Mapping[str, Any], device: torch.device) -> nn.Modu
     cfg = Config({"type": "UniFormer"})
     cfg.merge_from_dict(dict(settings))  # keys such as arch.depths are paths
     settings = {**cfg.to_dict(), "init_cfg": None}
+    # mmaction2 has a UniFormer of its own, which a default scope would choose.
+    settings["type"] = f"mmengine.{settings['type'].removeprefix('mmengine.')}"
     torch.manual_seed(0)
     try:
         return MODELS.build(settings).to(device)
