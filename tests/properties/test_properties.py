@@ -229,6 +229,9 @@ def test_compiled_is_equal(case, backend):
 def test_activation_checkpointing_changes_nothing(case, with_cp):
     case.assume_decided()
     images, results = case.input(), []
+    # BatchNorm does not train on a single value per channel.
+    single = len(images) == 1 and max(images.shape[-2:]) < 64
+    assume(case.options["output_norm"] == "layer" or not single)
     for checkpointed in (False, with_cp):
         model = case.model(with_cp=checkpointed, drop_path_rate=0.2).train()
         torch.manual_seed(case.seed)
