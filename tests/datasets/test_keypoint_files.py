@@ -55,6 +55,9 @@ def test_people_with_coco_s_joints_pass_whether_the_joints_are_named_or_not(tmp_
         (None, [{"id": 1, "name": "p", "keypoints": ["paw"] * 17}], "the 17 keypoints paw, paw"),
         (None, [{"id": 1, "name": "p", "keypoints": JOINTS[:14]}], "the 14 keypoints nose"),
         (None, [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}], "the categories a, b"),
+        (None, [{"id": 1, "name": "a"}, {"id": 2, "name": "\x1b"}], r"the categories a, \?:"),
+        ([{**PERSON, "keypoints": 5}], None, "annotation 5 has 5 for its keypoints"),
+        (None, [{"id": 1, "name": "p", "keypoints": None}], "keypoints None: it needs a list"),
     ],
 )
 def test_other_annotations_are_refused(tmp_path, people, categories, message):
@@ -87,6 +90,7 @@ def test_boxes_of_people_pass_with_others_beside_them(boxes):
         ([{**BOX, "bbox": [1, 2, float("nan"), 4]}], "of image 1"),
         ([{**BOX, "score": None}], "TypeError"),
         ([BOX, {**BOX, "image_id": 7}], r"boxes for image 7, .*annotations\.json.*bbox_file=None"),
+        ([{**BOX, "image_id": i} for i in ("a", 0.5)], r"boxes for image 0\.5, "),
         ([{**BOX, "category_id": 0}], r"no box of category 1 \(person\)"),
         ([], r"no box of category 1 \(person\)"),
     ],

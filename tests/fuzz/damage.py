@@ -185,28 +185,35 @@ DTYPES = [
 
 @st.composite
 def changed(draw, content):
-    """A JSON file in which an entry, anywhere, is absent, something else, or there twice."""
+    """A JSON file in which an entry, anywhere, is absent, something else, or there twice.
+
+    Kinds of entries are equally likely, such as masks of annotations or numbers of their boxes.
+    """
     content = copy.deepcopy(content)
     for _ in range(draw(st.integers(1, 2))):
-        place = content
-        while True:
-            keys = sorted(place) if isinstance(place, dict) else range(len(place))
-            if not keys:
-                break
-            key = draw(st.sampled_from(keys))
-            inner = place[key]
-            if isinstance(inner, dict | list) and inner and draw(st.integers(0, 3)):
-                place = inner
-                continue
-            action = draw(st.sampled_from(["delete", "replace", "repeat"]))
-            if action == "delete":
-                del place[key]
-            elif action == "replace":
-                place[key] = draw(st.one_of(ODD_NUMBERS, JSON_LIKE))
-            elif isinstance(place, list):
-                place.append(copy.deepcopy(inner))
+        kinds = {}
+        for kind, place, key in _entries(content):
+            kinds.setdefault(kind, []).append((place, key))
+        if not kinds:
             break
+        place, key = draw(st.sampled_from(kinds[draw(st.sampled_from(sorted(kinds)))]))
+        action = draw(st.sampled_from(["delete", "replace", "replace", "repeat"]))
+        if action == "delete":
+            del place[key]
+        elif action == "replace":
+            place[key] = draw(st.one_of(ODD_NUMBERS, JSON_LIKE))
+        elif isinstance(place, list):
+            place.append(copy.deepcopy(place[key]))
     return content
+
+
+def _entries(place, kind=""):
+    """Kind, container and key of whatever is in JSON content, at any depth."""
+    for key, inner in place.items() if isinstance(place, dict) else enumerate(place):
+        inner_kind = f"{kind}.{key}" if isinstance(place, dict) else f"{kind}[]"
+        yield inner_kind, place, key
+        if isinstance(inner, dict | list):
+            yield from _entries(inner, inner_kind)
 
 
 ODD_NUMBERS = st.sampled_from(

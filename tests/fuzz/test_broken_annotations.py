@@ -13,6 +13,7 @@ from mmpose.datasets import CocoDataset as CocoPeople
 from profiles import share
 
 from uniformer_mm.datasets.coco_files import check_annotations
+from uniformer_mm.datasets.figures import JOINTS
 from uniformer_mm.datasets.keypoint_files import check_boxes, check_keypoints
 from uniformer_mm.datasets.segmentation_transforms import LoadLabelMap
 from uniformer_mm.datasets.video_dataset import CheckedVideoDataset
@@ -45,7 +46,7 @@ PEOPLE = {
     "annotations": [
         annotation(number, RUNS, keypoints=[5, 6, 2] * 17, num_keypoints=17) for number in (1, 2)
     ],
-    "categories": [{"id": 1, "name": "person"}],
+    "categories": [{"id": 1, "name": "person", "keypoints": list(JOINTS)}],
 }
 BOXES = [
     {"image_id": number, "category_id": 1, "bbox": [3, 4, 20, 10], "score": 0.5}

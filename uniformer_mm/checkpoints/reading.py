@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from uniformer_mm.checkpoints.sources import CheckpointError, locate, what_is_wrong
+from uniformer_mm.errors import printable
 
 WRAPPERS = ("state_dict", "model", "model_state")
 """Keys under which training code keeps the state dict, in the order they are tried."""
 
 LONGEST_NAME = 500
-"""Letters of a tensor's name, or of what a message shows of a file."""
+"""Letters of a tensor's name."""
 
 
 def read_checkpoint(source: str, map_location: Any = "cpu") -> Any:
@@ -45,9 +46,7 @@ def read_checkpoint(source: str, map_location: Any = "cpu") -> Any:
     except UnpicklingError as error:
         asked = re.search(r"GLOBAL (\S+)", str(error))
         culprit = (
-            f"asks for {_printable(asked[1])}"
-            if asked
-            else "is damaged, or asks for Python objects"
+            f"asks for {printable(asked[1])}" if asked else "is damaged, or asks for Python objects"
         )
         raise CheckpointError(
             f"{path} is not loaded: it {culprit}. Only plain data is read, because anything else"
@@ -59,7 +58,7 @@ def read_checkpoint(source: str, map_location: Any = "cpu") -> Any:
             f"cannot read the checkpoint {path}: {error.strerror or error}"
         ) from error
     except Exception as error:  # damaged files fail in many ways, safetensors with its own classes
-        reason = _printable(str(error).split("\n", 1)[0])
+        reason = printable(str(error).split("\n", 1)[0])
         raise CheckpointError(
             f"cannot read the checkpoint {path}: it is damaged, or none"
             f" ({type(error).__name__}: {reason}), get it again"
@@ -98,11 +97,6 @@ def find_state_dict(content: Any, source: str = "the checkpoint") -> Mapping[str
     raise CheckpointError(
         f"no tensors in {source}: expected a state dict, alone or under one of {WRAPPERS}"
     )
-
-
-def _printable(text: str) -> str:
-    """What a message may show of a file's own text, which could steer a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:LONGEST_NAME])
 
 
 def _unfit_kind(tensor: Tensor) -> str:

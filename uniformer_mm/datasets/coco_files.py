@@ -12,7 +12,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from uniformer_mm.errors import UserError
+from uniformer_mm.errors import UserError, printable
 
 LISTS = ("images", "annotations", "categories")
 
@@ -50,7 +50,9 @@ def category_names(path: str, content: dict[str, list[dict[str, Any]]]) -> tuple
     _check_ids(path, "category", categories)
     for category in categories:
         if not isinstance(category.get("name"), str):
-            raise UserError(f"{path}: category {category['id']} has no name, but {category}")
+            raise UserError(
+                f"{path}: category {shown(category['id'])} has no name, but {shown(category)}"
+            )
     names = [category["name"] for category in sorted(categories, key=lambda entry: entry["id"])]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -82,10 +84,11 @@ def check_annotations(
     names = category_names(path, content)
     strangers = [name for name in classes or () if name not in names]
     if strangers:
+        known = printable(", ".join(names[:9])) + (", ..." if len(names) > 9 else "")
         raise UserError(
-            f"{path} has no category {strangers[0]!r}: its categories are {', '.join(names[:9])}"
-            f"{', ...' if len(names) > 9 else ''}. Set metainfo=dict(classes=...) of the datasets"
-            " and num_classes of the heads, or give the data with --coco"
+            f"{path} has no category {strangers[0]!r}: its categories are {known}. Set"
+            " metainfo=dict(classes=...) of the datasets and num_classes of the heads, or give the"
+            " data with --coco"
         )
     for name in ("images", "annotations")[: 1 if evaluated else 2]:
         if not content[name]:
@@ -98,7 +101,7 @@ def check_annotations(
     sizes = {}
     for image in content["images"]:
         if fault := _image_fault(image):
-            raise UserError(f"{path}: image {image['id']} {fault}")
+            raise UserError(f"{path}: image {shown(image['id'])} {fault}")
         sizes[image["id"]] = (image["height"], image["width"])
     # mmpose trains without areas, leaves people without a box out, and needs no crowds.
     needed = ["bbox", "area"] if evaluated or not keypoints else []
@@ -111,7 +114,7 @@ def check_annotations(
         if not fault and keypoints and (evaluated or "keypoints" in annotation):
             fault = _keypoints_fault(annotation.get("keypoints"), joints)
         if fault:
-            raise UserError(f"{path}: annotation {annotation['id']} {fault}")
+            raise UserError(f"{path}: annotation {shown(annotation['id'])} {fault}")
 
 
 def _check_ids(path: str, kind: str, entries: Sequence[dict[str, Any]]) -> None:
@@ -119,7 +122,7 @@ def _check_ids(path: str, kind: str, entries: Sequence[dict[str, Any]]) -> None:
     types = {type(entry.get("id")) for entry in entries}
     if not (types <= {int} or types <= {str}):
         wrong = next(entry for entry in entries if type(entry.get("id")) is not int)
-        raise UserError(f"{path}: {kind} without a number as id: {_shown(wrong)}")
+        raise UserError(f"{path}: {kind} without a number as id: {shown(wrong)}")
     seen = set()
     for entry in entries:
         if entry["id"] in seen:
@@ -130,44 +133,44 @@ def _check_ids(path: str, kind: str, entries: Sequence[dict[str, Any]]) -> None:
 def _image_fault(image: dict[str, Any]) -> str:
     """What is wrong with an image, as the rest of a sentence about it; empty if nothing."""
     if not isinstance(image.get("file_name"), str) or not image["file_name"]:
-        return f"has no file_name, but {_shown(image.get('file_name'))}"
+        return f"has no file_name, but {shown(image.get('file_name'))}"
     for side in ("width", "height"):
         if not _finite([image.get(side)]) or image[side] <= 0:
-            return f"has the {side} {_shown(image.get(side))}: it needs a number of pixels"
+            return f"has the {side} {shown(image.get(side))}: it needs a number of pixels"
     return ""
 
 
 def _annotation_fault(annotation: dict[str, Any], needed: Sequence[str]) -> str:
     for name in ("image_id", "category_id"):
         if not isinstance(annotation.get(name), int | str):
-            return f"has no {name}, but {_shown(annotation.get(name))}"
+            return f"has no {name}, but {shown(annotation.get(name))}"
     box: Any = annotation.get("bbox", None if "bbox" in needed else [0, 0, 0, 0])
     if not _finite(box) or len(box) != 4:
-        return f"has the bbox {_shown(box)}: it needs four finite numbers x, y, width, height"
+        return f"has the bbox {shown(box)}: it needs four finite numbers x, y, width, height"
     area = annotation.get("area", None if "area" in needed else 0)
     if not _finite([area]):
-        return f"has the area {_shown(area)}: it needs a finite number"
+        return f"has the area {shown(area)}: it needs a finite number"
     crowd = annotation.get("iscrowd", None if "iscrowd" in needed else 0)
     if crowd not in (0, 1):
-        return f"has the iscrowd {_shown(crowd)}: it needs 0 or 1"
+        return f"has the iscrowd {shown(crowd)}: it needs 0 or 1"
     return ""
 
 
 def _mask_fault(mask: Any, size: tuple[int, int]) -> str:
     needs = "it needs polygons [[x1, y1, x2, y2, x3, y3, ...], ...] or a run-length encoding"
     if not mask or not isinstance(mask, list | dict):
-        return f"has the segmentation {_shown(mask)}: {needs}"
+        return f"has the segmentation {shown(mask)}: {needs}"
     if isinstance(mask, list):
         wrong = [polygon for polygon in mask if not _finite(polygon) or len(polygon) < 6]
-        return f"has the segmentation {_shown(wrong[0])}: {needs}" if wrong else ""
+        return f"has the segmentation {shown(wrong[0])}: {needs}" if wrong else ""
     if mask.get("size") != list(size):
-        return f"has a mask of size {_shown(mask.get('size'))} on an image of size {list(size)}"
+        return f"has a mask of size {shown(mask.get('size'))} on an image of size {list(size)}"
     counts = mask.get("counts")
     if isinstance(counts, list):
         fits = _finite(counts) and sum(counts) == size[0] * size[1]
     else:
         fits = isinstance(counts, str) and _can_decode(counts, size)
-    return "" if fits else f"has a mask with the counts {_shown(counts)}, which do not fit its size"
+    return "" if fits else f"has a mask with the counts {shown(counts)}, which do not fit its size"
 
 
 def _can_decode(counts: str, size: tuple[int, int]) -> bool:
@@ -184,7 +187,7 @@ def _keypoints_fault(keypoints: Any, joints: int) -> str:
     if not _finite(keypoints) or len(keypoints) != 3 * joints:
         count = f", {3 * joints} numbers" if joints else ""
         return (
-            f"has the keypoints {_shown(keypoints)}: it needs x, y and visibility of each joint"
+            f"has the keypoints {shown(keypoints)}: it needs x, y and visibility of each joint"
             f"{count}"
         )
     return ""
@@ -197,6 +200,7 @@ def _finite(values: Any) -> bool:
     )
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Whatever stands in a file, in a few printable letters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}..."
