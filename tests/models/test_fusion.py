@@ -77,8 +77,9 @@ def test_compiles_without_a_graph_break():
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
-def test_autocast_takes_the_plain_path():
-    model, x = build("hybrid")
+@pytest.mark.parametrize("name", ["hybrid", "light"])
+def test_autocast_takes_the_plain_path(name):
+    model, x = build(name)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         for a, b in zip(fuse(model)(x), model(x), strict=True):
             assert (a - b).std() < 0.05 * b.std()

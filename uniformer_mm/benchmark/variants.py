@@ -12,13 +12,26 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from uniformer_mm.errors import UserError
 from uniformer_mm.models.attention import Attention
+from uniformer_mm.models.convolutions import use_kernels
 from uniformer_mm.models.fusion import fuse
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-VARIANTS = ("eager", "plain", "keeping", "fused", "compiled", "fused-compiled")
+VARIANTS = (
+    "eager",
+    "plain",
+    "keeping",
+    "kernels",
+    "fused",
+    "fused-kernels",
+    "compiled",
+    "compiled-kernels",
+    "fused-compiled",
+    "fused-compiled-kernels",
+)
 """'plain' computes the softmax of attention in tensor operations, as the papers write it; 'keeping'
-keeps for the backward pass what 'eager' makes again."""
+keeps for the backward pass what 'eager' makes again; 'kernels' runs depthwise convolutions on GPUs
+by Triton kernels, the others as the model's settings say."""
 
 
 class Keeping(nn.Module):
@@ -69,6 +82,8 @@ def make_variant(name: str, model: nn.Module) -> nn.Module:
         for module in model.modules():
             if isinstance(module, Attention):
                 module.fused = False
+    if "kernels" in name:
+        use_kernels(model, True)
     if name == "keeping":
         return Keeping(model)
     return torch.compile(model) if "compiled" in name else model  # type: ignore[return-value]

@@ -14,6 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from uniformer_mm.models.attention import Attention, ScoringAttention, window_attention
+from uniformer_mm.models.convolutions import (
+    BATCH_NORMS,
+    CONVS,
+    DEPTHWISE,
+    POINTWISE,
+    POSITION_EMBEDS,
+    add,
+)
 from uniformer_mm.models.recomputing import Step, recomputed
 
 BLOCK_NORM_EPS = 1e-6
@@ -29,28 +37,6 @@ SMALLEST_SCORE = 1e-18
 """What a token of the light models counts at least: a class token whose attention is all on a few
 tokens, or on itself, leaves exact zeros to the others, whose mean would be 0 / 0. The official code
 gets NaN there; above this nothing changes."""
-
-CONVS: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
-BATCH_NORMS: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-
-
-class _AddsInput(nn.Module):
-    """A convolution with a residual connection around it."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Channels-first map to a map of the same shape."""
-        return _add(super().forward(x), x)
-
-
-class PositionEmbed2d(_AddsInput, nn.Conv2d):
-    """Dynamic position embedding of images: x + depthwise convolution (arXiv 2201.09450, eq. 4)."""
-
-
-class PositionEmbed3d(_AddsInput, nn.Conv3d):
-    """Dynamic position embedding of videos."""
-
-
-POSITION_EMBEDS: dict[int, type[nn.Module]] = {2: PositionEmbed2d, 3: PositionEmbed3d}
 
 
 class LocalBlock(nn.Module):
@@ -79,12 +65,12 @@ class LocalBlock(nn.Module):
         layer_scale: float | None = None,
     ) -> None:
         super().__init__()
-        conv = CONVS[dims]
+        conv = POINTWISE[dims]
         self.pos_embed = POSITION_EMBEDS[dims](dim, dim, 3, padding=1, groups=dim)
         self.norm1 = BATCH_NORMS[dims](dim)
         self.conv1 = conv(dim, dim, 1)
         self.conv2 = conv(dim, dim, 1)
-        self.attn = conv(dim, dim, 5, padding=2, groups=dim)
+        self.attn = DEPTHWISE[dims](dim, dim, 5, padding=2, groups=dim)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
         self.norm2 = BATCH_NORMS[dims](dim)
         hidden = int(dim * mlp_ratio)
@@ -97,8 +83,8 @@ class LocalBlock(nn.Module):
         x = x.movedim(-1, 1)
         x = self.pos_embed(x)
         local = self.conv2(self.attn(recomputed(self.conv1, x, self.norm1)))
-        x = _add(x, self.drop_path(_scaled(local, self.gamma_1)))
-        x = _add(x, self.drop_path(_scaled(self.mlp(x, self.norm2), self.gamma_2)))
+        x = add(x, self.drop_path(_scaled(local, self.gamma_1)))
+        x = add(x, self.drop_path(_scaled(self.mlp(x, self.norm2), self.gamma_2)))
         return x.movedim(1, -1)
 
 
@@ -146,8 +132,8 @@ class GlobalBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Channels-last map to channels-last map of the same shape."""
         x = on_channels_first(self.pos_embed, x)
-        x = _add(x, self.drop_path(_scaled(self.aggregate(x), self.gamma_1)))
-        return _add(x, self.drop_path(_scaled(self.mlp(x, self.norm2), self.gamma_2)))
+        x = add(x, self.drop_path(_scaled(self.aggregate(x), self.gamma_1)))
+        return add(x, self.drop_path(_scaled(self.mlp(x, self.norm2), self.gamma_2)))
 
     def aggregate(self, x: Tensor) -> Tensor:
         """The attention branch of a channels-last map, before scale and residual."""
@@ -252,9 +238,10 @@ class HourglassBlock(GlobalBlock):
         representative = weights.unsqueeze(1) @ _take(tokens, dropped)
         sequence = torch.cat([class_token, _take(tokens, kept), representative], dim=1)
         sequence, passed_on, class_attention = self._update(sequence)
-        tokens = (tokens + passed_on).scatter(
-            1, kept.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]), sequence[:, 1:-1]
-        )
+        tokens = tokens + passed_on
+        dtype = torch.promote_types(tokens.dtype, sequence.dtype)  # under autocast they may differ
+        places = kept.unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
+        tokens = tokens.to(dtype).scatter(1, places, sequence[:, 1:-1].to(dtype))
         old = scores.gather(1, kept)
         new = old + self.score_update * (class_attention[:, :-1] - old)
         return tokens.view(x.shape), sequence[:, :1], scores.scatter(1, kept, new)
@@ -411,13 +398,6 @@ def _layer_scales(
     if init is None:
         return None, None
     return nn.Parameter(torch.full(shape, init)), nn.Parameter(torch.full(shape, init))
-
-
-def _add(x: Tensor, other: Tensor) -> Tensor:
-    """A residual connection; `x` is overwritten where no gradient may need it as it was."""
-    if torch.is_grad_enabled() or x.dtype != other.dtype:
-        return x + other
-    return x.add_(other)
 
 
 def _scaled(x: Tensor, gamma: nn.Parameter | None) -> Tensor:

@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from uniformer_mm.models.blocks import (
-    CONVS,
     ConvEmbed,
     FeedForward,
     GlobalBlock,
@@ -28,6 +27,7 @@ from uniformer_mm.models.blocks import (
     LocalBlock,
     on_channels_first,
 )
+from uniformer_mm.models.convolutions import CONVS, DEPTHWISE
 from uniformer_mm.models.recomputing import Step
 from uniformer_mm.models.uniformer import UniFormer
 
@@ -228,7 +228,9 @@ def _position_folded(conv: Any) -> nn.Module:
     weight = conv.weight.clone()
     taps = weight.view(len(weight), -1)
     taps[:, taps.shape[1] // 2] += 1
-    return _conv(conv, weight, conv.bias)
+    folded = _conv(conv, weight, conv.bias)
+    folded.keeps_dtype = True  # type: ignore[assignment]
+    return folded
 
 
 def _without_batch_norms(layers: nn.Sequential) -> nn.Sequential:
@@ -254,7 +256,8 @@ def _affine(norm: Any) -> tuple[Tensor, Tensor]:
 
 def _conv(like: Any, weight: Tensor, bias: Tensor) -> nn.Module:
     """A convolution with the geometry of another one."""
-    conv = CONVS[weight.dim() - 2](
+    depthwise = like.groups > 1
+    conv = (DEPTHWISE if depthwise else CONVS)[weight.dim() - 2](
         like.in_channels,
         like.out_channels,
         like.kernel_size,
@@ -263,6 +266,8 @@ def _conv(like: Any, weight: Tensor, bias: Tensor) -> nn.Module:
         groups=like.groups,
         device="meta",
     )
+    if depthwise:
+        conv.kernels = like.kernels
     conv.weight = _constant(weight, like.weight)
     conv.bias = _constant(bias, like.weight)
     return conv

@@ -12,7 +12,6 @@ from torch.utils.checkpoint import checkpoint
 
 from uniformer_mm.models.attention import window_sizes
 from uniformer_mm.models.blocks import (
-    BATCH_NORMS,
     BLOCK_NORM_EPS,
     ConvEmbed,
     DividedGlobalBlock,
@@ -27,6 +26,7 @@ from uniformer_mm.models.checks import (
     check_whole,
     is_whole,
 )
+from uniformer_mm.models.convolutions import BATCH_NORMS, use_kernels
 
 ARCHS: dict[str, dict[str, Any]] = {
     "small": {"depths": (3, 4, 8, 3)},
@@ -107,6 +107,8 @@ class UniFormer(BaseModule):
         norm_eval: Keep every BatchNorm in evaluation mode while training.
         with_cp: Activation checkpointing: True for every block, or the number of blocks (the
             first ones) of each stage. Slower, less memory, the same result.
+        kernels: Run depthwise convolutions on GPUs by this package's Triton kernels instead of
+            PyTorch's (docs/performance.md). No difference on CPUs.
         init_cfg: ``dict(type='Pretrained', checkpoint=PATH_OR_URL)`` loads ImageNet or other
             UniFormer weights and raises if they do not fit; otherwise as in mmengine.
 
@@ -135,6 +137,7 @@ class UniFormer(BaseModule):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool | Sequence[int] = False,
+        kernels: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -151,6 +154,7 @@ class UniFormer(BaseModule):
             output_norm = "layer" if dims == 2 else "batch"
         check_choice("output_norm", output_norm, OUTPUT_NORMS)
         flags = {"qkv_bias": qkv_bias, "split": split, "std": std, "norm_eval": norm_eval}
+        flags["kernels"] = kernels
         for name, flag in flags.items():
             check_choice(name, flag, (True, False))
         rates = {"drop_rate": drop_rate, "attn_drop_rate": attn_drop_rate}
@@ -224,6 +228,7 @@ class UniFormer(BaseModule):
             self.norm = BATCH_NORMS[dims](widths[-1])
         self.pos_drop = nn.Dropout(drop_rate) if drop_rate else nn.Identity()
         self.apply(init_parameters)
+        use_kernels(self, kernels)
         self._freeze()
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:

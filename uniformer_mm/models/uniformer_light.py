@@ -65,6 +65,7 @@ class UniFormerLight(UniFormer):
         frozen_stages: As in `UniFormer`.
         norm_eval: As in `UniFormer`.
         with_cp: As in `UniFormer`.
+        kernels: As in `UniFormer`.
         init_cfg: As in `UniFormer`.
 
     Raises:
@@ -90,6 +91,7 @@ class UniFormerLight(UniFormer):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool | Sequence[int] = False,
+        kernels: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(
@@ -108,6 +110,7 @@ class UniFormerLight(UniFormer):
             frozen_stages=frozen_stages,
             norm_eval=norm_eval,
             with_cp=with_cp,
+            kernels=kernels,
             init_cfg=init_cfg,
         )
         for name, flag in {"fp32_attention": fp32_attention, "class_token": class_token}.items():

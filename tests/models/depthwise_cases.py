@@ -1,0 +1,126 @@
+"""Depthwise kernels for GPUs; without one, Triton's interpreter runs them (test_depthwise.py)."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from uniformer_mm.models import convolutions
+from uniformer_mm.models.convolutions import (
+    Depthwise2d,
+    Depthwise3d,
+    PositionEmbed2d,
+    PositionEmbed3d,
+)
+from uniformer_mm.models.depthwise import depthwise
+
+CUDA = torch.cuda.is_available()
+DEVICE = "cuda" if CUDA else "cpu"
+
+CASES = [
+    pytest.param(Depthwise2d, 5, (2, 20, 9, 11), id="odd-sizes"),
+    pytest.param(Depthwise2d, 5, (1, 40, 3, 17), id="lower-than-the-kernel"),
+    pytest.param(PositionEmbed2d, 3, (2, 72, 6, 7), id="several-blocks-of-channels"),
+    pytest.param(Depthwise3d, 5, (1, 8, 4, 6, 5), id="video"),
+    pytest.param(PositionEmbed3d, 3, (2, 16, 3, 5, 9), id="video-residual"),
+]
+
+
+@pytest.fixture(autouse=True)
+def anywhere(monkeypatch):
+    """Let the kernels run on this machine."""
+    monkeypatch.setattr(convolutions.Depthwise, "kernels", True)
+    if not CUDA:
+        monkeypatch.setattr(convolutions, "_on_gpu", lambda x: True)
+
+
+def conv_and_input(kind, span, shape):
+    torch.manual_seed(0)
+    channels = shape[1]
+    conv = kind(channels, channels, span, padding=span // 2, groups=channels).to(DEVICE)
+    return conv, torch.randn(shape, device=DEVICE)
+
+
+def plain(conv, x):
+    """PyTorch's convolution in double precision."""
+    function = F.conv2d if x.dim() == 4 else F.conv3d
+    padding = conv.weight.shape[-1] // 2
+    out = function(x, conv.weight.double(), conv.bias.double(), padding=padding, groups=x.shape[1])
+    return out + x if conv.residual else out
+
+
+@pytest.mark.parametrize(("kind", "span", "shape"), CASES)
+def test_outputs_and_gradients_are_those_of_the_plain_convolution(kind, span, shape):
+    conv, x = conv_and_input(kind, span, shape)
+    expected_input = x.double().requires_grad_()
+    expected = plain(conv, expected_input)
+    grad = torch.randn_like(expected)
+    wanted = torch.autograd.grad(expected, (expected_input, conv.weight, conv.bias), grad)
+
+    x.requires_grad_()
+    out = conv(x)
+    got = torch.autograd.grad(out, (x, conv.weight, conv.bias), grad.float())
+
+    torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=1e-5)
+    for ours, theirs in zip(got, wanted, strict=True):
+        scale = float(theirs.abs().max())
+        torch.testing.assert_close(ours.double(), theirs.double(), rtol=1e-5, atol=2e-6 * scale)
+
+
+def test_the_kernels_are_what_runs(monkeypatch):
+    conv, x = conv_and_input(Depthwise2d, 5, (1, 8, 6, 6))
+    monkeypatch.setattr(nn.Conv2d, "forward", None)
+    assert conv(x).shape == x.shape
+
+
+def test_a_map_that_is_not_channels_last_gives_the_same():
+    conv, x = conv_and_input(Depthwise2d, 5, (2, 24, 8, 9))
+    out = conv(x)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(out, conv(x.contiguous(memory_format=torch.channels_last)))
+
+
+def test_second_derivatives_are_those_of_the_plain_convolution():
+    torch.manual_seed(0)
+    shape, taps = (1, 3, 5, 6), (3, 1, 3, 3)
+    leaves = [
+        torch.randn(s, dtype=torch.double, device=DEVICE, requires_grad=True)
+        for s in (shape, taps, (3,), shape)
+    ]
+
+    def second(function, *tensors):
+        loss = (function(*tensors[:3]).square() * tensors[3]).sum()
+        firsts = torch.autograd.grad(loss, tensors[:3], create_graph=True)
+        return torch.autograd.grad(sum(first.pow(3).sum() for first in firsts), tensors)
+
+    wanted = second(lambda x, w, b: x + F.conv2d(x, w, b, padding=1, groups=3), *leaves)
+    singles = [t.detach().float().requires_grad_() for t in leaves]
+    got = second(lambda x, w, b: depthwise(x, w, b, True), *singles)
+    for ours, theirs in zip(got, wanted, strict=True):
+        scale = float(theirs.abs().max())
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-4, atol=1e-5 * scale)
+
+
+@pytest.mark.skipif(not CUDA, reason="needs a GPU")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_gives_what_pytorch_gives(dtype):
+    for kind, span in ((Depthwise2d, 5), (PositionEmbed2d, 3)):
+        conv, x = conv_and_input(kind, span, (2, 64, 40, 36))
+        with torch.autocast("cuda", dtype):
+            out = conv(x)
+            conv.kernels = False
+            expected = conv(x)
+        assert out.dtype == expected.dtype
+        torch.testing.assert_close(out.float(), expected.float(), rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.skipif(not CUDA, reason="needs a GPU")
+def test_compiled_it_gives_the_same_and_the_same_gradients():
+    conv, x = conv_and_input(PositionEmbed2d, 3, (2, 64, 20, 24))
+    x.requires_grad_()
+    results = []
+    for function in (conv, torch.compile(conv, dynamic=True)):
+        out = function(x)
+        results.append((out, *torch.autograd.grad(out.square().sum(), (x, *conv.parameters()))))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,72 @@
+"""What stands in for PyTorch's convolutions on GPUs, made to run here."""
+
+import pytest
+import torch
+from torch import nn
+
+from uniformer_mm.models import UniFormer, convolutions
+from uniformer_mm.models.convolutions import CONVS, DEPTHWISE, POINTWISE, Depthwise, use_kernels
+from uniformer_mm.models.fusion import fuse
+
+MEMORY = {2: torch.channels_last, 3: torch.channels_last_3d}
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(convolutions, "_on_gpu", lambda x: True)
+
+
+def like(conv, dims):
+    plain = CONVS[dims](
+        8, conv.out_channels, conv.kernel_size, padding=conv.padding, groups=conv.groups
+    )
+    plain.load_state_dict(conv.state_dict())
+    return plain
+
+
+def channels_last(dims):
+    return torch.randn(2, 8, *(4, 6, 5)[3 - dims :]).contiguous(memory_format=MEMORY[dims])
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+@pytest.mark.parametrize("dims", [2, 3])
+def test_products_of_matrices_are_pointwise_convolutions(dims, monkeypatch):
+    conv, x = POINTWISE[dims](8, 12, 1), channels_last(dims)
+    expected = like(conv, dims)(x)
+    monkeypatch.setattr(CONVS[dims], "forward", None)
+    out = conv(x)
+    assert out.is_contiguous(memory_format=MEMORY[dims])
+    torch.testing.assert_close(out, expected)
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+@pytest.mark.parametrize("dims", [2, 3])
+def test_depthwise_convolutions_keep_the_layout(dims):
+    conv, x = DEPTHWISE[dims](8, 8, 5, padding=2, groups=8), channels_last(dims).requires_grad_()
+    out, expected = conv(x), like(conv, dims)(x)
+    assert out.is_contiguous(memory_format=MEMORY[dims])
+    torch.testing.assert_close(out, expected)
+    grads = (torch.autograd.grad(y.square().sum(), x) for y in (out, expected))
+    torch.testing.assert_close(*grads)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_option_reaches_every_depthwise_convolution(dims):
+    arch = {"depths": (1, 1, 1, 1), "embed_dims": (8, 8, 8, 8), "head_dim": 8}
+    for on in (False, True):
+        model = UniFormer(arch, dims=dims, kernels=on).eval()
+        for variant in (model, fuse(model)):
+            convs = [m for m in variant.modules() if isinstance(m, Depthwise)]
+            assert len(convs) == 6
+            assert all(conv.kernels is on for conv in convs)
+
+
+def test_an_option_that_is_no_flag_is_refused():
+    with pytest.raises(ValueError, match="kernels"):
+        UniFormer(kernels="yes")
+
+
+def test_without_triton_a_warning_says_what_runs(monkeypatch):
+    monkeypatch.setattr(convolutions, "HAS_KERNELS", False)
+    with pytest.warns(UserWarning, match="need Triton"):
+        use_kernels(nn.Sequential(), True)
