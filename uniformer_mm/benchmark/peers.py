@@ -15,7 +15,6 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from uniformer_mm.errors import UserError
@@ -235,12 +234,21 @@ def agreement(ours: Any, theirs: Any) -> float:
     Raises:
         UserError: They have different shapes.
     """
+    return max(float((a - b).abs().max() / b.std()) for a, b in _pairs(ours, theirs))
+
+
+def error(result: Any, reference: Any) -> float:
+    """Norm of the difference of two results over that of the second: the worst of their maps.
+
+    Raises:
+        UserError: They have different shapes.
+    """
+    return max(float((a - b).norm() / b.norm()) for a, b in _pairs(result, reference))
+
+
+def _pairs(ours: Any, theirs: Any) -> Iterator[tuple[Tensor, Tensor]]:
     ours, theirs = ([r] if isinstance(r, Tensor) else list(r) for r in (ours, theirs))
     shapes, expected = ([tuple(r.shape) for r in results] for results in (ours, theirs))
     if shapes != expected:
         raise UserError(f"results of the shapes {shapes} and {expected} cannot be compared")
-    differences = (
-        (a.float() - b.float()).abs().max() / b.float().std()
-        for a, b in zip(ours, theirs, strict=True)
-    )
-    return float(torch.stack(list(differences)).max())
+    return ((a.float(), b.float()) for a, b in zip(ours, theirs, strict=True))
