@@ -15,6 +15,7 @@ from uniformer_mm.compat import (
     mmaction_inferencer_classes,
     mmcv_ext_missing,
     mmseg_inferencer_classes,
+    multimodal_imports,
     pkg_resources_missing,
 )
 
@@ -23,6 +24,7 @@ REPAIRS = (
     pkg_resources_missing,
     mmcv_ext_missing,
     mmaction_drn_missing,
+    multimodal_imports,
     checkpoint_weights_only,
     checkpoint_url_weights_only,
     mmseg_inferencer_classes,

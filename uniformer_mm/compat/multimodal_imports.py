@@ -1,0 +1,57 @@
+"""mmpretrain and mmaction2 cannot be imported beside a current transformers.
+
+Defect: where transformers is installed, both import their multimodal models, which take what has
+    left `transformers.modeling_utils`, and in mmaction2 timm, which nobody asked for. mmdet's
+    models import mmpretrain, and fail with it.
+Versions: mmpretrain 1.2.0 and mmaction2 1.2.0; transformers 4.55.4 and 5, not yet 4.50.
+Shows as: `TypeError: NoneType takes no arguments`, `cannot import name 'GenerationMixin'` or
+    `'apply_chunking_to_forward'`, `No module named 'timm'`.
+Repair: they take transformers for absent where it lacks these names. Multimodal models then refuse
+    to be built, as without transformers; nothing else is lost.
+Upstream: https://github.com/huggingface/transformers/pull/16625 moved them. Neither has had a
+    release since they went.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+from uniformer_mm.compat.after_import import repair_after_import
+
+_BERT = ("apply_chunking_to_forward", "find_pruneable_heads_and_indices", "prune_linear_layer")
+
+NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
+    "mmpretrain": {"transformers.modeling_utils": (*_BERT, "GenerationConfig", "GenerationMixin")},
+    "mmaction": {"transformers.modeling_utils": _BERT, "timm.models.layers": ("DropPath",)},
+}
+"""What the multimodal models of a package import, by module, as far as it may be missing."""
+
+
+def apply() -> None:
+    """Repair the packages' look at what is installed, if transformers is."""
+    if find_spec("transformers"):
+        for package in NEEDS:
+            repair_after_import(f"{package}.utils.dependency", repair)
+
+
+def is_active() -> bool:
+    """Whether one of the packages would fail."""
+    return find_spec("transformers") is not None and any(
+        find_spec(package) and not _have(needs) for package, needs in NEEDS.items()
+    )
+
+
+def repair(module: ModuleType) -> None:
+    """Say that what multimodal models need is not there, where it is not."""
+    if not _have(NEEDS[module.__name__.partition(".")[0]]):
+        module.WITH_MULTIMODAL = False  # type: ignore[attr-defined]
+
+
+def _have(needs: Mapping[str, tuple[str, ...]]) -> bool:
+    try:
+        return all(hasattr(import_module(name), part) for name in needs for part in needs[name])
+    except (ImportError, RuntimeError):  # the latter is transformers' own
+        return False
