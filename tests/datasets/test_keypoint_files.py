@@ -1,9 +1,11 @@
 """Faulty keypoint annotations and boxes are named in the words of their files."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from uniformer_mm.datasets.coco_files import check_annotations
 from uniformer_mm.datasets.figures import JOINTS
 from uniformer_mm.datasets.keypoint_files import check_boxes, check_keypoints
 from uniformer_mm.errors import UserError
@@ -65,6 +67,20 @@ def test_other_annotations_are_refused(tmp_path, people, categories, message):
     given = {name: value for name, value in given.items() if value is not None}
     with pytest.raises(UserError, match=rf"keypoints\.json.*{message}"):
         check_keypoints(annotations(tmp_path / "keypoints.json", **given))
+
+
+@pytest.mark.parametrize("change", [{"bbox": None}, {"image_id": 2}])
+def test_people_whom_mmpose_would_leave_out_are_missed(tmp_path, change):
+    person = {name: value for name, value in {**PERSON, **change}.items() if value is not None}
+    path = tmp_path / "people.json"
+    images = [{"id": 1, "file_name": "1.jpg", "width": 9, "height": 9}]
+    for people in ([PERSON, {**person, "id": 6}], [person]):
+        content = json.loads(Path(annotations(path, people=people)).read_text())
+        path.write_text(json.dumps({**content, "images": images}))
+        if len(people) == 2:
+            check_annotations(str(path), keypoints=True)
+    with pytest.raises(UserError, match=r"people\.json has no person in any of its images"):
+        check_annotations(str(path), keypoints=True)
 
 
 def test_other_files_are_refused(tmp_path):

@@ -61,11 +61,6 @@ def test_the_option_reaches_every_depthwise_convolution(dims):
             assert all(conv.kernels is on for conv in convs)
 
 
-def test_an_option_that_is_no_flag_is_refused():
-    with pytest.raises(ValueError, match="kernels"):
-        UniFormer(kernels="yes")
-
-
 def test_without_triton_a_warning_says_what_runs(monkeypatch):
     monkeypatch.setattr(convolutions, "HAS_KERNELS", False)
     with pytest.warns(UserWarning, match="need Triton"):

@@ -123,6 +123,10 @@ def test_wrong_inputs_are_named(shape, message):
         ({"frozen_stages": 5}, "frozen_stages must be from -1 to 4, got 5"),
         ({"with_cp": (1, 2)}, "with_cp must be a bool or 4 counts"),
         ({"drop_path_rate": 1.0}, "drop_path_rate must be in"),
+        ({"kernels": "yes"}, "kernels must be one of"),
+        ({"init_cfg": [{}]}, "needs the type of an initializer, .* got None"),
+        ({"init_cfg": {"type": "small"}}, "needs the type of an initializer, .* got 'small'"),
+        ({"init_cfg": {"type": "Pretrained"}}, "needs a checkpoint"),
     ],
 )
 def test_wrong_arguments_are_named(options, message):

@@ -115,6 +115,14 @@ def check_annotations(
             fault = _keypoints_fault(annotation.get("keypoints"), joints)
         if fault:
             raise UserError(f"{path}: annotation {shown(annotation['id'])} {fault}")
+    if keypoints and not any(
+        {"bbox", "keypoints"} <= annotation.keys() and annotation["image_id"] in sizes
+        for annotation in content["annotations"]
+    ):
+        raise UserError(
+            f"{path} has no person in any of its images: it takes an annotation with the id of an"
+            " image, bbox and keypoints"
+        )
 
 
 def _check_ids(path: str, kind: str, entries: Sequence[dict[str, Any]]) -> None:

@@ -1,12 +1,13 @@
 """The UniFormer backbone, for images and videos."""
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from mmengine.model import BaseModule, PretrainedInit, initialize
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -161,7 +162,7 @@ class UniFormer(BaseModule):
         for name, rate in {**rates, "drop_path_rate": drop_path_rate}.items():
             check_number(name, rate, below=1)
         check_number("layer_scale_init", layer_scale_init)
-        for cfg in init_cfg if isinstance(init_cfg, list) else [init_cfg or {}]:
+        for cfg in init_cfg if isinstance(init_cfg, list) else [init_cfg] if init_cfg else []:
             _check_init_cfg(cfg)
         check_whole("in_channels", in_channels, 1)
         check_whole("head_dim", settings["head_dim"], 1)
@@ -500,5 +501,15 @@ def _check_init_cfg(cfg: Any) -> None:
     """Where it is wrong, it would show when the training begins."""
     if not isinstance(cfg, Mapping):
         raise ValueError(f"init_cfg must be a dict, a list of dicts, or None, got {cfg!r}")
+    kind = cfg.get("type")
+    if isinstance(kind, str) and "." not in kind:
+        registries = (WEIGHT_INITIALIZERS, *WEIGHT_INITIALIZERS.children.values())
+        known = any(kind in registry.module_dict for registry in registries)
+    else:  # a name with a scope in front is for its registry to find
+        known = callable(kind) or bool(kind and re.fullmatch(r"\w+(\.\w+)+", str(kind)))
+    if not known:
+        raise ValueError(
+            f"init_cfg needs the type of an initializer, such as 'Pretrained', got {kind!r}"
+        )
     if cfg.get("type") in PRETRAINED and "checkpoint" not in cfg:
         raise ValueError(f"init_cfg of type 'Pretrained' needs a checkpoint, got {dict(cfg)}")
