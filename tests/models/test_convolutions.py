@@ -65,3 +65,21 @@ def test_without_triton_a_warning_says_what_runs(monkeypatch):
     monkeypatch.setattr(convolutions, "HAS_KERNELS", False)
     with pytest.warns(UserWarning, match="need Triton"):
         use_kernels(nn.Sequential(), True)
+
+
+@pytest.mark.parametrize("span", [3, 5])
+@pytest.mark.parametrize("frozen", [(), ("weight",), ("weight", "bias")])
+def test_gradients_of_videos_are_those_of_pytorch(span, frozen):
+    torch.manual_seed(0)
+    conv = DEPTHWISE[3](8, 8, span, padding=span // 2, groups=8).double()
+    plain = like(conv, 3).double()
+    x = channels_last(3).double().requires_grad_()
+    gradients = []
+    for module in (conv, plain):
+        for name in frozen:
+            getattr(module, name).requires_grad_(False)
+        leaves = [x, *(weight for weight in module.parameters() if weight.requires_grad)]
+        firsts = torch.autograd.grad(module(x).square().sum(), leaves, create_graph=True)
+        seconds = torch.autograd.grad(sum(first.square().sum() for first in firsts), leaves)
+        gradients.append((*firsts, *seconds))
+    torch.testing.assert_close(*gradients)

@@ -6,6 +6,7 @@ PyTorch's. Parameters have the shapes of `nn.Conv2d` and `nn.Conv3d`.
 
 import importlib.util
 import warnings
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -57,10 +58,55 @@ class Depthwise3d(Depthwise, nn.Conv3d):
     """Depthwise convolution of videos, stride 1, padded to keep their size."""
 
     def _plain(self, x: Tensor) -> Tensor:
+        if _is_trained_on_cpu(x):
+            return _TurnedGradient.apply(x, self.weight, self.bias)
         if not _on_gpu(x):
             return super()._plain(x)
         # PyTorch is 6 times as quick on packed channels-first videos as on channels-last ones.
         return super()._plain(x.contiguous()).contiguous(memory_format=torch.channels_last_3d)
+
+
+class _TurnedGradient(torch.autograd.Function):
+    """Depthwise convolution of videos on CPUs.
+
+    The gradient of its input is the convolution of the output's gradient with the kernel turned
+    around, which takes oneDNN a tenth of the time of what PyTorch asks it for.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _convolve3d(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        needs_x, *needs = ctx.needs_input_grad
+        grad_x = _convolve3d(grad, weight.flip(2, 3, 4), None) if needs_x else None
+        grad_weight = grad_bias = None
+        if any(needs):
+            padding = [size // 2 for size in weight.shape[2:]]
+            options = ([len(weight)], [1] * 3, padding, [1] * 3, False, [0] * 3, len(weight))
+            _, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
+                grad, x, weight, *options, [False, *needs]
+            )
+        return grad_x, grad_weight, grad_bias
+
+
+def _convolve3d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    padding = [size // 2 for size in weight.shape[2:]]
+    return F.conv3d(x, weight, bias, padding=padding, groups=len(weight))
+
+
+def _is_trained_on_cpu(x: Tensor) -> bool:
+    return (
+        x.device.type == "cpu"
+        and x.requires_grad
+        and torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.jit.is_tracing()
+        and not torch.compiler.is_compiling()
+    )
 
 
 class PositionEmbed2d(Depthwise2d):
