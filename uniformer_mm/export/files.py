@@ -119,6 +119,8 @@ def runner(path: Path) -> Run:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    # Threads that spin after a call would slow down whatever runs next in this process.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def run_onnx(x: Tensor) -> Sequence[Tensor]:
