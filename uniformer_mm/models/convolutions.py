@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uniformer_mm.models.depthwise import DTYPES, depthwise
-
 HAS_KERNELS = importlib.util.find_spec("triton") is not None and torch.__version__ >= "2.7"
 """Whether there is a Triton that knows tuples in kernels, as that of torch 2.7 does."""
+
+KERNEL_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+"""Of maps that the kernels take."""
 
 
 _is_exporting = getattr(torch.compiler, "is_exporting", torch.jit.is_tracing)  # since torch 2.7
@@ -38,12 +39,14 @@ class Depthwise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Channels-first map to a map of the same shape."""
-        if not (self.kernels and HAS_KERNELS and x.dtype in DTYPES and _on_gpu(x)):
+        if not (self.kernels and HAS_KERNELS and x.dtype in KERNEL_DTYPES and _on_gpu(x)):
             out = self._plain(x)
             return add(out, x) if self.residual else out
         device = x.device.type
         if torch.is_autocast_enabled(device) and not (self.residual or self.keeps_dtype):
             x = x.to(torch.get_autocast_dtype(device))
+        from uniformer_mm.models.depthwise import depthwise
+
         return depthwise(x, self.weight, self.bias, self.residual)
 
     def _plain(self, x: Tensor) -> Tensor:

@@ -13,9 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-"""Of maps that the kernels take."""
-
 PROGRAMS = 132 * 8
 """About as many programs of `correlate` run: each of a large GPU's multiprocessors has several."""
 
@@ -28,7 +25,7 @@ def depthwise(
     It has first and second derivatives.
 
     Args:
-        x: (B, C, H, W) or (B, C, T, H, W), of one of `DTYPES`; copied if it is not channels-last.
+        x: (B, C, H, W) or (B, C, T, H, W), in single or half precision; best channels-last.
         weight: (C, 1, K, K) or (C, 1, KT, K, K) with odd KT and K, of any floating-point type.
         bias: (C,) or None.
         residual: Whether `x` is added to the output.
