@@ -18,7 +18,6 @@ HAS_KERNELS = importlib.util.find_spec("triton") is not None and torch.__version
 KERNEL_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 """Of maps that the kernels take."""
 
-
 _is_exporting = getattr(torch.compiler, "is_exporting", torch.jit.is_tracing)  # since torch 2.7
 
 
@@ -65,7 +64,7 @@ class Depthwise3d(Depthwise, nn.Conv3d):
             return _TurnedGradient.apply(x, self.weight, self.bias)
         if not _on_gpu(x):
             return super()._plain(x)
-        # PyTorch is 6 times as quick on packed channels-first videos as on channels-last ones.
+        # On packed channels-first videos, PyTorch is 6 times as quick as on channels-last ones.
         return super()._plain(x.contiguous()).contiguous(memory_format=torch.channels_last_3d)
 
 
@@ -132,7 +131,7 @@ class _Pointwise(nn.Module):
         """Channels-first map to channels-first map of as many tokens."""
         if not _on_gpu(x):
             return super().forward(x)
-        # As a product of matrices: up to 3.5 times as quick as cuDNN's convolution.
+        # As a product of matrices: 2 to 3.5 times as quick as cuDNN's convolution on an H200.
         return F.linear(x.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
 
 
