@@ -17,6 +17,7 @@ from uniformer_mm.compat import (
     mmseg_inferencer_classes,
     multimodal_imports,
     pkg_resources_missing,
+    xtcocotools_missing,
 )
 
 REPAIRS = (
@@ -30,6 +31,7 @@ REPAIRS = (
     mmseg_inferencer_classes,
     mmaction_inferencer_classes,
     fsdp_argument_order,
+    xtcocotools_missing,
 )
 
 
