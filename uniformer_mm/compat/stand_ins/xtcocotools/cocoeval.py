@@ -62,6 +62,7 @@ class COCOeval(cocoeval.COCOeval):
         self._type = iouType
         self._has_joints = "keypoints" in iouType
         super().__init__(cocoGt, cocoDt, "keypoints" if self._has_joints else iouType)
+        self.stats: Any = []
         if self._has_joints and sigmas is not None:
             self.params.kpt_oks_sigmas = np.asarray(sigmas)
         self.use_area = use_area
@@ -73,8 +74,10 @@ class COCOeval(cocoeval.COCOeval):
         if not self._has_joints:
             super()._prepare()
             return
-        self._gts, self._dts = defaultdict(list), defaultdict(list)
-        self.evalImgs, self.eval = defaultdict(list), {}
+        self._gts: dict[Any, list] = defaultdict(list)
+        self._dts: dict[Any, list] = defaultdict(list)
+        self.evalImgs: Any = defaultdict(list)
+        self.eval: dict[str, Any] = {}
         for found, persons, convert in (
             (self._gts, self._annotations(self.cocoGt), self._ground_truth),
             (self._dts, self._annotations(self.cocoDt), self._detection),
@@ -90,7 +93,8 @@ class COCOeval(cocoeval.COCOeval):
         super().summarize()
         if self._type == "keypoints_crowd":
             overall = [self.stats[index] for index in CROWD_STATS]
-            self.stats = np.array(overall + [self._crowd_score(*level) for level in CROWD_LEVELS])
+            levels = [self._crowd_score(*level) for level in CROWD_LEVELS]
+            self.stats = np.array(overall + levels)
 
     def _annotations(self, source: Any) -> Iterable[dict[str, Any]]:
         params = self.params
