@@ -14,6 +14,7 @@ from uniformer_mm.compat import (
     mmaction_drn_missing,
     mmaction_inferencer_classes,
     mmcv_ext_missing,
+    mmpose_circle_radius,
     mmseg_inferencer_classes,
     multimodal_imports,
     pkg_resources_missing,
@@ -32,6 +33,7 @@ REPAIRS = (
     mmaction_inferencer_classes,
     fsdp_argument_order,
     xtcocotools_missing,
+    mmpose_circle_radius,
 )
 
 

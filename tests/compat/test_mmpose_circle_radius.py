@@ -1,0 +1,31 @@
+"""mmpose draws joints whatever numpy makes of arrays with one element."""
+
+import numpy as np
+import pytest
+
+from uniformer_mm.compat import mmpose_circle_radius
+
+pytest.importorskip("mmpose")
+
+
+@pytest.mark.parametrize("radius", [np.array([3.0]), np.array(3), 3])
+@pytest.mark.parametrize("alpha", [1.0, 0.5])
+def test_circles_are_drawn_with_a_radius_of_any_shape(radius: object, alpha: float) -> None:
+    from mmpose.visualization.opencv_backend_visualizer import OpencvBackendVisualizer
+
+    visualizer = OpencvBackendVisualizer(backend="opencv")
+    visualizer.set_image(np.zeros((20, 20, 3), np.uint8))
+    visualizer.draw_circles(np.array([10, 10]), radius, face_colors=(200, 0, 0), alpha=alpha)
+    drawn = visualizer.get_image()[..., 0]
+    assert drawn[10, 10] == round(200 * alpha)
+    assert drawn[10, 13] > 0
+    assert drawn[10, 15] == 0
+
+
+def test_a_second_repair_changes_nothing() -> None:
+    from mmpose.visualization import opencv_backend_visualizer as module
+
+    mmpose_circle_radius.repair(module)
+    repaired = module.OpencvBackendVisualizer.draw_circles
+    mmpose_circle_radius.repair(module)
+    assert module.OpencvBackendVisualizer.draw_circles is repaired
