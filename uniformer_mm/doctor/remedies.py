@@ -1,7 +1,6 @@
 """From an error of the stack to its cause, and the command that mends it."""
 
 import re
-import sys
 import traceback
 from collections.abc import Callable
 from typing import NamedTuple
@@ -60,16 +59,6 @@ def install_module(match: re.Match[str]) -> str:
     return f"pip install {DISTRIBUTIONS.get(name, name)}"
 
 
-def numpy_command(match: re.Match[str]) -> str:
-    """The command that makes numpy and xtcocotools fit: Python 3.12 has no numpy 1."""
-    if sys.version_info < (3, 12):
-        return "pip install 'numpy<2' 'opencv-python<4.12' 'opencv-contrib-python<4.12'"
-    return (
-        "pip install --force-reinstall --no-deps --no-binary xtcocotools xtcocotools (needs a C"
-        " compiler)"
-    )
-
-
 RULES = (
     Rule(
         r"operator torchvision::\w+ does not exist|[Cc]ouldn't load custom C\+\+ ops"
@@ -93,7 +82,7 @@ RULES = (
         r"|compiled using NumPy 1\.x|module compiled against ABI|_ARRAY_API not found",
         f"a package was compiled for another numpy than {version_of('numpy')}; of the"
         " stack it is xtcocotools whose wheels are for numpy 1 only",
-        numpy_command,
+        lambda match: "pip uninstall -y xtcocotools (mmpose works without it)",
     ),
     Rule(
         r"(MMCV|MMEngine|MMDetection|MMDet)==(\S+) is used but incompatible",
