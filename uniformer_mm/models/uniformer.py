@@ -458,9 +458,10 @@ def _resolve_checkpointing(with_cp: bool | Sequence[int], depths: Sequence[int])
 
 
 def _checkpointed(block: nn.Module, *inputs: Tensor | None) -> Any:
-    """Run a block without keeping its activations; they are computed anew for the gradient."""
-    if isinstance(block, LocalBlock):
-        # The second forward pass must not update the running statistics a second time.
+    """Run a block without keeping its activations; they are computed again for the gradient."""
+    if isinstance(block, LocalBlock) and not torch.compiler.is_compiling():
+        # The second forward pass must not update the running statistics a second time. A compiled
+        # one does not: it recomputes values only.
         return checkpoint(
             block,
             *inputs,
