@@ -128,9 +128,7 @@ def _repetition(step: Step) -> Step | None:
         return partial(F.gelu, approximate=step.approximate)
     if kind is nn.LayerNorm:
         shape, weight, bias = step.normalized_shape, step.weight, step.bias
-        return partial(
-            F.layer_norm, normalized_shape=shape, weight=weight, bias=bias, eps=step.eps
-        )
+        return partial(F.layer_norm, normalized_shape=shape, weight=weight, bias=bias, eps=step.eps)
     if kind in (nn.BatchNorm2d, nn.BatchNorm3d):
         of_batch = step.training or step.running_mean is None
         return partial(
