@@ -60,9 +60,8 @@ def load(hook, model, checkpoint, training=False, **options):
 
 
 def same(model, expected):
-    return all(
-        torch.equal(a, b) for a, b in zip(model.parameters(), expected.parameters(), strict=True)
-    )
+    pairs = zip(model.parameters(), expected.parameters(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
 
 
 @pytest.mark.parametrize("wrap", [Augmented, lambda model: model], ids=["tta", "plain"])
