@@ -193,7 +193,7 @@ def test_compiles_without_graph_break_for_any_size(options):
     assert len(graphs) <= 2, "sizes are compiled in, instead of being dynamic"
 
 
-LIGHT = {"depths": (1, 1, 2, 1), "embed_dims": (16, 16, 32, 32), "head_dim": 16}
+LIGHT = {"depths": (2, 1, 2, 1), "embed_dims": (16, 16, 32, 32), "head_dim": 16}
 COMPILED = {
     **{arch: (UniFormer, {**settings, **LIGHT}, {}) for arch, settings in ARCHS.items()},
     **{a: (UniFormerLight, {**settings, **LIGHT}, {}) for a, settings in LIGHT_ARCHS.items()},
@@ -202,24 +202,27 @@ COMPILED = {
 }
 
 
-def trained(name, with_cp, **compiling):
-    """Gradients and statistics after one training step, compiled or not."""
+def trained(name, **compiling):
+    """Gradients and statistics after one training step, compiled or not.
+
+    Some of the blocks are checkpointed.
+    """
     kind, arch, options = COMPILED[name]
     torch.manual_seed(0)
-    model = kind(arch, drop_path_rate=0.2, with_cp=with_cp, **options).double().train()
+    model = kind(arch, drop_path_rate=0.2, with_cp=(1, 0, 1, 1), **options).double().train()
     torch._dynamo.reset()
     run = torch.compile(model, fullgraph=True, **compiling) if compiling else model
-    x = example(model, size=(64, 48)).double()
+    x = example(model, size=(32, 48)).double()
     torch.manual_seed(2)
     total(run(x)).backward()
     return {**{k: v.grad for k, v in model.named_parameters()}, **dict(model.named_buffers())}
 
 
-@pytest.mark.parametrize("with_cp", [False, True], ids=["", "with_cp"])
 @pytest.mark.parametrize("name", COMPILED)
-def test_compiled_training_gives_the_gradients_and_statistics_of_eager(name, with_cp):
-    expected = trained(name, with_cp)
-    for key, value in trained(name, with_cp, backend="aot_eager").items():
+def test_compiled_training_gives_the_gradients_and_statistics_of_eager(name):
+    """Of plain and checkpointed blocks; "aot_eager" is the backend's trace without its kernels."""
+    expected = trained(name)
+    for key, value in trained(name, backend="aot_eager").items():
         torch.testing.assert_close(value, expected[key], msg=key)
 
 
@@ -239,7 +242,9 @@ def test_partial_loads_keep_pytorchs_contract(part):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state = PARTS[part](before)
     missing, unexpected = model.load_state_dict(state, strict=False)
-    assert set(missing) == before.keys() - state.keys()
+    # PyTorch excuses counters of batches: a dict without metadata may be from before they existed.
+    counters = {name for name in before if name.endswith("num_batches_tracked")}
+    assert set(missing) == before.keys() - state.keys() - counters
     assert set(unexpected) == state.keys() - before.keys()
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, state.get(name, before[name]))
