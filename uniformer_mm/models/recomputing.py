@@ -18,6 +18,9 @@ from torch.nn.modules import module as hooks_of_all_modules
 
 Step = Callable[[Tensor], Tensor]
 
+REPEATABLE = (nn.LayerNorm, nn.BatchNorm2d, nn.BatchNorm3d, nn.GELU, nn.Dropout, nn.Identity)
+"""Exact types of modules whose output can be computed again; subclasses may do other things."""
+
 
 def recomputed(layer: nn.Module, x: Tensor, *steps: Step) -> Tensor:
     """Apply cheap steps and then a layer, whose input is not kept for the backward pass.
@@ -37,11 +40,11 @@ def recomputed(layer: nn.Module, x: Tensor, *steps: Step) -> Tensor:
     Raises:
         RuntimeError: In the backward pass: a tensor that it needs was changed in place before.
     """
-    repetitions = [_repetition(step) for step in steps] if _may_forget(x) else [None]
+    repetitions = _repetitions(steps) if _may_forget(x) else None
     made = x
     for step in steps:
         made = step(made)
-    if None in repetitions or not made.requires_grad:
+    if repetitions is None or not made.requires_grad:
         return layer(made)
     device = x.device.type
     half, half_dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
@@ -108,28 +111,31 @@ def _others_decide() -> bool:
     return hooks(False) is not None or disabled is not None
 
 
+def _repetitions(steps: Sequence[Step]) -> list[Step] | None:
+    """A function for each step, as `_repetition` gives them; None if one of them has none."""
+    found = [repetition for step in steps if (repetition := _repetition(step))]
+    return found if len(found) == len(steps) else None
+
+
 def _repetition(step: Step) -> Step | None:
     """A function that gives again what a step gives now, and does nothing else.
 
     A module's function has the mode and the parameters that the module has now.
 
     Returns:
-        None where the module is of another type than the exact ones here (SyncBatchNorm has the
-        statistics of all processes), or where hooks or a replaced `forward` may change its output.
+        None where the module is of another type than `REPEATABLE` (SyncBatchNorm has the statistics
+        of all processes), or where hooks or a replaced `forward` may change its output.
     """
     if not isinstance(step, nn.Module):
         return step
-    if _is_altered(step):
+    if type(step) not in REPEATABLE or _is_altered(step):
         return None
-    kind = type(step)
-    if kind is nn.Identity or (kind is nn.Dropout and not step.training):
-        return _identity
-    if kind is nn.GELU:
+    if isinstance(step, nn.GELU):
         return partial(F.gelu, approximate=step.approximate)
-    if kind is nn.LayerNorm:
+    if isinstance(step, nn.LayerNorm):
         shape, weight, bias = step.normalized_shape, step.weight, step.bias
         return partial(F.layer_norm, normalized_shape=shape, weight=weight, bias=bias, eps=step.eps)
-    if kind in (nn.BatchNorm2d, nn.BatchNorm3d):
+    if isinstance(step, nn.BatchNorm2d | nn.BatchNorm3d):
         of_batch = step.training or step.running_mean is None
         return partial(
             F.batch_norm,
@@ -140,7 +146,7 @@ def _repetition(step: Step) -> Step | None:
             training=of_batch,
             eps=step.eps,
         )
-    return None
+    return None if step.training and isinstance(step, nn.Dropout) else _identity
 
 
 def _is_altered(module: nn.Module) -> bool:
