@@ -3,7 +3,6 @@
 import pytest
 import torch
 from mmengine.model import PretrainedInit
-from torch import nn
 
 from uniformer_mm.checkpoints import CheckpointError, load_pretrained
 from uniformer_mm.models import UniFormer, UniFormerLight
@@ -216,14 +215,3 @@ def test_a_prefix_of_ones_own_is_cut_off(tmp_path):
         assert torch.equal(model.blocks1[0].conv1.weight, source.blocks1[0].conv1.weight)
     with pytest.raises(CheckpointError, match=r"has the prefix 'student\.': it has module\.encode"):
         load_pretrained(make(), path, prefix="student")
-
-
-def test_a_state_dict_without_the_backbone_is_not_taken_for_it():
-    """Loaders that are not strict would go on with random weights."""
-    model = nn.ModuleDict({"backbone": make(), "head": nn.Linear(2, 2)})
-    state = {"model": model.state_dict()}
-    with pytest.raises(
-        CheckpointError, match=r"no name begins with .backbone\.. .*FitCheckpointHook"
-    ):
-        model.load_state_dict(state, strict=False)
-    model.load_state_dict(model.state_dict())

@@ -77,9 +77,12 @@ def test_nms_takes_scores_of_any_type(dtype: torch.dtype) -> None:
     assert mmcv_ext.nms(boxes, scores, iou_threshold=0.5, offset=0).tolist() == [1, 2]
 
 
-def test_nms_refuses_boxes_the_compiled_op_refuses() -> None:
-    with pytest.raises(TypeError, match=r"float32.*float16"):
-        mmcv_ext.nms(torch.zeros(1, 4).half(), torch.zeros(1), 0.5, 0)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("offset", [0, 1])
+def test_nms_takes_boxes_of_any_type(dtype: torch.dtype, offset: int) -> None:
+    boxes = torch.tensor([[0, 0, 300, 300], [1, 0, 301, 300], [0, 200, 100, 500]], dtype=dtype)
+    scores = torch.tensor([0.5, 0.9, 0.7], dtype=dtype)
+    assert mmcv_ext.nms(boxes, scores, iou_threshold=0.5, offset=offset).tolist() == [1, 2]
 
 
 def test_nms_of_no_boxes_keeps_none() -> None:
@@ -144,20 +147,51 @@ def test_roi_align_reads_channels_last_features() -> None:
 @pytest.mark.parametrize("autocast", [False, True])
 def test_roi_align_computes_in_the_type_of_its_input(autocast: bool) -> None:
     features = pattern(2, 1, 5, 6, step=37)
-    half, single, mixed = (torch.zeros(3, 1, 2, 3, dtype=torch.float16) for _ in range(3))
+    half, single = (torch.zeros(3, 1, 2, 3, dtype=torch.float16) for _ in range(2))
     with torch.autocast("cpu", enabled=autocast):
         mmcv_ext.roi_align_forward(
             features.half(), ROIS.half(), half, NO_ARGMAX, NO_ARGMAX, **ROI_SETTINGS
         )
-        with pytest.raises(RuntimeError, match="same type"):
-            mmcv_ext.roi_align_forward(
-                features.half(), ROIS, mixed, NO_ARGMAX, NO_ARGMAX, **ROI_SETTINGS
-            )
     mmcv_ext.roi_align_forward(
         features.half().float(), ROIS.half().float(), single, NO_ARGMAX, NO_ARGMAX, **ROI_SETTINGS
     )
     torch.testing.assert_close(half, single, rtol=0, atol=5e-3)
     assert not torch.equal(half, single)  # float32 arithmetic would have given the same values
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize(
+    ("features_type", "rois_type"),
+    [
+        (torch.bfloat16, torch.bfloat16),
+        (torch.bfloat16, torch.float32),
+        (torch.float32, torch.bfloat16),
+        (torch.float16, torch.float32),
+        (torch.float16, torch.bfloat16),
+        (torch.float32, torch.float64),
+    ],
+)
+def test_roi_align_of_types_that_the_compiled_op_refuses(
+    features_type: torch.dtype, rois_type: torch.dtype, autocast: bool
+) -> None:
+    features = pattern(2, 1, 5, 6, step=37).to(features_type)
+    grad = pattern(3, 1, 2, 3, step=29).to(features_type)
+    rois = ROIS.to(rois_type)
+    expected, expected_grad = torch.zeros(3, 1, 2, 3).double(), torch.zeros(2, 1, 5, 6).double()
+    no_argmax = (NO_ARGMAX, NO_ARGMAX)
+    mmcv_ext.roi_align_forward(
+        features.double(), rois.double(), expected, *no_argmax, **ROI_SETTINGS
+    )
+    mmcv_ext.roi_align_backward(
+        grad.double(), rois.double(), *no_argmax, expected_grad, **ROI_SETTINGS
+    )
+    output, grad_input = expected.to(features_type) * 0, expected_grad.to(features_type) * 0
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        mmcv_ext.roi_align_forward(features, rois, output, *no_argmax, **ROI_SETTINGS)
+        mmcv_ext.roi_align_backward(grad, rois, *no_argmax, grad_input, **ROI_SETTINGS)
+    precision = torch.finfo(features_type).eps
+    for actual, exact in ((output, expected), (grad_input, expected_grad)):
+        torch.testing.assert_close(actual.double(), exact, rtol=precision, atol=1e-6)
 
 
 def test_roi_align_rounds_its_scale_to_single_precision() -> None:

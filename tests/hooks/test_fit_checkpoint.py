@@ -7,11 +7,13 @@ import torch
 from mmengine.model import BaseTTAModel
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, CheckpointLoader
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
 from uniformer_mm.checkpoints import CheckpointError
 from uniformer_mm.hooks import fit_checkpoint
 from uniformer_mm.hooks.fit_checkpoint import FitCheckpointHook
+from uniformer_mm.models import UniFormer
 
 
 def make_model(num_classes=3):
@@ -100,6 +102,50 @@ def test_a_model_of_several_models_takes_names_by_itself(monkeypatch):
     model = nn.ModuleDict({"student": make_model(), "teacher": make_model()})
     state = make_model().state_dict()
     assert set(fit(model, {"model": state})) == set(state)
+
+
+class Student(nn.Module):
+    """A student and its teacher that give a plain model's tensors to both, as mmdet's do."""
+
+    def __init__(self):
+        super().__init__()
+        self.student, self.teacher = (nn.ModuleDict({"backbone": make_backbone()}) for _ in "ab")
+        self.register_load_state_dict_pre_hook(self.rename)
+
+    @staticmethod
+    def rename(module, state, prefix, *_):
+        for name in [name for name in state if name.startswith("backbone.")]:
+            weights = state.pop(name)
+            state.update({f"student.{name}": weights, f"teacher.{name}": weights})
+
+
+def make_backbone():
+    arch = {"depths": (1, 1, 1, 1), "embed_dims": (8, 8, 8, 8), "head_dim": 8}
+    return UniFormer(arch)
+
+
+@pytest.mark.parametrize("names", ["backbone.", "student.backbone.", "encoder."])
+def test_a_model_of_several_models_gets_something_for_a_backbone(names):
+    model, given = Student(), make_backbone()
+    state = {f"{names}{name}": weights for name, weights in given.state_dict().items()}
+    runner = types.SimpleNamespace(
+        model=model, param_schedulers=None, _load_from="weights.pth", _resume=False, _train_loop={}
+    )
+    hook, content = FitCheckpointHook(), {"state_dict": state}
+    hook.after_load_checkpoint(runner, content)
+    _load_checkpoint_to_model(model, content)
+    if names == "encoder.":
+        with pytest.raises(
+            CheckpointError, match=r"weights\.pth is for a UniFormer.*'student\.bac"
+        ):
+            hook.before_train(runner)
+    else:
+        hook.before_train(runner)
+        loaded = model.student["backbone"].norm4.weight
+        assert torch.equal(loaded, given.norm4.weight)
+    hook.before_test(runner)
+    model.load_state_dict({}, strict=False)
+    assert not model.student["backbone"]._load_state_dict_pre_hooks, "nothing is left behind"
 
 
 @pytest.mark.parametrize("options", [{"training": True}, {"training": True, "new_heads": True}, {}])

@@ -1,5 +1,7 @@
 """A fused model computes what the model computes, and leaves it alone."""
 
+import copy
+
 import pytest
 import torch
 
@@ -54,6 +56,26 @@ def test_outputs_stay_the_same(name):
         assert (a - b).abs().max() <= 1e-4 * b.abs().max()
         assert (c - b).abs().max() <= 1e-4 * b.abs().max()
     assert all(torch.equal(value.float(), before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("around", ["alone", "ours fused", "then ours"])
+@pytest.mark.parametrize("name", MODELS)
+def test_fuse_conv_bn_of_mmcv_changes_no_output(name, around):
+    """It pairs a norm with the layer before it; benchmark.py of mmdet and mmaction2 call it."""
+    fuse_conv_bn = pytest.importorskip("mmcv.cnn.utils").fuse_conv_bn
+    model, x = build(name)
+    model = torch.nn.ModuleDict({"conv": torch.nn.Conv2d(3, 3, 1), "backbone": model}).eval()
+    with torch.no_grad():
+        expected = flat(model["backbone"](x))
+        if around == "alone":
+            fused = fuse_conv_bn(copy.deepcopy(model))
+        elif around == "ours fused":
+            fused = fuse_conv_bn(fuse(model))
+        else:
+            fused = fuse(fuse_conv_bn(copy.deepcopy(model)))
+        ours = flat(fused["backbone"](x))
+    for a, b in zip(ours, expected, strict=True):
+        assert (a - b).abs().max() <= 1e-4 * b.abs().max()
 
 
 @pytest.mark.parametrize("name", ["hybrid", "light"])

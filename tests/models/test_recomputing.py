@@ -1,10 +1,17 @@
 """What the backward pass makes again is what the forward pass had, and is not kept between them."""
 
 import contextlib
+import copy
+import gc
+import multiprocessing
+import os
+import weakref
 
 import pytest
 import torch
-from torch import nn
+from torch import distributed, nn
+from torch._subclasses import FakeTensorMode
+from torch.distributed.nn.functional import all_reduce
 
 from uniformer_mm.benchmark.timing import peak_memory
 from uniformer_mm.models import UniFormer, UniFormerLight, recomputing
@@ -91,8 +98,235 @@ def test_weights_changed_before_the_backward_pass_are_an_error():
     out = recomputed(layer, x, norm)
     with torch.no_grad():
         layer.weight.add_(1)
-    with pytest.raises(RuntimeError, match=r"weights of shape \(4, 4\) were changed in place"):
+    with pytest.raises(RuntimeError, match=r"shape \(4, 4\) .* was changed in place"):
         out.sum().backward()
+
+
+@pytest.mark.parametrize("changed", ["x", "bias"])
+def test_what_is_recomputed_from_must_not_change_before_the_backward_pass(changed):
+    """PyTorch itself would not see it: a norm's bias is not in its gradient, nor a frozen input."""
+    layer, norm = nn.Linear(4, 4), nn.LayerNorm(4).requires_grad_(False)
+    x = torch.randn(3, 4)
+    norm.bias.requires_grad_()
+    out = recomputed(layer, x, norm)
+    with torch.no_grad():
+        {"x": x, "bias": norm.bias}[changed].add_(1)
+    with pytest.raises(RuntimeError, match="was changed in place"):
+        out.sum().backward()
+
+
+class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """PyTorch's has no CPU version: the same statistics, of two processes or with a stand-in."""
+
+    stand_in = None
+
+    def forward(self, x):
+        axes = [0, *range(2, x.dim())]
+        sums = torch.stack([x.sum(axes), x.square().sum(axes)])
+        count = 2 * x.numel() / x.shape[1]
+        other = self.stand_in
+        mean, square = (all_reduce(sums) if other is None else sums + other) / count
+        shape = (1, -1, *[1] * (x.dim() - 2))
+        x = (x - mean.view(shape)) / (square - mean.square() + self.eps).sqrt().view(shape)
+        return x * self.weight.view(shape) + self.bias.view(shape)
+
+
+def use_sync_batch_norm(model):
+    """As mmengine's `sync_bn="torch"`, then with a `forward` that runs here."""
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    for module in model.modules():
+        if type(module) is nn.SyncBatchNorm:
+            module.__class__ = SyncBatchNorm
+    return model
+
+
+def gradients(model, x):
+    model.zero_grad()
+    outputs = model(x)
+    outputs = [outputs] if isinstance(outputs, torch.Tensor) else outputs
+    sum(output.float().square().mean() for output in outputs).backward()
+    return {name: weights.grad.clone() for name, weights in model.named_parameters()}
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_norm_with_statistics_of_other_processes_is_not_repeated(monkeypatch, dims):
+    torch.manual_seed(0)
+    model = use_sync_batch_norm(UniFormer(TINY, dims=dims)).train()
+    sums = torch.tensor([[300.0], [9000.0]])
+    monkeypatch.setattr(SyncBatchNorm, "stand_in", sums)
+    x = torch.randn(2, 3, *[4] * (dims - 2), 64, 64)
+    ours = gradients(model, x)
+    monkeypatch.setattr(recomputing, "_may_forget", lambda *_: False)
+    for name, expected in gradients(model, x).items():
+        torch.testing.assert_close(ours[name], expected, msg=name)
+
+
+def sync_batch_norm_process(rank, folder, model, x):
+    torch.set_num_threads(1)
+    store = distributed.FileStore(str(folder / "store"), 2)
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    wrapper = nn.parallel.DistributedDataParallel(use_sync_batch_norm(model))
+    found = gradients(wrapper, x[rank : rank + 1])
+    torch.save(
+        {name.removeprefix("module."): value for name, value in found.items()},
+        folder / f"{rank}.pth",
+    )
+    distributed.barrier()
+    os._exit(0)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA does not survive a fork")
+def test_two_processes_with_synchronized_norms_train_as_one(tmp_path):
+    torch.manual_seed(0)
+    model, x = UniFormer(TINY).double().train(), torch.randn(2, 3, 64, 64).double()
+    context = multiprocessing.get_context("fork")
+    processes = [
+        context.Process(target=sync_batch_norm_process, args=(rank, tmp_path, model, x))
+        for rank in (0, 1)
+    ]
+    for one in processes:
+        one.start()
+    for one in processes:
+        one.join(120)
+    assert [one.exitcode for one in processes] == [0, 0]
+    first, second = (torch.load(tmp_path / f"{rank}.pth") for rank in (0, 1))
+    for name, expected in gradients(model, x).items():
+        assert torch.equal(first[name], second[name])
+        torch.testing.assert_close(first[name], expected, msg=name)
+
+
+@pytest.mark.parametrize("step", [nn.BatchNorm2d(4), nn.GELU(), nn.LayerNorm(5)], ids=repr)
+@pytest.mark.parametrize("kind", ["subclass", "forward", "hook", "pre-hook", "all modules' hook"])
+def test_whoever_alters_a_step_is_called_once_and_gets_the_gradients_of_it(step, kind):
+    step = copy.deepcopy(step)
+    calls = []
+
+    def altered(output):
+        calls.append(output)
+        return output * 2
+
+    plain = type(step).forward
+    if kind == "subclass":
+        name = type(step).__name__
+        forward = {"forward": lambda self, x: altered(plain(self, x))}
+        step.__class__ = type(name, (type(step),), forward)
+    elif kind == "forward":
+        step.forward = lambda x: altered(plain(step, x))
+    elif kind == "hook":
+        step.register_forward_hook(lambda module, inputs, output: altered(output))
+    elif kind == "pre-hook":
+        step.register_forward_pre_hook(lambda module, inputs: altered(inputs[0]))
+    layer, x = nn.Conv2d(4, 4, 1), torch.randn(2, 4, 3, 5, requires_grad=True)
+    if kind == "all modules' hook":
+        handle = nn.modules.module.register_module_forward_hook(
+            lambda module, inputs, output: altered(output) if module is step else None
+        )
+    try:
+        recomputed(layer, x, step).square().sum().backward()
+        assert len(calls) == 1
+        ours, layer.weight.grad = layer.weight.grad, None
+        layer(step(x)).square().sum().backward()
+    finally:
+        if kind == "all modules' hook":
+            handle.remove()
+    torch.testing.assert_close(ours, layer.weight.grad)
+
+
+def test_forward_hooks_of_a_model_are_called_once(monkeypatch):
+    torch.manual_seed(0)
+    model, x = UniFormer(TINY, attention="hybrid", window_size=3).train(), torch.randn(1, 3, 64, 64)
+    calls = []
+    for name, module in model.named_modules():
+        module.register_forward_hook(lambda module, inputs, output, name=name: calls.append(name))
+    model(x)
+    forward = sorted(calls)
+    del calls[:]
+    ours = gradients(model, x)
+    assert sorted(calls) == forward
+    monkeypatch.setattr(recomputing, "_may_forget", lambda *_: False)
+    for name, expected in gradients(model, x).items():
+        torch.testing.assert_close(ours[name], expected, msg=name)
+
+
+def test_a_hook_that_changes_the_input_of_a_layer_in_place():
+    layer, norm, x = nn.Linear(4, 4), nn.LayerNorm(4), torch.randn(3, 4, requires_grad=True)
+    layer.register_forward_pre_hook(lambda module, inputs: (inputs[0].mul_(2),))
+    recomputed(layer, x, norm.requires_grad_(False)).square().sum().backward()
+    ours, layer.weight.grad = layer.weight.grad, None
+    layer(norm(x)).square().sum().backward()
+    torch.testing.assert_close(ours, layer.weight.grad)
+
+
+def test_the_mode_is_that_of_the_forward_pass():
+    layer, norm, x = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), torch.randn(2, 4, 3, 3)
+    out = recomputed(layer, x, norm)
+    norm.eval()
+    out.square().sum().backward()
+    ours, layer.weight.grad = layer.weight.grad, None
+    layer(norm.train()(x)).square().sum().backward()
+    torch.testing.assert_close(ours, layer.weight.grad)
+
+
+def test_parameters_of_a_functional_call_are_recomputed_with():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.layer = nn.LayerNorm(4), nn.Linear(4, 4)
+
+        def forward(self, x):
+            return recomputed(self.layer, x, self.norm)
+
+    model, x = Both(), torch.randn(3, 4)
+    others = {name: torch.randn_like(p).requires_grad_() for name, p in model.named_parameters()}
+    torch.func.functional_call(model, others, (x,)).square().sum().backward()
+    ours = others["layer.weight"].grad
+    normed = nn.functional.layer_norm(x, (4,), others["norm.weight"], others["norm.bias"])
+    others["layer.weight"].grad = None
+    nn.functional.linear(
+        normed, others["layer.weight"], others["layer.bias"]
+    ).square().sum().backward()
+    torch.testing.assert_close(ours, others["layer.weight"].grad)
+
+
+def test_fake_tensors_pass():
+    """As tools that estimate the memory of a training use them; they have no address."""
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        layer, norm, x = nn.Linear(4, 4), nn.LayerNorm(4), torch.empty(3, 4)
+        recomputed(layer, x, norm).sum().backward()
+    assert layer.weight.grad.shape == (4, 4)
+
+
+def test_a_layer_that_keeps_its_output_leaks_no_graph():
+    gc.collect()
+    gc.disable()
+    try:
+        x, norm = torch.randn(3, 4, requires_grad=True), nn.LayerNorm(4)
+        out = recomputed(nn.Sigmoid(), x, norm)
+        reference = weakref.ref(out)
+        del out
+        assert reference() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_maps_that_forward_hooks_hold_are_not_overwritten(dims):
+    torch.manual_seed(0)
+    model = UniFormer(TINY, dims=dims).eval()
+    held = []
+
+    def hold(name, inputs, output):
+        maps = [value for value in (*inputs, output) if isinstance(value, torch.Tensor)]
+        held.extend((name, value, value.clone()) for value in maps)
+
+    for name, module in model.named_modules():
+        module.register_forward_hook(
+            lambda _, inputs, output, name=name: hold(name, inputs, output)
+        )
+    with torch.no_grad():
+        model(torch.randn(1, 3, *[4] * (dims - 2), 64, 64))
+    assert held
+    assert [name for name, value, before in held if not torch.equal(value, before)] == []
 
 
 def test_gradients_of_gradients():

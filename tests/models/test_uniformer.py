@@ -7,7 +7,8 @@ import torch
 from mmengine.registry import MODELS
 from torch import nn
 
-from uniformer_mm.models import ARCHS, UniFormer
+from uniformer_mm.models import ARCHS, UniFormer, UniFormerLight
+from uniformer_mm.models.uniformer_light import LIGHT_ARCHS
 
 TINY = {"depths": (1, 1, 4, 1), "embed_dims": (16, 32, 64, 64), "head_dim": 32}
 VARIANTS = [
@@ -190,6 +191,72 @@ def test_compiles_without_graph_break_for_any_size(options):
             x = example(model, size)
             torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-5)
     assert len(graphs) <= 2, "sizes are compiled in, instead of being dynamic"
+
+
+LIGHT = {"depths": (2, 1, 2, 1), "embed_dims": (16, 16, 32, 32), "head_dim": 16}
+COMPILED = {
+    **{arch: (UniFormer, {**settings, **LIGHT}, {}) for arch, settings in ARCHS.items()},
+    **{a: (UniFormerLight, {**settings, **LIGHT}, {}) for a, settings in LIGHT_ARCHS.items()},
+    "video": (UniFormer, LIGHT, {"dims": 3}),
+    "light video": (UniFormerLight, LIGHT, {"dims": 3}),
+}
+
+
+def trained(name, **compiling):
+    """Gradients and statistics after one training step, compiled or not.
+
+    Some of the blocks are checkpointed.
+    """
+    kind, arch, options = COMPILED[name]
+    torch.manual_seed(0)
+    model = kind(arch, drop_path_rate=0.2, with_cp=(1, 0, 1, 1), **options).double().train()
+    torch._dynamo.reset()
+    run = torch.compile(model, fullgraph=True, **compiling) if compiling else model
+    x = example(model, size=(32, 48)).double()
+    torch.manual_seed(2)
+    total(run(x)).backward()
+    return {**{k: v.grad for k, v in model.named_parameters()}, **dict(model.named_buffers())}
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiled_training_gives_the_gradients_and_statistics_of_eager(name):
+    """Of plain and checkpointed blocks; "aot_eager" is the backend's trace without its kernels."""
+    expected = trained(name)
+    for key, value in trained(name, backend="aot_eager").items():
+        torch.testing.assert_close(value, expected[key], msg=key)
+
+
+PARTS = {  # what people load without the rest, by the names they give the model's parts
+    "heads": lambda state: {n: t + 1 for n, t in state.items() if n.startswith("head.")},
+    "adapters": lambda state: {n: t + 1 for n, t in state.items() if ".lora_" in n},
+    "a teacher": lambda state: {n: t + 1 for n, t in state.items() if n.startswith("teacher.")},
+    "nothing": lambda state: {},
+    "another model's": lambda state: {"encoder.weight": torch.ones(1)},
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_partial_loads_keep_pytorchs_contract(part):
+    model = nn.ModuleDict({"backbone": make(), "teacher": make(), "head": nn.Linear(2, 2)})
+    model["backbone"].blocks3[0].attn.qkv.lora_a = nn.Linear(2, 2)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state = PARTS[part](before)
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    # PyTorch excuses counters of batches: a dict without metadata may be from before they existed.
+    counters = {name for name in before if name.endswith("num_batches_tracked")}
+    assert set(missing) == before.keys() - state.keys() - counters
+    assert set(unexpected) == state.keys() - before.keys()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, state.get(name, before[name]))
+    with pytest.raises(RuntimeError, match=r"Missing key\(s\) in state_dict"):
+        model.load_state_dict(state)
+
+
+def test_a_moving_average_loads_its_own_state_dict():
+    average = torch.optim.swa_utils.AveragedModel(nn.ModuleDict({"backbone": make()}))
+    state = average.state_dict()
+    assert average.load_state_dict(state) == ([], [])
+    average.module.load_state_dict({"n_averaged": state["n_averaged"]}, strict=False)
 
 
 def test_frozen_stages_have_no_gradient_and_stay_in_eval_mode():

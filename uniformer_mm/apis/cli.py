@@ -18,6 +18,7 @@ from uniformer_mm.apis.faults import (
     unmet_expectation,
 )
 from uniformer_mm.apis.launch import adapt_to_machine, load_config
+from uniformer_mm.apis.model_faults import model_fault
 from uniformer_mm.datasets.redirect import missing_data
 from uniformer_mm.errors import UserError
 from uniformer_mm.models import UniFormer
@@ -210,6 +211,8 @@ def explanation(error: Exception) -> str:
         )
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         return f"cannot write {error.filename or 'logs'}: {error.strerror}. Make room."
+    if fault := model_fault(error):
+        return fault
     mismatch = re.search(MISMATCH, text)
     if mismatch and isinstance(error, RuntimeError):
         return (

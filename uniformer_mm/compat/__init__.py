@@ -9,6 +9,7 @@ charge. What replaces a missing module lies in `stand_ins`.
 from uniformer_mm.compat import (
     checkpoint_url_weights_only,
     checkpoint_weights_only,
+    ema_of_tta_model,
     fsdp_argument_order,
     import_warnings,
     mmaction_drn_missing,
@@ -34,6 +35,7 @@ REPAIRS = (
     fsdp_argument_order,
     xtcocotools_missing,
     mmpose_circle_radius,
+    ema_of_tta_model,
 )
 
 

@@ -7,12 +7,14 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner
+from torch import Tensor, nn
 
 from uniformer_mm.checkpoints.head_dims import check_head_dim
 from uniformer_mm.checkpoints.loading import match
 from uniformer_mm.checkpoints.naming import BACKBONE, to_model_names
 from uniformer_mm.checkpoints.reading import find_state_dict, read_checkpoint
 from uniformer_mm.checkpoints.sources import CheckpointError
+from uniformer_mm.models import UniFormer
 
 
 class FitCheckpointHook(Hook):
@@ -29,9 +31,12 @@ class FitCheckpointHook(Hook):
 
     - testing and resuming need every tensor of the model, in the right shape;
     - training on from `load_from` needs every tensor of the backbone, and the heads if the file
-      has any: `new_heads` lets those that do not fit start anew.
+      has any: `new_heads` lets those that do not fit start anew;
+    - a model of several models (a student and its teacher, a tracker) takes the names that it
+      knows, but there has to be something for one of its UniFormers.
 
-    The report of the whole is logged.
+    The report of the whole is logged. A moving average in the file (`ema_state_dict`) is fitted as
+    the model is.
 
     Args:
         exact: Whether nothing may be missing; by default while testing and resuming.
@@ -46,6 +51,7 @@ class FitCheckpointHook(Hook):
     def __init__(self, exact: bool | None = None, new_heads: bool = False) -> None:
         self.exact = exact
         self.new_heads = new_heads
+        self._load_watch: LoadWatch | None = None
 
     def before_run(self, runner: Runner) -> None:
         """Let mmengine read files and URLs as we do; the model is initialised after this."""
@@ -66,18 +72,90 @@ class FitCheckpointHook(Hook):
         if not any(name.startswith(BACKBONE) for name in target):
             # A student and its teacher, a tracker ...: names are for the model to understand.
             checkpoint["state_dict"] = dict(state)
+            self._load_watch = LoadWatch(model, source)
             return
         exact = self.exact
         if exact is None:
             exact = runner._resume or not isinstance(runner._train_loop, BaseLoop)
         if not runner._resume:
             check_head_dim(source, getattr(model.backbone, "head_dim", None))
-        fitting, report = match(
-            to_model_names(state, target), target, source, exact=exact, new_heads=self.new_heads
-        )
-        target.update(fitting)  # what starts anew is in it too: mmengine has nothing to complain of
-        checkpoint["state_dict"] = target
-        print_log(str(report), logger="current")
+
+        def fitted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            fitting, report = match(
+                to_model_names(tensors, target),
+                target,
+                source,
+                exact=exact,
+                new_heads=self.new_heads,
+            )
+            if tensors is state:
+                print_log(str(report), logger="current")
+            return {**target, **fitting}  # with all names mmengine has nothing to complain of
+
+        checkpoint["state_dict"] = fitted(state)
+        if average := checkpoint.get("ema_state_dict"):
+            prefix = "module."
+            names = [name for name in average if name.startswith(prefix)]
+            weights = fitted({name.removeprefix(prefix): average[name] for name in names})
+            others = {name: average[name] for name in average.keys() - names}  # steps
+            renamed = {f"{prefix}{name}": weight for name, weight in weights.items()}
+            checkpoint["ema_state_dict"] = {**others, **renamed}
+
+    def before_train(self, runner: Runner) -> None:
+        """Refuse to go on with what was not loaded."""
+        self._check_load()
+
+    def before_val(self, runner: Runner) -> None:
+        """Likewise."""
+        self._check_load()
+
+    def before_test(self, runner: Runner) -> None:
+        """Likewise."""
+        self._check_load()
+
+    def _check_load(self) -> None:
+        watch, self._load_watch = self._load_watch, None
+        if watch:
+            watch.check()
+
+
+class LoadWatch:
+    """Sees whether the next state dict that a model takes has something for a UniFormer in it.
+
+    Args:
+        model: A model that may give a state dict's tensors other names while it takes them.
+        source: Where the state dict is from, for the error.
+    """
+
+    def __init__(self, model: nn.Module, source: str) -> None:
+        self._source = source
+        self._missed: list[str] = []
+        self._loaded = False
+        backbones = [module for module in model.modules() if isinstance(module, UniFormer)]
+        self._handles = [
+            backbone.register_load_state_dict_pre_hook(self._see) for backbone in backbones
+        ]
+
+    def _see(self, module: nn.Module, state: Mapping[str, Tensor], prefix: str, *_: Any) -> None:
+        if any(name.startswith(prefix) for name in state):
+            self._loaded = True
+        else:
+            self._missed.append(prefix)
+
+    def check(self) -> None:
+        """End watching.
+
+        Raises:
+            CheckpointError: There was nothing for any UniFormer.
+        """
+        for handle in self._handles:
+            handle.remove()
+        if self._missed and not self._loaded:
+            raise CheckpointError(
+                f"nothing in {self._source} is for a UniFormer of this model: no name begins with"
+                f" {' or '.join(map(repr, self._missed))}. Load it as the init_cfg of a backbone,"
+                " dict(type='Pretrained', checkpoint=...), or give its tensors these names"
+            )
 
 
 def check_resumable(checkpoint: Mapping[str, Any], source: str, with_schedule: bool) -> None:

@@ -20,7 +20,6 @@ from uniformer_mm.models.convolutions import (
     DEPTHWISE,
     POINTWISE,
     POSITION_EMBEDS,
-    add,
 )
 from uniformer_mm.models.recomputing import Step, recomputed
 
@@ -66,13 +65,15 @@ class LocalBlock(nn.Module):
     ) -> None:
         super().__init__()
         conv = POINTWISE[dims]
-        self.pos_embed = POSITION_EMBEDS[dims](dim, dim, 3, padding=1, groups=dim)
+        # Norms come first: mmcv's `fuse_conv_bn` takes a BatchNorm to follow the convolution that
+        # is registered before it.
         self.norm1 = BATCH_NORMS[dims](dim)
+        self.norm2 = BATCH_NORMS[dims](dim)
+        self.pos_embed = POSITION_EMBEDS[dims](dim, dim, 3, padding=1, groups=dim)
         self.conv1 = conv(dim, dim, 1)
         self.conv2 = conv(dim, dim, 1)
         self.attn = DEPTHWISE[dims](dim, dim, 5, padding=2, groups=dim)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
-        self.norm2 = BATCH_NORMS[dims](dim)
         hidden = int(dim * mlp_ratio)
         self.mlp = FeedForward(conv(dim, hidden, 1), conv(hidden, dim, 1), drop)
         shape = (1, dim) + (1,) * dims
@@ -83,8 +84,8 @@ class LocalBlock(nn.Module):
         x = x.movedim(-1, 1)
         x = self.pos_embed(x)
         local = self.conv2(self.attn(recomputed(self.conv1, x, self.norm1)))
-        x = add(x, self.drop_path(_scaled(local, self.gamma_1)))
-        x = add(x, self.drop_path(_scaled(self.mlp(x, self.norm2), self.gamma_2)))
+        x = x + self.drop_path(_scaled(local, self.gamma_1))
+        x = x + self.drop_path(_scaled(self.mlp(x, self.norm2), self.gamma_2))
         return x.movedim(1, -1)
 
 
@@ -132,8 +133,8 @@ class GlobalBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Channels-last map to channels-last map of the same shape."""
         x = on_channels_first(self.pos_embed, x)
-        x = add(x, self.drop_path(_scaled(self.aggregate(x), self.gamma_1)))
-        return add(x, self.drop_path(_scaled(self.mlp(x, self.norm2), self.gamma_2)))
+        x = x + self.drop_path(_scaled(self.aggregate(x), self.gamma_1))
+        return x + self.drop_path(_scaled(self.mlp(x, self.norm2), self.gamma_2))
 
     def aggregate(self, x: Tensor) -> Tensor:
         """The attention branch of a channels-last map, before scale and residual."""

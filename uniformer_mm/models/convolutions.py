@@ -40,7 +40,7 @@ class Depthwise(nn.Module):
         """Channels-first map to a map of the same shape."""
         if not (self.kernels and HAS_KERNELS and x.dtype in KERNEL_DTYPES and _on_gpu(x)):
             out = self._plain(x)
-            return add(out, x) if self.residual else out
+            return x + out if self.residual else out
         device = x.device.type
         if torch.is_autocast_enabled(device) and not (self.residual or self.keeps_dtype):
             x = x.to(torch.get_autocast_dtype(device))
@@ -150,13 +150,6 @@ POSITION_EMBEDS: dict[int, type[nn.Module]] = {2: PositionEmbed2d, 3: PositionEm
 
 CONVS: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 BATCH_NORMS: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-
-
-def add(x: Tensor, other: Tensor) -> Tensor:
-    """A residual connection; `x` is overwritten where no gradient may need it as it was."""
-    if torch.is_grad_enabled() or x.dtype != other.dtype:
-        return x + other
-    return x.add_(other)
 
 
 def use_kernels(model: nn.Module, on: bool) -> None:

@@ -294,25 +294,6 @@ class UniFormer(BaseModule):
             load_pretrained(self, **{key: value for key, value in cfg.items() if key != "type"})
         self._is_init = True
 
-    def _load_from_state_dict(
-        self, state_dict: Mapping[str, Tensor], prefix: str, *others: Any
-    ) -> None:
-        """Take this module's part of a model's state dict.
-
-        Raises:
-            CheckpointError: There is no such part. Loaders that are not strict, as mmengine's is,
-                would go on with the weights as they are.
-        """
-        if prefix and not any(name.startswith(prefix) for name in state_dict):
-            from uniformer_mm.checkpoints import CheckpointError
-
-            raise CheckpointError(
-                f"nothing in the checkpoint is for the backbone: no name begins with {prefix!r}"
-                " (custom_hooks = [dict(type='mmengine.FitCheckpointHook')] in the config, and"
-                " tools/convert_checkpoint.py, give official files the names of this model)"
-            )
-        super()._load_from_state_dict(state_dict, prefix, *others)
-
     def _global_block(
         self, settings: dict[str, Any], stage: int, index: int, options: dict[str, Any]
     ) -> nn.Module:
@@ -458,9 +439,10 @@ def _resolve_checkpointing(with_cp: bool | Sequence[int], depths: Sequence[int])
 
 
 def _checkpointed(block: nn.Module, *inputs: Tensor | None) -> Any:
-    """Run a block without keeping its activations; they are computed anew for the gradient."""
-    if isinstance(block, LocalBlock):
-        # The second forward pass must not update the running statistics a second time.
+    """Run a block without keeping its activations; they are computed again for the gradient."""
+    if isinstance(block, LocalBlock) and not torch.compiler.is_compiling():
+        # The second forward pass must not update the running statistics a second time. A compiled
+        # one does not: it recomputes values only.
         return checkpoint(
             block,
             *inputs,

@@ -30,7 +30,8 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     """Greedy non-maximum suppression.
 
     Args:
-        boxes: (N, 4) float32, x1, y1, x2, y2.
+        boxes: (N, 4) x1, y1, x2, y2, compared in float32; the compiled op takes no other type, but
+            detectors under bfloat16 autocast on CPUs give it theirs.
         scores: (N,), of any type.
         iou_threshold: A box is dropped if its IoU with a better one is above.
         offset: 0 or 1; a box is `x2 - x1 + offset` wide.
@@ -38,8 +39,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     Returns:
         Indices of the boxes that are kept, best score first.
     """
-    if boxes.dtype != torch.float32:
-        raise TypeError(f"nms: boxes must be float32, as for the compiled op, got {boxes.dtype}")
+    boxes = boxes.float()
     if offset:
         # torchvision has no offset: moving x2 and y2 gives the same widths, heights and overlaps.
         boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
@@ -68,7 +68,7 @@ def roi_align_forward(
 
     Args:
         input: (N, C, H, W) features.
-        rois: (K, 5) batch index, x1, y1, x2, y2 in image pixels, of the type of `input`.
+        rois: (K, 5) batch index, x1, y1, x2, y2 in image pixels.
         output: (K, C, aligned_height, aligned_width), overwritten.
         argmax_y: Used by the compiled op for max pooling only.
         argmax_x: Likewise.
@@ -80,11 +80,12 @@ def roi_align_forward(
         aligned: Whether pixel centres lie at half integers.
     """
     _require_mean_pooling(pool_mode)
+    dtype = _roi_align_dtype(input, rois)
     # The compiled op computes in the type of its inputs, torchvision in float32 under autocast.
     with _no_autocast(input):
         pooled = _torchvision_ops().roi_align(
-            input,
-            rois,
+            input.to(dtype),
+            rois.to(dtype),
             _float32(spatial_scale),
             aligned_height,
             aligned_width,
@@ -123,9 +124,10 @@ def roi_align_backward(
         aligned: As in `roi_align_forward`.
     """
     _require_mean_pooling(pool_mode)
+    dtype = _roi_align_dtype(grad_output, rois)
     grad_input += _torchvision_ops()._roi_align_backward(
-        grad_output,
-        rois,
+        grad_output.to(dtype),
+        rois.to(dtype),
         _float32(spatial_scale),
         aligned_height,
         aligned_width,
@@ -168,6 +170,17 @@ def _missing(op: str) -> str:
 def _require_mean_pooling(pool_mode: int) -> None:
     if pool_mode != 1:
         raise NotImplementedError(_missing("roi_align with pool_mode='max'"))
+
+
+def _roi_align_dtype(features: Tensor, rois: Tensor) -> torch.dtype:
+    """The type to compute RoIAlign in.
+
+    That of both tensors. Where they differ, or are bfloat16, the compiled op refuses them and so
+    does torchvision's: single precision, or double if one of them is.
+    """
+    if features.dtype == rois.dtype != torch.bfloat16:
+        return features.dtype
+    return torch.promote_types(torch.promote_types(features.dtype, rois.dtype), torch.float32)
 
 
 def _float32(value: float) -> float:
