@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .shared import keep_types, single, torchvision_ops
@@ -148,7 +151,11 @@ def modulated_deform_conv_forward(
         *(stride_h, stride_w, pad_h, pad_w),
         *(dilation_h, dilation_w, group, deformable_group),
     )
-    _forward(input, weight, offset, mask, bias if with_bias else None, output, geometry)
+    size = output.shape[2:]
+    _forward(
+        *(input, weight, _read_as(offset, size), _read_as(mask, size)),
+        *(bias if with_bias else None, output, geometry),
+    )
 
 
 def modulated_deform_conv_backward(
@@ -182,12 +189,37 @@ def modulated_deform_conv_backward(
         *(stride_h, stride_w, pad_h, pad_w),
         *(dilation_h, dilation_w, group, deformable_group),
     )
+    size = grad_output.shape[2:]
     grads = _backward(
-        input, weight, offset, mask, bias if with_bias else None, grad_output, geometry
+        *(input, weight, _read_as(offset, size), _read_as(mask, size)),
+        *(bias if with_bias else None, grad_output, geometry),
     )
-    targets = (grad_input, grad_weight, grad_offset, grad_mask, grad_bias)
-    for target, grad in zip(targets if with_bias else targets[:-1], grads, strict=False):
-        target += grad
+    grad_input += grads[0]
+    grad_weight += grads[1]
+    for target, grad in ((grad_offset, grads[2]), (grad_mask, grads[3])):
+        # What was not read has no gradient.
+        of_image = grad.flatten(1)
+        target += F.pad(of_image, (0, target[0].numel() - of_image.shape[1])).view(target.shape)
+    if with_bias:
+        grad_bias += grads[4]
+
+
+def _read_as(tensor: Tensor, size: torch.Size) -> Tensor:
+    """(N, C, ...) offsets or masks for an output of a size, their values taken in order.
+
+    The compiled op does not compare the sizes. mmdet's DyHead relies on it: it convolves a small
+    map with offsets of the next larger one, of which the first values are read, row by row.
+    """
+    n, channels, *larger = tensor.shape
+    if tuple(larger) == tuple(size):
+        return tensor
+    needed = channels * math.prod(size)
+    if math.prod(larger) < math.prod(size):
+        raise ValueError(
+            f"modulated_deform_conv: offset and mask are {larger[0]}x{larger[1]}, the output is "
+            f"{size[0]}x{size[1]}"
+        )
+    return tensor.flatten(1)[:, :needed].reshape(n, channels, *size)
 
 
 @keep_types

@@ -120,12 +120,15 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
 
 
 def _overlaps(box: np.ndarray, boxes: np.ndarray, offset: int) -> np.ndarray:
-    """(N,) IoU of one box with (N, 4 or more) others, NaN for two boxes without area."""
+    """(N,) IoU of one box with (N, 4 or more) others.
+
+    0 for two boxes without area, for which compiled soft-NMS gives scores that are not numbers.
+    """
     upper_left = np.maximum(box[:2], boxes[:, :2])
     sides = np.maximum(np.minimum(box[2:4], boxes[:, 2:4]) - upper_left + np.float32(offset), 0)
     common = sides[:, 0] * sides[:, 1]
     box_sides = box[2:4] - box[:2] + np.float32(offset)
     other_sides = boxes[:, 2:4] - boxes[:, :2] + np.float32(offset)
     areas = box_sides[0] * box_sides[1] + other_sides[:, 0] * other_sides[:, 1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return common / (areas - common)
+    union = areas - common
+    return np.divide(common, union, out=np.zeros_like(common), where=union != 0)
