@@ -33,7 +33,7 @@ def test_wheel_has_the_mim_folder(wheel):
     names = set(wheel.namelist())
     for name in ("configs/det/mask_rcnn_uniformer_b.py", "tools/train.py", "model-index.yml"):
         assert f"uniformer_mm/.mim/{name}" in names
-    assert "uniformer_mm/compat/stand_ins/mmcv_ext.py" in names
+    assert "uniformer_mm/compat/stand_ins/mmcv_ext/__init__.py" in names
     assert "uniformer_mm/doctor/official_outputs.json" in names
     assert not any("tests" in name for name in names)
 

@@ -16,7 +16,7 @@ from uniformer_mm.compat.last_resort import supplies, supply
 
 def apply() -> None:
     """Supply `mmcv._ext` where mmcv has none."""
-    supply("mmcv._ext", "mmcv_ext.py")
+    supply("mmcv._ext", "mmcv_ext/__init__.py")
 
 
 def is_active() -> bool:
