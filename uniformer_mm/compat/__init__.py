@@ -14,9 +14,11 @@ from uniformer_mm.compat import (
     mmaction_drn_missing,
     mmaction_inferencer_classes,
     mmcv_ext_missing,
+    mmpose_stated_size,
     mmseg_inferencer_classes,
     multimodal_imports,
     pkg_resources_missing,
+    pycocotools_short_polygons,
 )
 
 REPAIRS = (
@@ -30,6 +32,8 @@ REPAIRS = (
     mmseg_inferencer_classes,
     mmaction_inferencer_classes,
     fsdp_argument_order,
+    mmpose_stated_size,
+    pycocotools_short_polygons,
 )
 
 
