@@ -222,7 +222,7 @@ class Instances(Annotations):
         if isinstance(use.indices, int):
             order = order[: use.indices] if use.indices >= 0 else order[use.indices :]
         elif use.indices is not None:
-            order = order[list(use.indices)]
+            order = order[[i for i in use.indices if -len(order) <= i < len(order)]]
         chosen = np.zeros(count, bool)
         chosen[order] = True
         # The row -1, of annotations without an image, is the last here.

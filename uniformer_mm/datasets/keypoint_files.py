@@ -80,7 +80,7 @@ class Persons(Annotations):
         facts[:, 0] = ["bbox" in entry for entry in annotations]
         facts[:, 1] = has_points
         facts[:, 2] = [entry.get("num_keypoints", -1) == 0 for entry in annotations]
-        places = points.reshape(len(given), -1, 3)
+        places = points.reshape(len(given), len(self.use.joints), 3)
         if places.size:
             rows = np.flatnonzero(has_points)
             facts[rows, 3] = (places[..., 2] > 0).any(1)
