@@ -9,9 +9,11 @@ something is wrong.
 import json
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from numbers import Real
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -280,7 +282,7 @@ class Annotations:
         images, categories = column(annotations, "image_id"), column(annotations, "category_id")
         boxes = numbers(column(annotations, "bbox", self._default("bbox", [0, 0, 0, 0])), 4)
         crowds = column(annotations, "iscrowd", self._default("iscrowd", 0))
-        areas = numbers([[area] for area in column(annotations, "area", self._default("area", 0))])
+        areas = numbers(column(annotations, "area", self._default("area", 0)))
         if (
             boxes is None
             or areas is None
@@ -292,10 +294,10 @@ class Annotations:
         ):
             self.find_fault(annotations, self._fault)
             boxes = floats(column(annotations, "bbox", [0, 0, 0, 0]), 4)
-            areas = floats([[area] for area in column(annotations, "area", 0)], 1)
+            areas = np.array(column(annotations, "area", 0), float)
         self.image_ids += images
         self.category_ids += categories
-        self.parts.append(np.hstack([boxes, areas]))
+        self.parts.append(np.column_stack([boxes, areas]))
         self.crowd_parts.append(np.array(crowds, bool))
 
     def find_fault(self, annotations: Sequence[dict[str, Any]], fault_of: Any) -> None:
@@ -457,21 +459,27 @@ def _image_fault(image: dict[str, Any]) -> str:
 
 def column(entries: Sequence[dict[str, Any]], name: str, default: Any = None) -> list[Any]:
     """One value of each entry."""
+    with suppress(KeyError):
+        return list(map(itemgetter(name), entries))
     return [entry.get(name, default) for entry in entries]
 
 
-def numbers(values: Sequence[Any], count: int = 1) -> NDArray[np.float64] | None:
-    """Lists of `count` finite numbers each as (N, count); None if they are something else."""
-    if not set(map(type, values)) <= {list} or not set(map(len, values)) <= {count}:
-        return None
-    flat = list(chain.from_iterable(values))
+def numbers(values: Sequence[Any], count: int | None = None) -> NDArray[np.float64] | None:
+    """Finite numbers as (N,), or lists of `count` as (N, count); None if they are others."""
+    flat = values
+    if count is not None:
+        if not set(map(type, values)) <= {list} or not set(map(len, values)) <= {count}:
+            return None
+        flat = list(chain.from_iterable(values))
     if not set(map(type, flat)) <= {int, float}:
         return None
     try:
-        array = np.array(flat, float).reshape(-1, count)
+        array = np.array(flat, float)
     except OverflowError:
         return None
-    return array if np.isfinite(array).all() else None
+    if not np.isfinite(array).all():
+        return None
+    return array if count is None else array.reshape(-1, count)
 
 
 def floats(values: Sequence[Any], count: int) -> NDArray[np.float64]:

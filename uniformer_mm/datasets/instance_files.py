@@ -72,7 +72,7 @@ class Instances(Annotations):
         self.ignored += [
             first + row
             for row, annotation in enumerate(annotations)
-            if annotation.get("ignore", False)
+            if annotation.get("ignore")
         ]
         if self.use.masks:
             masks = column(annotations, "segmentation")

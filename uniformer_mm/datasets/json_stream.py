@@ -119,13 +119,19 @@ class _Reader:
             return
         piece: list[Any] = []
         while True:
-            piece.append(self.value())
-            separator = SEPARATOR.match(self.text, self.at)
-            if separator is None:
-                if self.next_character() not in (",", "]"):
-                    raise json.JSONDecodeError("Expecting ',' or ']'", self.text, self.at)
+            try:
+                value, end = self.decode(self.text, self.at)
+                separator = SEPARATOR.match(self.text, end)
+            except json.JSONDecodeError:
+                separator = None
+            if separator is None:  # near the end of the text
+                value = self.value()
                 separator = SEPARATOR.match(self.text, self.at)
-                assert separator is not None
+                if separator is None and self.next_character() in (",", "]"):
+                    separator = SEPARATOR.match(self.text, self.at)
+                if separator is None:
+                    raise json.JSONDecodeError("Expecting ',' or ']'", self.text, self.at)
+            piece.append(value)
             self.at = separator.end()
             if separator[1] == "]":
                 yield piece
