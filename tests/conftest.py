@@ -25,6 +25,12 @@ def process_settings(monkeypatch):
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_checks(tmp_path_factory):
+    """Which annotation files have passed is not noted in the user's cache."""
+    os.environ["UNIFORMER_MM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def synthetic_folder(tmp_path_factory) -> Path:
     """Working directory with a small synthetic COCO set under data/synthetic, made once."""

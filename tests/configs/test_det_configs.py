@@ -16,6 +16,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "configs" / "det"
 
 # name: (published parameters in millions, drop path rate, checkpointed blocks, 3x schedule)
 PUBLISHED = {
+    # without published result
+    "faster_rcnn_uniformer_s": (39, 0.2, (0, 0, 8, 0), False),
     "mask_rcnn_uniformer_xxs": (29, None, None, False),
     "mask_rcnn_uniformer_xs": (36, 0.15, None, False),
     "mask_rcnn_uniformer_s": (41, 0.2, (0, 0, 8, 0), False),
@@ -109,7 +111,10 @@ def test_batch_and_data(case):
     assert processor.bgr_to_rgb
     assert processor.pad_size_divisor == 32
     assert cfg.test_pipeline[1].scale == (1333, 800)
-    assert cfg.val_evaluator.metric == ["bbox", "segm"]
+    boxes_only = cfg.model.type == "FasterRCNN"
+    metrics = ["bbox"] if boxes_only else ["bbox", "segm"]
+    assert cfg.val_evaluator.metric == metrics
+    assert cfg.test_evaluator.metric == cfg.val_evaluator.metric
     pipeline = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
     assert pipeline["RandomFlip"].prob == 0.5
     if not long:
@@ -126,7 +131,7 @@ def test_batch_and_data(case):
 def test_heads(case):
     cfg, _ = case
     model = cfg.model
-    if model.type == "MaskRCNN":
+    if model.type in ("MaskRCNN", "FasterRCNN"):
         assert model.roi_head.bbox_head.type == "Shared2FCBBoxHead"
         assert model.rpn_head.loss_bbox.type == "L1Loss"
         assert model.train_cfg.rpn_proposal.max_per_img == 1000

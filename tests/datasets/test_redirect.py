@@ -4,6 +4,7 @@ import json
 
 import pytest
 from mmengine.config import Config
+from mmengine.registry import DATASETS, DefaultScope
 
 from uniformer_mm.datasets.redirect import (
     coco_classes,
@@ -51,15 +52,36 @@ def test_every_dataset_metric_and_head_follows(tmp_path, dataset):
     leaf = cfg.train_dataloader.dataset
     leaf = leaf.get("dataset") or leaf.get("datasets", [leaf])[0]
     assert leaf.ann_file == train
-    assert leaf.metainfo.classes == ("cat", "dog")
+    assert leaf.metainfo.classes == ("dog", "cat")
     assert len(leaf.metainfo.palette) == 2
     assert cfg.val_dataloader.dataset.ann_file == cfg.val_evaluator.ann_file == val
     assert [head.num_classes for head in cfg.model.roi_head.bbox_head] == [2, 2]
     assert missing_data(cfg, ("train", "val")) == ("", [])
 
 
-def test_classes_are_in_the_order_of_their_ids(tmp_path):
-    assert coco_classes(write_coco(tmp_path / "a.json")) == ("cat", "dog")
+def test_classes_are_in_the_order_in_which_mmdet_numbers_them(tmp_path):
+    path = write_coco(tmp_path / "a.json")
+    assert coco_classes(path) == ("dog", "cat")
+    content = json.loads((tmp_path / "a.json").read_text())
+    content["images"] = [{"id": 1, "file_name": "1.jpg", "width": 9, "height": 9}]
+    content["annotations"] = [
+        {"id": 1, "image_id": 1, "category_id": 8, "bbox": [1, 1, 5, 5], "area": 25}
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    dataset = {"type": "CocoDataset", "ann_file": path, "metainfo": {"classes": ("dog", "cat")}}
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        data = DATASETS.build({**dataset, "data_prefix": {"img": ""}})
+    (instance,) = data.get_data_info(0)["instances"]
+    assert data.metainfo["classes"][instance["bbox_label"]] == "dog"
+
+
+def test_the_same_categories_in_another_order_are_refused(tmp_path):
+    files = {
+        "train": write_coco(tmp_path / "train.json"),
+        "val": write_coco(tmp_path / "val.json", ("dog", "cat")),
+    }
+    with pytest.raises(UserError, match="in the same order"):
+        use_coco_data(make_config(), {"train": str(tmp_path), "val": str(tmp_path)}, files)
 
 
 def test_different_categories_are_refused(tmp_path):

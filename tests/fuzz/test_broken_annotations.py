@@ -12,9 +12,9 @@ from mmdet.datasets import CocoDataset
 from mmpose.datasets import CocoDataset as CocoPeople
 from profiles import share
 
-from uniformer_mm.datasets.coco_files import check_annotations
 from uniformer_mm.datasets.figures import JOINTS
-from uniformer_mm.datasets.keypoint_files import check_boxes, check_keypoints
+from uniformer_mm.datasets.instance_files import Use, check_annotations
+from uniformer_mm.datasets.keypoint_files import KeypointUse, check_boxes, check_keypoints
 from uniformer_mm.datasets.segmentation_transforms import LoadLabelMap
 from uniformer_mm.datasets.video_dataset import CheckedVideoDataset
 from uniformer_mm.errors import UserError
@@ -80,7 +80,7 @@ def assert_names(error, path):
 @given(changed(INSTANCES), st.booleans())
 def test_instances(folder, content, evaluated):
     def check(path):
-        check_annotations(path, classes=("cat", "dog"), masks=True, evaluated=evaluated)
+        check_annotations(path, Use(("cat", "dog"), masks=True, evaluated=evaluated))
 
     path = folder / "instances.json"
     if accepted(path, content, check):
@@ -94,8 +94,7 @@ def test_instances(folder, content, evaluated):
 @given(changed(PEOPLE), st.booleans())
 def test_people(folder, content, evaluated):
     def check(path):
-        check_keypoints(path)
-        check_annotations(path, keypoints=True, evaluated=evaluated)
+        check_keypoints(path, KeypointUse(JOINTS, fixed_names=True, evaluated=evaluated))
 
     path = folder / "people.json"
     if accepted(path, content, check):

@@ -17,8 +17,9 @@ from uniformer_mm.apis.faults import (
     part_at_fault,
     unmet_expectation,
 )
-from uniformer_mm.apis.launch import adapt_to_machine, load_config
+from uniformer_mm.apis.launch import adapt_to_machine, is_first_process, load_config
 from uniformer_mm.apis.model_faults import model_fault
+from uniformer_mm.datasets.class_names import check_class_names
 from uniformer_mm.datasets.redirect import missing_data
 from uniformer_mm.errors import UserError
 from uniformer_mm.models import UniFormer
@@ -152,7 +153,9 @@ def prepare_config(arguments: argparse.Namespace, splits: Sequence[str]) -> Conf
     if missing:
         listed = "\n".join(f"    {path}" for path in missing)
         raise UserError(f"the dataset is missing:\n{listed}\n{task_of(cfg).data_help(root)}")
-    task_of(cfg).check_data(cfg, splits)
+    check_class_names(cfg, splits)
+    if is_first_process(cfg.launcher):
+        task_of(cfg).check_data(cfg, splits)
     adapt_to_machine(cfg)
     return cfg
 

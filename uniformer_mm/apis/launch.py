@@ -92,6 +92,17 @@ def adapt_to_machine(cfg: Config) -> None:
         join_cpu_process_group(cfg.launcher)
 
 
+def is_first_process(launcher: str) -> bool:
+    """Whether this is the process of rank 0, before a process group is joined.
+
+    What it finds wrong with data ends it, and with it the others: torchrun, mpirun and srun
+    (`--kill-on-bad-exit`) see to that.
+    """
+    names = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
+    rank = next((os.environ[name] for name in names if os.environ.get(name)), "0")
+    return launcher == "none" or rank == "0"
+
+
 def join_cpu_process_group(launcher: str) -> None:
     """Join the gloo group whose address torchrun or Slurm put into the environment."""
     if torch.distributed.is_initialized():

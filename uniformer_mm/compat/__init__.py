@@ -16,9 +16,11 @@ from uniformer_mm.compat import (
     mmaction_inferencer_classes,
     mmcv_ext_missing,
     mmpose_circle_radius,
+    mmpose_stated_size,
     mmseg_inferencer_classes,
     multimodal_imports,
     pkg_resources_missing,
+    pycocotools_short_polygons,
     xtcocotools_missing,
 )
 
@@ -36,6 +38,8 @@ REPAIRS = (
     xtcocotools_missing,
     mmpose_circle_radius,
     ema_of_tta_model,
+    mmpose_stated_size,
+    pycocotools_short_polygons,
 )
 
 

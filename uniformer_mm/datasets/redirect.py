@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from uniformer_mm.datasets.coco_files import category_names, read_coco
+from uniformer_mm.datasets.coco_files import category_names, read_categories
 from uniformer_mm.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -55,7 +55,7 @@ def use_coco_data(
     if coco_classes(annotations["val"]) != classes:
         raise UserError(
             f"{annotations['train']} and {annotations['val']} have different categories:"
-            " list the same categories in both files"
+            " list the same categories in both files, in the same order"
         )
     metainfo: dict[str, Any] = {"classes": classes}
     if palette is not None:
@@ -93,12 +93,12 @@ def use_coco_files(cfg: Config, images: dict[str, str], annotations: dict[str, s
 
 
 def coco_classes(annotation_file: str) -> tuple[str, ...]:
-    """Names of the categories of a COCO annotation file, in the order of their ids.
+    """Names of the categories of a COCO annotation file, in its order.
 
     Raises:
         UserError: There is no such file, or it is not in COCO's format.
     """
-    return category_names(annotation_file, read_coco(annotation_file))
+    return category_names(annotation_file, read_categories(annotation_file))
 
 
 def set_num_classes(model: Any, num_classes: int) -> None:

@@ -1,20 +1,30 @@
-"""Errors while evaluating that name the file at fault."""
+"""Errors of data loaders that name the file at fault."""
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from uniformer_mm.datasets.image_sizes import check_image_sizes
 from uniformer_mm.datasets.reading import NamedReads
 
 
 class NamedReadsHook(Hook):
-    """Has the samples of validation and testing read in a way that names those that cannot be."""
+    """Has samples read in a way that names those that cannot be, or whose image has another size.
+
+    Training loops have their own way to read.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """The data loader is there now."""
+        check_image_sizes(runner.train_dataloader.dataset)
 
     def before_val(self, runner: Runner) -> None:
         """The data loader is there now."""
         dataset = runner.val_dataloader.dataset
+        check_image_sizes(dataset)
         dataset.__getitems__ = NamedReads(dataset)
 
     def before_test(self, runner: Runner) -> None:
         """The data loader is there now."""
         dataset = runner.test_dataloader.dataset
+        check_image_sizes(dataset)
         dataset.__getitems__ = NamedReads(dataset)

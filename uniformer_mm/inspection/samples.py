@@ -12,6 +12,7 @@ from torch import Tensor
 
 from uniformer_mm.apis.launch import building
 from uniformer_mm.apis.models import load_model
+from uniformer_mm.datasets.image_sizes import check_image_sizes
 from uniformer_mm.inspection.drawing import seen_frames
 from uniformer_mm.predictions.media import Image, swapped
 from uniformer_mm.tasks import task_of
@@ -48,6 +49,7 @@ def browse(cfg: Config, split: str, count: int, seed: int = 0) -> Iterator[tuple
         preprocessor: Any = load_model(cfg, None).data_preprocessor
         set_random_seed(seed)
         loader = Runner.build_dataloader(loader_cfg, seed=seed)
+        check_image_sizes(loader.dataset)
         visualizer = VISUALIZERS.build(dict(cfg.visualizer, name="samples", vis_backends=None))
     visualizer.dataset_meta = loader.dataset.metainfo
     number = 0

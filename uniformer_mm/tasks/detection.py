@@ -9,11 +9,13 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
-from uniformer_mm.datasets.coco_files import check_annotations
+from uniformer_mm.datasets.instance_files import Use, check_annotations
+from uniformer_mm.datasets.passed_checks import check_once
 from uniformer_mm.datasets.redirect import (
     annotation_files,
     class_counts,
     dataset_configs,
+    evaluators,
     use_coco_data,
 )
 from uniformer_mm.datasets.shapes import PALETTE
@@ -113,8 +115,7 @@ class Detection(Task):
                     f" heads of the model have {min(counts)}: set num_classes of all of them, or"
                     " metainfo=dict(classes=...) of the datasets"
                 )
-            masks = any(step.get("with_mask") for step in dataset.get("pipeline") or ())
-            check_annotations(path, classes=classes, masks=masks, evaluated=split != "train")
+            check_once(path, check_annotations, _use(cfg, split, dataset))
 
     def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
         """Boxes and masks beside the ground truth."""
@@ -152,6 +153,24 @@ def _classes(dataset: Mapping[str, Any]) -> Sequence[str] | None:
     if classes is None and (kind := DATASETS.get("mmdet.CocoDataset")):
         classes = kind.METAINFO["classes"]
     return None if isinstance(classes, str) else classes
+
+
+def _use(cfg: Config, split: str, dataset: Mapping[str, Any]) -> Use:
+    """What a dataset takes from its annotation file."""
+    classes = _classes(dataset)
+    masks = [step for step in dataset.get("pipeline") or () if step.get("with_mask")]
+    metrics = [metric.get("metric") or () for name, metric in evaluators(cfg) if name == split]
+    filters = {} if dataset.get("test_mode") else dataset.get("filter_cfg") or {}
+    indices = dataset.get("indices")
+    return Use(
+        classes=None if classes is None else tuple(classes),
+        masks=bool(masks) or any("segm" in metric for metric in metrics),
+        polygons_only=any(not step.get("poly2mask", True) for step in masks),
+        evaluated=split != "train",
+        min_size=filters.get("min_size", 0),
+        filter_empty_gt=bool(filters.get("filter_empty_gt")),
+        indices=tuple(indices) if isinstance(indices, Sequence) else indices,
+    )
 
 
 def _shrink_detector(model: Any) -> None:

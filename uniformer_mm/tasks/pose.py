@@ -8,16 +8,24 @@ from typing import Any, ClassVar
 import numpy as np
 from mmengine.config import Config
 from mmengine.logging import print_log
+from mmengine.registry import DATASETS
 from numpy.typing import NDArray
 
-from uniformer_mm.datasets.coco_files import check_annotations
-from uniformer_mm.datasets.keypoint_files import check_boxes, check_keypoints
-from uniformer_mm.datasets.redirect import annotation_files, dataset_configs, use_coco_files
+from uniformer_mm.datasets.figures import JOINTS
+from uniformer_mm.datasets.keypoint_files import KeypointUse, check_boxes, check_keypoints
+from uniformer_mm.datasets.passed_checks import check_once
+from uniformer_mm.datasets.redirect import (
+    annotation_files,
+    dataset_configs,
+    evaluators,
+    use_coco_files,
+)
 from uniformer_mm.datasets.synthetic_keypoints import (
     DETECTIONS,
     SyntheticKeypointsSpec,
     make_synthetic_keypoints,
 )
+from uniformer_mm.errors import UserError
 from uniformer_mm.predictions import People
 from uniformer_mm.predictions.media import Image
 from uniformer_mm.tasks.task import (
@@ -120,8 +128,6 @@ class Pose(Task):
         self, cfg: Config, images: dict[str, str], annotations: dict[str, str]
     ) -> None:
         """People with COCO's 17 joints; tested with annotated boxes."""
-        for file in sorted(set(annotations.values())):
-            check_keypoints(file)
         use_coco_files(cfg, images, annotations)
         for _, dataset in dataset_configs(cfg):
             dataset["bbox_file"] = None
@@ -129,8 +135,16 @@ class Pose(Task):
     def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
         """The annotations, and the boxes of the detector."""
         for split, dataset, path in annotation_files(cfg, splits):
-            if dataset["type"] in COCO_DATASETS:
-                check_annotations(path, keypoints=True, evaluated=split != "train")
+            if dataset["type"] in COCO_DATASETS and (joints := _joints(dataset)):
+                outputs = cfg.model.get("head", {}).get("out_channels")
+                # Three maps for each joint where a codec predicts offsets too.
+                if isinstance(outputs, int) and outputs not in (len(joints), 3 * len(joints)):
+                    raise UserError(
+                        f"the dataset for {split} has {len(joints)} joints ({joints[0]}, ...),"
+                        f" model.head.out_channels is {outputs}: set it to {len(joints)}, or"
+                        " metainfo of the datasets"
+                    )
+                check_once(path, check_keypoints, _use(cfg, split, dataset, joints))
         files = {
             (dataset["bbox_file"], str(Path(dataset.get("data_root") or "", dataset["ann_file"])))
             for split, dataset in dataset_configs(cfg)
@@ -184,6 +198,36 @@ GENTLE_AUGMENTATION: dict[str, dict[str, float]] = {
     "RandomHalfBody": {"prob": 0.0},
 }
 """A short run has no time for crops that look unlike those of the test."""
+
+
+def _joints(dataset: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the joints of a dataset; none if its metainfo cannot be read."""
+    metainfo = dataset.get("metainfo")
+    if not metainfo:
+        return JOINTS
+    try:
+        kind: Any = DATASETS.get("mmpose.CocoDataset")
+        joints = kind._load_metainfo(dict(metainfo))["keypoint_id2name"]
+    except (OSError, AssertionError, LookupError, TypeError, AttributeError):
+        return ()  # building the dataset says what is wrong
+    return tuple(joints[index] for index in sorted(joints))
+
+
+def _use(
+    cfg: Config, split: str, dataset: Mapping[str, Any], joints: tuple[str, ...]
+) -> KeypointUse:
+    """What a dataset takes from its annotation file."""
+    metrics = [str(metric["type"]) for name, metric in evaluators(cfg) if name == split]
+    indices = dataset.get("indices")
+    return KeypointUse(
+        joints=joints,
+        fixed_names=joints == JOINTS,
+        evaluated=any(metric.endswith("CocoMetric") for metric in metrics),
+        from_boxes=bool(dataset.get("bbox_file")),
+        bottom_up=dataset.get("data_mode") == "bottomup",
+        sample_interval=dataset.get("sample_interval", 1),
+        indices=tuple(indices) if isinstance(indices, Sequence) else indices,
+    )
 
 
 def _shrink_crops(config: Any) -> None:
