@@ -12,11 +12,10 @@ import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
-from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
 from mmengine.runner import Runner
-from mmengine.visualization import Visualizer
+from runs import forget_runs
 from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import Dataset
@@ -190,8 +189,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(Config, "pretty_text", "")
 
     def start(mode, kind="segmenter", init_cfg=None, hook=None, **settings):
-        for manager in (MMLogger, MessageHub, Visualizer):  # what an earlier run left behind
-            manager._instance_dict.clear()
+        forget_runs()
         backbone, layers = MODELS_OF[kind]
         loader = {
             "dataset": {"type": "TinyDataset"},

@@ -3,8 +3,8 @@
 import hashlib
 import http.server
 import os
+import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -56,7 +56,7 @@ def test_files_of_the_same_name_from_different_places_are_kept_apart(server, wei
     assert second.read_bytes() == b"another"
 
 
-def test_the_hub_has_a_short_form_and_mirrors(server, weights, tmp_path, monkeypatch):
+def test_the_hub_has_a_short_form_and_mirrors(server, nobody, weights, tmp_path, monkeypatch):
     folder = tmp_path / "Sense-X" / "uniformer_image" / "resolve" / "main" / "folder"
     folder.mkdir(parents=True)
     weights.rename(folder / "weights.pth")
@@ -64,7 +64,7 @@ def test_the_hub_has_a_short_form_and_mirrors(server, weights, tmp_path, monkeyp
     content = read_checkpoint("hf://Sense-X/uniformer_image/folder/weights.pth")
     assert content["a"].tolist() == [0, 1, 2]
     # It is the same file by its address, with the mirror or without.
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_ENDPOINT", nobody)
     address = "https://huggingface.co/Sense-X/uniformer_image/resolve/main/folder/weights.pth"
     assert locate(address) == locate("hf://Sense-X/uniformer_image/folder/weights.pth")
     refused("hf://x/y", "expected hf://OWNER/REPOSITORY/FILE, got hf://x/y")
@@ -102,9 +102,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(length))
         self.end_headers()
         self.wfile.write(self.answers[name])
-        if name == "slow":
+        if name == "slow":  # as long as anybody waits for the rest
             self.wfile.flush()
-            time.sleep(0.4)
+            self.rfile.read(1)
 
     def log_message(self, *_):
         pass
@@ -130,15 +130,20 @@ def bad_server():
     ],
 )
 def test_what_is_no_whole_checkpoint_leaves_nothing(bad_server, cache, monkeypatch, file, message):
-    monkeypatch.setattr(sources, "TIMEOUT", 0.2)
+    if file == "slow":
+        monkeypatch.setattr(sources, "TIMEOUT", 0.2)
     refused(f"{bad_server}/{file}.pth", message)
     assert not files(cache)
 
 
-def test_an_absent_file_and_no_network_leave_nothing(server, cache):
+def test_an_absent_file_and_no_network_leave_nothing(server, nobody, cache, monkeypatch):
+    def resolve(*_, **__):
+        raise socket.gaierror(-2, "Name or service not known")
+
     refused(f"{server}/absent.pth", r"absent\.pth cannot be downloaded: HTTP Error 404.*address")
-    refused("http://127.0.0.1:9/weights.pth", "Connection refused.*check the network")
-    refused("http://no.such.host.invalid/weights.pth", "check the network")
+    refused(f"{nobody}/weights.pth", "Connection refused.*check the network")
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    refused("http://no.such.host.invalid/weights.pth", "not known.*check the network")
     assert not files(cache)
 
 

@@ -154,7 +154,9 @@ def test_files_are_refused(trainer, capsys, name):
     assert_refused(trainer, capsys, culprit, content)
 
 
-@settings(share(6), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    share(6), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.sampled_from(sorted(SETTINGS)))
 def test_settings_are_refused(trainer, capsys, setting):
     with pytest.MonkeyPatch.context() as patch:

@@ -55,7 +55,7 @@ def test_killed_in_the_middle_of_a_checkpoint_it_goes_on_from_the_one_before(det
     assert detector.train("whole") == 0
     tool, *arguments = detector.command("killed")
     command = [sys.executable, "-c", KILLED_WHILE_WRITING, ROOT / "tools" / tool, *arguments]
-    killed = subprocess.run([str(part) for part in command], capture_output=True, timeout=300)
+    killed = subprocess.run([str(part) for part in command], capture_output=True, timeout=600)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-3000:]
 
     whole, folder = detector.folder / "whole", detector.folder / "killed"
