@@ -346,15 +346,19 @@ def test_without_the_hook_an_official_file_is_not_taken_for_nothing(run, made):
     assert same(run("train", load_from=str(path))[0], expected)
 
 
-def test_the_head_dim_of_a_published_file_is_checked(run, made):
-    path, _ = made("ImageNet")
-    path = path.rename(path.with_name("uniformer_small_plus_in1k.pth"))
+def test_a_training_says_the_head_dim_and_it_is_checked(run, tmp_path):
+    run("train", hook={})
+    path = tmp_path / "work" / "epoch_1.pth"
+    content = torch.load(path)
+    assert content["meta"]["uniformer"]["head_dim"] == 16
+    content["meta"]["uniformer"]["head_dim"] = 32
+    torch.save(content, path)
     for settings in (
         {"init_cfg": {"type": "Pretrained", "checkpoint": str(path)}},
         {"hook": {}, "load_from": str(path)},
     ):
         with pytest.raises(CheckpointError, match="heads of 32 channels, the model has 16"):
-            run("train", "classifier", **settings)
+            run("train", **settings)
 
 
 def test_training_goes_on_with_all_that_was_saved_or_not_at_all(run, tmp_path):

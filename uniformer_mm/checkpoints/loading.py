@@ -62,7 +62,7 @@ class LoadReport:
             ("not of a UniFormer, ignored", self.ignored),
             ("left at their initial values on purpose", self.kept_at_init),
             ("missing", self.missing),
-            ("of the wrong shape", self.misshapen),
+            ("of another shape or type", self.misshapen),
             ("that the model has no place for", self.unexpected),
         ):
             if names:
@@ -101,8 +101,9 @@ def load_pretrained(
         CheckpointError: The file cannot be read, nothing in it matches, or a tensor of the
             backbone is missing, has another shape, or has no place in the model.
     """
-    state = find_state_dict(read_checkpoint(checkpoint, map_location), checkpoint)
-    check_head_dim(checkpoint, getattr(model, "head_dim", None))
+    content = read_checkpoint(checkpoint, map_location)
+    state = find_state_dict(content, checkpoint)
+    check_head_dim(content, checkpoint, getattr(model, "head_dim", None))
     target = model.state_dict()
     state = to_model_names(state, target) if prefix is None else _cut(state, prefix, checkpoint)
     fitting, report = match(state, target, checkpoint, exact=False, may_miss=may_miss)
@@ -156,7 +157,9 @@ def match(
 
     fitting = {}
     for name, tensor in target.items():
-        if name in state and state[name].shape == tensor.shape:
+        if name in state and tensor.is_floating_point() and not state[name].is_floating_point():
+            report.misshapen.append(f"{name} {state[name].dtype} instead of {tensor.dtype}")
+        elif name in state and state[name].shape == tensor.shape:
             fitting[name] = state[name]
             report.matched.append(name)
         elif name in state and _can_inflate(state[name], tensor):

@@ -8,7 +8,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 
-from uniformer_mm.checkpoints.head_dims import check_head_dim
+from uniformer_mm.checkpoints.head_dims import check_head_dim, describe_backbone
 from uniformer_mm.checkpoints.loading import match
 from uniformer_mm.checkpoints.naming import BACKBONE, to_model_names
 from uniformer_mm.checkpoints.reading import find_state_dict, read_checkpoint
@@ -53,15 +53,17 @@ class FitCheckpointHook(Hook):
             prefixes=["", "http://", "https://", "hf://"], loader=load_from_uniformer_mm, force=True
         )
 
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Write what no tensor tells: the size of the backbone's attention heads."""
+        checkpoint.setdefault("meta", {}).update(describe_backbone(_unwrapped(runner.model)))
+
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Replace the state dict by one of the model's names and shapes, without gaps."""
         source = str(runner._load_from or f"the last checkpoint in {runner.work_dir}")
         state = find_state_dict(checkpoint, source)
         if runner._resume:
             check_resumable(checkpoint, source, bool(runner.param_schedulers))
-        model = runner.model
-        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-            model = model.module
+        model = _unwrapped(runner.model)
         target = model.state_dict()
         if not any(name.startswith(BACKBONE) for name in target):
             # A student and its teacher, a tracker ...: names are for the model to understand.
@@ -71,13 +73,19 @@ class FitCheckpointHook(Hook):
         if exact is None:
             exact = runner._resume or not isinstance(runner._train_loop, BaseLoop)
         if not runner._resume:
-            check_head_dim(source, getattr(model.backbone, "head_dim", None))
+            check_head_dim(checkpoint, source, getattr(model.backbone, "head_dim", None))
         fitting, report = match(
             to_model_names(state, target), target, source, exact=exact, new_heads=self.new_heads
         )
         target.update(fitting)  # what starts anew is in it too: mmengine has nothing to complain of
         checkpoint["state_dict"] = target
         print_log(str(report), logger="current")
+
+
+def _unwrapped(model: Any) -> Any:
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
 
 
 def check_resumable(checkpoint: Mapping[str, Any], source: str, with_schedule: bool) -> None:
