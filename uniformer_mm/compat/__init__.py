@@ -9,6 +9,7 @@ charge. What replaces a missing module lies in `stand_ins`.
 from uniformer_mm.compat import (
     checkpoint_url_weights_only,
     checkpoint_weights_only,
+    config_formatting,
     fsdp_argument_order,
     import_warnings,
     mmaction_drn_missing,
@@ -30,6 +31,7 @@ REPAIRS = (
     mmseg_inferencer_classes,
     mmaction_inferencer_classes,
     fsdp_argument_order,
+    config_formatting,
 )
 
 
