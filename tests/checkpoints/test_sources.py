@@ -95,7 +95,7 @@ def test_a_name_of_the_zoo_is_its_file_or_says_that_there_is_none(server, weight
         ("https://host/a%0ab.pth", "names no file"),
         (f"https://host/{'x' * 300}.pth", "names no file"),
         ("https://host/", "names no file"),
-        ("https://host/\x1b[31m.pth", "names no file"),
+        ("https://host/x.pth?\x1b[31m", "not an address: a control character"),
     ],
 )
 def test_bad_addresses_are_named_in_one_line(url, message, monkeypatch):

@@ -177,9 +177,9 @@ class OwnStep:
 """
 BUGS = {
     "at import": ({"at_import": "None + 1"}, TypeError, "was read"),
-    "in a constructor": ({"in_init": "None.length"}, AttributeError, "while OwnBackbone was built"),
-    "in a call": ({"in_init": "torch.nn.Linear('a', 8)"}, TypeError, "while OwnBackbone was built"),
-    "a check of its own": ({"in_init": "int('x')"}, ValueError, "while OwnBackbone was built"),
+    "in a constructor": ({"in_init": "None.length"}, AttributeError, "OwnBackbone was built"),
+    "in a call": ({"in_init": "torch.nn.Linear('a', 8)"}, TypeError, "OwnBackbone was built"),
+    "a check of its own": ({"in_init": "int('x')"}, ValueError, "OwnBackbone was built"),
     "in the forward pass": ({}, RuntimeError, ""),
 }
 """What is wrong in a module of a user's own, the error, and what its hint says."""

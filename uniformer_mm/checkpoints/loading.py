@@ -12,6 +12,7 @@ from uniformer_mm.checkpoints.head_dims import check_head_dim
 from uniformer_mm.checkpoints.naming import BACKBONE, to_model_names
 from uniformer_mm.checkpoints.reading import find_state_dict, read_checkpoint
 from uniformer_mm.checkpoints.sources import CheckpointError
+from uniformer_mm.errors import printable
 
 OUTPUT = re.compile(r"norm([1-4]|_cls)?$")
 """Norms at the outputs: a model has those that its task needs."""
@@ -51,10 +52,11 @@ class LoadReport:
     def __str__(self) -> str:
         """One line with the counts, then the first names of what is not a plain match."""
         total = len(self.matched) + len(self.inflated)
+        source = printable(self.source)
         lines = [
-            f"loaded {total} tensors from {self.source}"
+            f"loaded {total} tensors from {source}"
             if self.fits
-            else f"{self.source} does not fit the model: nothing was loaded, {total} tensors match"
+            else f"{source} does not fit the model: nothing was loaded, {total} tensors match"
         ]
         for title, names in (
             ("inflated from images to videos", self.inflated),

@@ -23,7 +23,7 @@ from mmengine.logging import print_log
 from mmengine.utils import ProgressBar
 
 from uniformer_mm.checkpoints.writing import PARTIAL, locked
-from uniformer_mm.errors import UserError
+from uniformer_mm.errors import UserError, printable
 from uniformer_mm.zoo import list_models, published_file
 
 HUB = "https://huggingface.co/"
@@ -152,7 +152,7 @@ def damage(path: Path) -> str:
 def _hub_url(source: str) -> str:
     parts = source.removeprefix("hf://").split("/", 2)
     if len(parts) != 3 or not all(parts):
-        raise CheckpointError(f"expected hf://OWNER/REPOSITORY/FILE, got {source}")
+        raise CheckpointError(f"expected hf://OWNER/REPOSITORY/FILE, got {printable(source)}")
     owner, repository, file = parts
     return f"{HUB}{owner}/{repository}/resolve/main/{file}"
 
@@ -167,12 +167,14 @@ def _file_name(url: str) -> str:
         parts = urlparse(url)
         name = Path(unquote(parts.path)).name
         reason = "" if parts.hostname and parts.port != 0 else "no host"
+        if not url.isprintable():
+            reason = "a control character"
     except ValueError as error:
         reason = str(error)
     if reason:
-        raise CheckpointError(f"{url} is not an address: {reason}")
+        raise CheckpointError(f"{printable(url)} is not an address: {reason}")
     if not name or not name.isprintable() or len(name.encode()) > LONGEST_FILE_NAME:
-        raise CheckpointError(f"{url} names no file")
+        raise CheckpointError(f"{printable(url)} names no file")
     return name
 
 
