@@ -3,12 +3,18 @@
 import functools
 import http.server
 import os
+import random
+import socket
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.runner import CheckpointLoader
+from runs import forget_runs
+
+import uniformer_mm  # noqa: F401  # the stack is repaired before any test imports more of it
 
 # Two processes run tests side by side, one thread each, and so does what they start. Threads of
 # OpenMP that spin while they wait would take the other process's core.
@@ -19,10 +25,17 @@ torch.set_num_threads(1)
 
 @pytest.fixture(autouse=True)
 def process_settings(monkeypatch):
-    """A test leaves neither our checkpoint reader nor its number of threads to the next one."""
+    """What a test leaves in the process is not what another one starts with, in any order."""
     monkeypatch.setattr(CheckpointLoader, "_schemes", dict(CheckpointLoader._schemes))
+    forget_runs()
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    environment = dict(os.environ)
     yield
     torch.set_num_threads(1)
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -53,3 +66,11 @@ def server(tmp_path):
         threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}"
         running.shutdown()
+
+
+@pytest.fixture
+def nobody():
+    """An address at which nobody answers."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"

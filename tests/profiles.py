@@ -5,10 +5,12 @@
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("ci", max_examples=100, derandomize=True, deadline=None)
-settings.register_profile("nightly", max_examples=1000, deadline=None, print_blob=True)
+# On a busy machine any case may take long.
+PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("ci", max_examples=100, derandomize=True, **PATIENT)
+settings.register_profile("nightly", max_examples=1000, print_blob=True, **PATIENT)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 

@@ -127,7 +127,7 @@ def test_stock_config_with_another_backbone_trains_and_evaluates(name, tmp_path)
         env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     output = result.stdout + result.stderr
     assert result.returncode == 0, output[-3000:]

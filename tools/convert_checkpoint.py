@@ -40,11 +40,21 @@ def main() -> None:
         metavar="KEY=VALUE",
         help="settings of the config to override, e.g. model.head.num_classes=2",
     )
+    parser.add_argument(
+        "--safetensors",
+        action="store_true",
+        help="write .safetensors, which the tools of this package read, instead of .pth",
+    )
     arguments = parser.parse_args()
+    if arguments.safetensors and arguments.to == "official":
+        parser.error("the official code reads no .safetensors")
     cfg = load_config(arguments.config)
     override(cfg, arguments.cfg_options)
-    convert = {"openmmlab": to_openmmlab, "official": to_official}[arguments.to]
-    path, report = convert(cfg, arguments.checkpoint, arguments.out_dir)
+    if arguments.to == "official":
+        path, report = to_official(cfg, arguments.checkpoint, arguments.out_dir)
+    else:
+        suffix = ".safetensors" if arguments.safetensors else ".pth"
+        path, report = to_openmmlab(cfg, arguments.checkpoint, arguments.out_dir, suffix)
     print(f"{report}\nthe converted checkpoint is {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -4,8 +4,10 @@
 set -euo pipefail
 if [ $# -lt 3 ]; then sed -n 2,3p "$0"; exit 2; fi
 config=$1; checkpoint=$2; processes=$3; shift 3
-exec torchrun \
-    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
-    --nproc_per_node="$processes" \
+nodes=(--standalone)  # one machine: any port that is free
+if [ -n "${PORT:-}${NNODES:-}${MASTER_ADDR:-}" ]; then
+    nodes=(--nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}"
+        --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}")
+fi
+exec torchrun "${nodes[@]}" --nproc_per_node="$processes" \
     "$(dirname "$0")/test.py" "$config" "$checkpoint" --launcher pytorch "$@"

@@ -43,7 +43,7 @@ def test_slurm_environment_is_understood(monkeypatch):
         "SLURM_PROCID": "0",
         "SLURM_NTASKS": "1",
         "SLURM_LAUNCH_NODE_IPADDR": "127.0.0.1",
-        "MASTER_PORT": "29517",
+        "MASTER_PORT": "0",  # one that is free
     }
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"):
         monkeypatch.setenv(name, "")

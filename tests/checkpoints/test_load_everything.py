@@ -12,11 +12,10 @@ import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
-from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
 from mmengine.runner import Runner
-from mmengine.visualization import Visualizer
+from runs import forget_runs
 from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import Dataset
@@ -190,8 +189,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(Config, "pretty_text", "")
 
     def start(mode, kind="segmenter", init_cfg=None, hook=None, **settings):
-        for manager in (MMLogger, MessageHub, Visualizer):  # what an earlier run left behind
-            manager._instance_dict.clear()
+        forget_runs()
         backbone, layers = MODELS_OF[kind]
         loader = {
             "dataset": {"type": "TinyDataset"},
@@ -347,15 +345,19 @@ def test_without_the_hook_mmengine_loads_what_it_knows_and_says_so(run, made):
     assert same(run("train", load_from=str(path))[0], expected)
 
 
-def test_the_head_dim_of_a_published_file_is_checked(run, made):
-    path, _ = made("ImageNet")
-    path = path.rename(path.with_name("uniformer_small_plus_in1k.pth"))
+def test_a_training_says_the_head_dim_and_it_is_checked(run, tmp_path):
+    run("train", hook={})
+    path = tmp_path / "work" / "epoch_1.pth"
+    content = torch.load(path)
+    assert content["meta"]["uniformer"]["head_dim"] == 16
+    content["meta"]["uniformer"]["head_dim"] = 32
+    torch.save(content, path)
     for settings in (
         {"init_cfg": {"type": "Pretrained", "checkpoint": str(path)}},
         {"hook": {}, "load_from": str(path)},
     ):
         with pytest.raises(CheckpointError, match="heads of 32 channels, the model has 16"):
-            run("train", "classifier", **settings)
+            run("train", **settings)
 
 
 def test_training_goes_on_with_all_that_was_saved_or_not_at_all(run, tmp_path):

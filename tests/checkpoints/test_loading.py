@@ -133,7 +133,7 @@ LARGER = {**TINY, "depths": (1, 1, 3, 1)}
         (
             {},
             {"arch": {**TINY, "embed_dims": (16, 32, 96, 64)}},
-            r"wrong shape: .*instead of.*embed_dims \(16, 32, 64, 64\) in the checkpoint",
+            r"another shape or type: .*instead of.*embed_dims \(16, 32, 64, 64\) in the checkpoint",
         ),
         (
             {},

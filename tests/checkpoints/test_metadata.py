@@ -1,12 +1,14 @@
 """Converted checkpoints name their classes, and never wrongly."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from uniformer_mm.apis.launch import load_config
-from uniformer_mm.checkpoints import CheckpointError
+from uniformer_mm.checkpoints import CheckpointError, published
 from uniformer_mm.checkpoints.metadata import CLASS_LISTS, checkpoint_meta
+from uniformer_mm.checkpoints.published import PublishedFile
 
 ROOT = Path(__file__).resolve().parents[2]
 OFFICIAL = {"state_dict": {}}
@@ -56,14 +58,48 @@ def test_pose_estimators_get_their_joints():
     assert meta["keypoint_id2name"][0] == "nose"
 
 
-def test_mmaction_numbers_the_classes_of_kinetics_in_its_own_way():
+def test_mmaction_numbers_the_classes_of_kinetics_in_its_own_way(tmp_path, monkeypatch, capsys):
+    """A file is theirs or the authors' by its hash; otherwise a warning says what is assumed."""
     cfg = config("video/uniformer_s_16x4_k400")
-    name = "uniformer-small_imagenet1k-pre_16x4x1_kinetics400-rgb_20221219-c630a037.pth"
-    theirs = checkpoint_meta(cfg, OFFICIAL, Path("cache", name))["classes"]
-    ours = checkpoint_meta(cfg, OFFICIAL, "uniformer_small_k400_16x4.pth")["classes"]
+    paths = {name: tmp_path / name for name in ("theirs", "ours", "kinetics400-rgb_-c630a037.pth")}
+    for name, path in paths.items():
+        path.write_text(name)
+    facts = {"theirs": PublishedFile(alphabetical=True), "ours": PublishedFile()}
+    hashes = {hashlib.sha256(name.encode()).hexdigest(): facts[name] for name in facts}
+    monkeypatch.setattr(published, "known_files", lambda: hashes)
+    theirs, ours = (checkpoint_meta(cfg, OFFICIAL, paths[name])["classes"] for name in facts)
     assert theirs[:2] == ("abseiling", "air drumming")
     assert theirs == tuple(sorted(ours))
     assert theirs != ours
+    assert "assumed" not in capsys.readouterr().out
+    *_, unknown = paths.values()
+    assert checkpoint_meta(cfg, OFFICIAL, unknown)["classes"] == ours, "whatever it is called"
+    assert "the authors' list (kinetics400.txt) is assumed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("meta", "message"),
+    [
+        ({"dataset_meta": {"classes": 7}}, r"meta\.dataset_meta\.classes must be a list .*, got 7"),
+        ({"dataset_meta": {"classes": "person"}}, "classes must be a list .*, got 'person'"),
+        ({"dataset_meta": {"classes": ["cat", 7]}}, r"got \['cat', 7\]"),
+        ({"dataset_meta": {"classes": {"cat": 0}}}, r"classes must be a list .*, got \{'cat': 0\}"),
+        ({"dataset_meta": ["cat"]}, r"meta\.dataset_meta must be a dict, got \['cat'\]"),
+        ({"CLASSES": 80}, r"meta\.classes must be a list .*, got 80"),
+        ({"dataset_meta": {"classes": ["\x1b[31m", 7]}}, r"got \['\\x1b\[31m', 7\]"),
+    ],
+)
+def test_classes_of_the_wrong_type_are_named(meta, message):
+    with pytest.raises(CheckpointError, match=rf"^odd\.pth: .*{message}$") as caught:
+        checkpoint_meta(config("det/mask_rcnn_uniformer_s"), {"meta": meta}, "odd.pth")
+    assert str(caught.value).isprintable()
+
+
+def test_names_of_classes_cannot_steer_a_terminal():
+    cfg = config("det/mask_rcnn_uniformer_s")
+    names = ["\x1b[31mred", "a\nb", *map(str, range(78))]
+    meta = checkpoint_meta(cfg, {"meta": {"dataset_meta": {"classes": names}}}, "odd.pth")
+    assert meta["classes"][:2] == ["?[31mred", "a?b"]
 
 
 def test_what_a_checkpoint_says_has_the_last_word():

@@ -91,6 +91,9 @@ def test_safetensors_files_are_read(tmp_path):
     assert path.read_bytes()[:2] == b" <"
     for device in ("cpu", None, torch.device("cpu"), lambda storage, _: storage):
         assert read_checkpoint(str(path), device)["a"].tolist() == [0, 1, 2]
+    renamed = path.with_suffix(".pth")
+    renamed.write_bytes(path.read_bytes())
+    assert read_checkpoint(str(renamed))["a"].tolist() == [0, 1, 2], "the content decides"
     path.write_bytes(b"\x00" * 40)
     with pytest.raises(CheckpointError, match=r"cannot read the checkpoint .*weights\.safetensors"):
         read_checkpoint(str(path))

@@ -526,7 +526,7 @@ def test_processes_that_start_together_end_with_one_valid_set(root: Path, outdat
         worker.stdin.write("\n")
         worker.stdin.flush()
     for worker in workers:
-        worker.communicate(timeout=60)
+        worker.communicate(timeout=600)
     assert [worker.returncode for worker in workers] == [0, 0, 0]
     assert snapshot(root) == snapshot(make_synthetic_coco(root.parent / "alone", TINY))
     assert siblings(root) == {"alone"}

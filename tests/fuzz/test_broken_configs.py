@@ -95,7 +95,6 @@ SETTINGS = {
     "model.backbone.out_indices=(0,1)": "fpn.py",
     "model.neck.in_channels=[1,2,3,4]": "in_channels",
     "model.neck.in_channels=32": "FPN: AssertionError: expected isinstance(in_channels, list)",
-    "model.neck.out_channels=0": "model_weights",
     "model.roi_head.bbox_head.num_classes=3": "num_classes",
     "model.rpn_head.in_channels=7": "in_channels",
     "train_dataloader.batch_size=0": "batch_size",
@@ -154,7 +153,77 @@ def test_files_are_refused(trainer, capsys, name):
     assert_refused(trainer, capsys, culprit, content)
 
 
-@settings(share(6), suppress_health_check=[HealthCheck.function_scoped_fixture])
+OWN_MODULE = """
+import torch
+from mmengine.model import BaseModule
+from mmengine.registry import HOOKS, MODELS, TRANSFORMS
+
+LENGTH = {at_import}
+
+@MODELS.register_module(force=True)
+class OwnBackbone(BaseModule):
+    def __init__(self, depth):
+        super().__init__()
+        self.layer = torch.nn.Linear(8, 8)
+        self.length = {in_init}
+
+    def forward(self, x):
+        return self.layer(x)
+
+@TRANSFORMS.register_module(force=True)
+class OwnStep:
+    def __call__(self, results):
+        return results["nothing"]
+"""
+BUGS = {
+    "at import": ({"at_import": "None + 1"}, TypeError, "was read"),
+    "in a constructor": ({"in_init": "None.length"}, AttributeError, "OwnBackbone was built"),
+    "in a call": ({"in_init": "torch.nn.Linear('a', 8)"}, TypeError, "OwnBackbone was built"),
+    "a check of its own": ({"in_init": "int('x')"}, ValueError, "OwnBackbone was built"),
+    "in the forward pass": ({}, RuntimeError, ""),
+}
+"""What is wrong in a module of a user's own, the error, and what its hint says."""
+
+
+def own_config(folder, monkeypatch, **code):
+    """A config with a backbone of a module of the user's own, which is imported again."""
+    content = OWN_MODULE.format(**{"at_import": 0, "in_init": 0, **code})
+    (folder / "own_module.py").write_text(content)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "own_module", raising=False)
+    backbone = "dict(_delete_=True, type='mmengine.OwnBackbone', depth=3)"
+    imports = "custom_imports = dict(imports=['own_module'])"
+    return f"{DETECTOR}{imports}\nmodel['backbone'] = {backbone}\n"
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_bugs_in_a_module_of_ones_own_keep_their_traceback(trainer, tmp_path, monkeypatch, name):
+    code, kind, hint = BUGS[name]
+    config = own_config(tmp_path, monkeypatch, **code)
+    with pytest.raises(kind) as caught:
+        trainer(config)
+    assert any(Path(entry.path).name == "own_module.py" for entry in caught.traceback)
+    assert hint in "".join(getattr(caught.value, "__notes__", ()))
+
+
+def test_what_is_not_certainly_a_fault_of_the_config_keeps_its_traceback(trainer):
+    with pytest.raises(ZeroDivisionError) as caught:
+        trainer(DETECTOR, "model.neck.out_channels=0")
+    assert "while model_weights was built from the config" in caught.value.__notes__[0]
+
+
+def test_an_option_that_ones_own_module_does_not_have_is_refused(
+    trainer, tmp_path, monkeypatch, capsys
+):
+    config = own_config(tmp_path, monkeypatch)
+    assert_refused(trainer, capsys, "'width'", f"{config}model['backbone']['width'] = 3\n")
+    config = config.replace("depth=3", "")
+    assert_refused(trainer, capsys, "'depth'", config)
+
+
+@settings(
+    share(6), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.sampled_from(sorted(SETTINGS)))
 def test_settings_are_refused(trainer, capsys, setting):
     with pytest.MonkeyPatch.context() as patch:

@@ -3,15 +3,12 @@
 import pytest
 import torch
 from mmengine.registry import init_default_scope
+from mmpose.models.heads import HeatmapHead
+from mmpose.registry import MODELS
 from torch import nn
 
-init_default_scope("mmpose")
-
-from mmpose.models.heads import HeatmapHead  # noqa: E402
-from mmpose.registry import MODELS  # noqa: E402
-
-import uniformer_mm.models.heatmap_head  # noqa: E402, F401
-from uniformer_mm.apis.launch import replace_sync_batch_norm  # noqa: E402
+import uniformer_mm.models.heatmap_head  # noqa: F401
+from uniformer_mm.apis.launch import replace_sync_batch_norm
 
 SIZES = {"in_channels": 512, "out_channels": 17}
 

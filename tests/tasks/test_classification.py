@@ -231,7 +231,7 @@ runpy.run_path({str(ROOT / "tools" / "train.py")!r}, run_name="__main__")
         env={**os.environ, "PYTHONPATH": f"{packages}{os.pathsep}{ROOT}"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert result.returncode == 2, result.stderr[-3000:]
     (line,) = (text for text in result.stderr.splitlines() if text.startswith("error: "))

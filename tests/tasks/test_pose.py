@@ -8,8 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.visualization import Visualizer
+from runs import forget_runs
 
 from uniformer_mm.apis import launch
 from uniformer_mm.apis.cli import explanation, make_parser, prepare_config
@@ -40,8 +39,7 @@ def drawn(tmp_path_factory):
 
 def prepare(folder, *arguments, options=(), splits=("train", "val", "test")):
     """The config of a command line of tools/train.py, with few blocks."""
-    for manager in (MMLogger, MessageHub, Visualizer):  # what an earlier run left behind
-        manager._instance_dict.clear()
+    forget_runs()
     command = [CONFIG, "--work-dir", str(folder / "work"), *map(str, arguments)]
     command += ["--cfg-options", *BRIEF, *options]
     cfg = prepare_config(make_parser(None).parse_args(command), splits)

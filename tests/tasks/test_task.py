@@ -5,7 +5,7 @@ from mmengine.config import Config
 
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks import TASKS, task_of
-from uniformer_mm.tasks.task import scale_sizes
+from uniformer_mm.tasks.task import from_random_weights, scale_sizes
 
 
 def test_every_codebase_has_its_task():
@@ -32,6 +32,15 @@ def test_missing_data_is_explained(task):
     text = task.data_help("somewhere/else/")
     assert "somewhere/else/" in text
     assert "--synthetic" in text
+
+
+def test_backbones_get_no_options_that_their_configs_do_not_name():
+    own = Config({"backbone": {"type": "OwnBackbone", "depth": 3}})
+    from_random_weights(own)
+    assert own.backbone == {"type": "OwnBackbone", "depth": 3}
+    ours = Config({"backbone": {"init_cfg": {"type": "Pretrained"}, "with_cp": [1, 2]}})
+    from_random_weights(ours)
+    assert ours.backbone == {"init_cfg": None, "with_cp": False}
 
 
 def test_sizes_are_scaled_at_any_depth():

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.visualization import Visualizer
+from runs import forget_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = str(ROOT / "configs" / "det" / "mask_rcnn_uniformer_s.py")
@@ -36,8 +35,7 @@ def run(tool, *arguments, cwd, status=0, env=None):
 
 def run_inside(tool, *arguments):
     """Run a tool in this process, which saves the imports; its exit status."""
-    for manager in (MMLogger, MessageHub, *with_subclasses(Visualizer)):  # left by earlier runs
-        manager._instance_dict.clear()
+    forget_runs()
     command = [str(ROOT / "tools" / tool), *map(str, arguments)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", command)
@@ -46,8 +44,3 @@ def run_inside(tool, *arguments):
         except SystemExit as exit_:
             return exit_.code
     return 0
-
-
-def with_subclasses(kind):
-    """A class and all that are derived from it: each keeps its instances by itself."""
-    return [kind, *(each for child in kind.__subclasses__() for each in with_subclasses(child))]

@@ -26,11 +26,12 @@ def test_there_and_back(weights, tmp_path, capsys):
         return capsys.readouterr().out.rsplit("the converted checkpoint is ", 1)[1].split(" (")[0]
 
     official = convert(weights, "--to", "official")
-    assert set(torch.load(official)) == {"model"}
+    assert set(torch.load(official)) == {"model", "meta"}
     slim = convert(official)
     assert set(torch.load(slim)) == {"meta", "state_dict"}
     assert convert(slim, "--to", "official") == official
     assert sorted(os.listdir(tmp_path)) == sorted(map(os.path.basename, (official, slim)))
+    assert convert(slim, "--safetensors").endswith(".safetensors")
 
 
 class Malicious:

@@ -66,7 +66,6 @@ def test_two_processes_train_without_a_gpu(synthetic_folder):
         env={
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PORT": "29511",
             "OMP_NUM_THREADS": "1",
         },
         capture_output=True,

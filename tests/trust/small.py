@@ -5,9 +5,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import HOOKS, init_default_scope
-from mmengine.visualization import Visualizer
+from runs import forget_runs
 
 from uniformer_mm.apis import launch
 from uniformer_mm.tasks import task_of
@@ -78,12 +77,6 @@ def small_config(task_name: str, folder: Path, work_dir: Path, iterations: int =
     cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
     launch.adapt_to_machine(cfg)
     return cfg
-
-
-def forget_runs():
-    """Let the next Runner have a logger, a message hub and a visualizer of its own."""
-    for manager in (MMLogger, MessageHub, Visualizer):
-        manager._instance_dict.clear()
 
 
 @HOOKS.register_module()

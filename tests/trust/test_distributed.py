@@ -76,7 +76,7 @@ def test_gradients_are_those_of_one_process_with_all_samples(task, tmp_path, tmp
     for one in processes:
         one.start()
     for one in processes:
-        one.join(120)
+        one.join(600)
     assert [one.exitcode for one in processes] == [0, 0]
     first, second = (torch.load(tmp_path / f"{rank}.pth") for rank in (0, 1))
     if task == "det":

@@ -55,12 +55,12 @@ def test_killed_in_the_middle_of_a_checkpoint_it_goes_on_from_the_one_before(det
     assert detector.train("whole") == 0
     tool, *arguments = detector.command("killed")
     command = [sys.executable, "-c", KILLED_WHILE_WRITING, ROOT / "tools" / tool, *arguments]
-    killed = subprocess.run([str(part) for part in command], capture_output=True, timeout=300)
+    killed = subprocess.run([str(part) for part in command], capture_output=True, timeout=600)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-3000:]
 
     whole, folder = detector.folder / "whole", detector.folder / "killed"
     assert (folder / "last_checkpoint").read_text() == str(folder / "iter_2.pth")
-    partial = folder / ".iter_3.pth.partial"
+    (partial,) = folder.glob(".*.partial")
     assert 0 < partial.stat().st_size < (folder / "iter_2.pth").stat().st_size
     with (folder / "iter_2.pth").open("r+b") as file:  # and the disk lost the end of this one
         file.truncate(1000)

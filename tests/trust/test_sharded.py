@@ -115,7 +115,7 @@ def test_sharded_training_is_that_of_one_process(tmp_path):
     for one in processes:
         one.start()
     for one in processes:
-        one.join(300)
+        one.join(600)
     assert [one.exitcode for one in processes] == [0, 0]
 
     forget_runs()

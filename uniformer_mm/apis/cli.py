@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from uniformer_mm.apis.faults import (
+    bug_hint,
     check_sections,
     config_fault,
     is_raised_by,
@@ -21,7 +22,7 @@ from uniformer_mm.apis.launch import adapt_to_machine, is_first_process, load_co
 from uniformer_mm.apis.model_faults import model_fault
 from uniformer_mm.datasets.class_names import check_class_names
 from uniformer_mm.datasets.redirect import missing_data
-from uniformer_mm.errors import UserError
+from uniformer_mm.errors import UserError, add_hint, causes_of, is_in_own_code
 from uniformer_mm.models import UniFormer
 from uniformer_mm.tasks import task_of
 
@@ -173,7 +174,10 @@ def override(cfg: Config, options: dict[str, Any] | None) -> None:
 
 
 def run_tool(main: Callable[[], None]) -> None:
-    """Run a tool; a user's mistake is one message on stderr and exit status 2."""
+    """Run a tool; a user's mistake is one message on stderr and exit status 2.
+
+    Everything else keeps its traceback, and a hint after it where there is one.
+    """
     try:
         main()
     except KeyboardInterrupt as error:
@@ -182,30 +186,27 @@ def run_tool(main: Callable[[], None]) -> None:
     except Exception as error:
         message = explanation(error)
         if not message:
+            if part_at_fault(error) and not hasattr(error, "__notes__"):
+                add_hint(error, bug_hint(error))
             raise
         argparse.ArgumentParser().exit(USER_ERROR, f"error: {message}\n")
 
 
-def explanation(error: Exception) -> str:
-    """A mistake of the user's in plain words; empty if the error is something else.
+def explanation(error: BaseException) -> str:
+    """A mistake of the user's in plain words; empty if the error is, or may be, a bug.
 
     Errors from the worker processes of a data loader hold the original one's traceback as text.
+    What comes from outside, such as the end of such a process, may come up in the middle of code
+    that turns it into an error of its own: then it is the cause or the context of that.
     """
+    return _mishap(error) or _fault(error) or next(filter(None, map(_mishap, causes_of(error))), "")
+
+
+def _mishap(error: BaseException) -> str:
+    """What has come from outside of all code; empty if nothing has."""
     text = str(error)
     if isinstance(error, UserError):
         return text.rsplit("UserError: ", 1)[-1].rstrip()
-    unreadable = re.findall(r"failed to load image: ([^`{}\n]+)", text)
-    if unreadable:
-        return (
-            f"{unreadable[-1]} cannot be read: it is truncated, or not an image."
-            " Replace the file, or take it out of the annotations."
-        )
-    absent = re.search(r"No such file or directory: '(.+?)'", text)
-    if absent and (isinstance(error, FileNotFoundError) or "`FileNotFoundError`" in text):
-        return (
-            f"there is no file {absent[1]}."
-            " Put it there, or take it out of the annotations or of the config."
-        )
     if re.search(r"DataLoader worker \(pid.*\) (is killed|exited unexpectedly)", text):
         return (
             f"a process that reads data has ended: {text.splitlines()[0].rstrip('.')}. Most often"
@@ -214,6 +215,26 @@ def explanation(error: Exception) -> str:
         )
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         return f"cannot write {error.filename or 'logs'}: {error.strerror}. Make room."
+    return ""
+
+
+def _fault(error: BaseException) -> str:
+    """What is wrong with data or a config; empty if that is not certain."""
+    text = str(error)
+    unreadable = re.findall(r"failed to load image: ([^`{}\n]+)", text)
+    if unreadable:
+        return (
+            f"{unreadable[-1]} cannot be read: it is truncated, or not an image."
+            " Replace the file, or take it out of the annotations."
+        )
+    if is_in_own_code(error):
+        return ""
+    absent = re.search(r"No such file or directory: '(.+?)'", text)
+    if absent and (isinstance(error, FileNotFoundError) or "`FileNotFoundError`" in text):
+        return (
+            f"there is no file {absent[1]}."
+            " Put it there, or take it out of the annotations or of the config."
+        )
     if fault := model_fault(error):
         return fault
     mismatch = re.search(MISMATCH, text)
@@ -224,4 +245,4 @@ def explanation(error: Exception) -> str:
         )
     if is_raised_by(UniFormer._check_input, error):
         return f"the parts of the model do not fit together, or not to the data: {text}."
-    return config_fault(error) if part_at_fault(error) else unmet_expectation(error)
+    return (part_at_fault(error) and config_fault(error)) or unmet_expectation(error)

@@ -8,12 +8,12 @@ from pathlib import Path
 from traceback import extract_tb, walk_tb
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import build_from_cfg
 from mmengine.runner import Runner
 
 from uniformer_mm.datasets.redirect import dataset_configs
-from uniformer_mm.errors import UserError
+from uniformer_mm.errors import STACK, UserError, is_in_own_code, package_of
 from uniformer_mm.tasks import TASKS
 
 SECTIONS = {
@@ -32,8 +32,14 @@ DATASET_KINDS: dict[str, tuple[type, ...]] = {
 """What the tools read of a dataset, and what it has to be where it is given."""
 
 LONGEST = 400
-"""Letters of a message: those of mmengine may hold a whole dataset."""
+"""Characters of a message: those of mmengine may hold a whole dataset."""
 
+UNFIT_OPTION = re.compile(
+    r"unexpected keyword argument '(\w+)'|missing \d+ required|multiple values for .*'(\w+)'"
+)
+"""What Python says of a call whose arguments do not fit."""
+
+CONFIG_FILE = inspect.getfile(ConfigDict)
 RUNNER_FILE = inspect.getfile(Runner)
 RUNNER_STEP = re.compile(r"(?:build|set|setup|register|_init)_(?!hooks?$)(\w+)")
 """Methods in which a Runner takes up a part of its config."""
@@ -61,6 +67,10 @@ def check_sections(cfg: Config, splits: Sequence[str] = ()) -> None:
     for name in ("default_hooks", "auto_scale_lr"):
         if cfg.get(name) is not None:
             _check_dict(cfg, name, cfg[name])
+    if not isinstance(cfg.get("custom_hooks"), list | tuple | None):
+        raise UserError(
+            f"{cfg.filename} needs a list as custom_hooks, but has {cfg.custom_hooks!r}"
+        )
     for split, dataset in dataset_configs(cfg):
         for name, kinds in DATASET_KINDS.items():
             value = dataset.get(name)
@@ -78,9 +88,49 @@ def check_sections(cfg: Config, splits: Sequence[str] = ()) -> None:
 
 
 def config_fault(error: BaseException) -> str:
-    """What is wrong with a config from which something could not be built."""
+    """What is wrong with a config from which something could not be built; empty if it is a bug.
+
+    Certain are: options that a type does not have or lacks, what a check of the stack has refused,
+    and packages that are not installed.
+    """
+    if not (_is_of_options(error) or _is_refused(error) or _lacks_package(error)):
+        return ""
     part = part_at_fault(error)
     return f"the config cannot be built: {part and part + ': '}{reason(error)}{stack_hint(error)}"
+
+
+def bug_hint(error: BaseException) -> str:
+    """What may help with an error that is not certainly one of the config."""
+    part = part_at_fault(error)
+    where = f"while {part} was built from the config" if part else "while the config was used"
+    return (
+        f"it came up {where}. If a value there is not what that code expects, change it; otherwise"
+        f" the code has a bug.{stack_hint(error)}"
+    )
+
+
+def _is_of_options(error: BaseException) -> bool:
+    """Whether mmengine has called something with options of the config that do not fit it."""
+    if not isinstance(error, TypeError) or not (unfit := UNFIT_OPTION.search(str(error))):
+        return False
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    options = (f.f_locals.get("args", ()) for f in frames if f.f_code is build_from_cfg.__code__)
+    return package_of(frames[-1]) == "mmengine" or any(unfit[1] in names for names in options)
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Whether a check of the stack has raised an error, and no bug in code that calls it."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    statement = (extract_tb(error.__traceback__)[-1].line or "").partition(" ")[0]
+    checked = statement in ("raise", "assert") and package_of(frame) in STACK
+    if isinstance(error, AttributeError):  # which torch's modules raise as well: a key of a config
+        checked = frame.f_code.co_filename == CONFIG_FILE
+    return checked and not is_in_own_code(error)
+
+
+def _lacks_package(error: BaseException) -> bool:
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    return name in STACK and find_spec(name) is None
 
 
 def reason(error: BaseException) -> str:

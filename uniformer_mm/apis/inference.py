@@ -21,7 +21,7 @@ from uniformer_mm.apis.launch import building, load_config
 from uniformer_mm.apis.models import load_model
 from uniformer_mm.checkpoints.metadata import CLASS_LISTS, check_class_count
 from uniformer_mm.datasets.reading import unusable
-from uniformer_mm.errors import UserError
+from uniformer_mm.errors import UserError, add_hint, is_in_own_code
 from uniformer_mm.models.fusion import fuse
 from uniformer_mm.predictions import Prediction
 from uniformer_mm.predictions.boxes import Boxes, as_boxes, persons, read_boxes
@@ -262,6 +262,9 @@ class Inferencer:
         except UserError:
             raise
         except Exception as error:
+            if is_in_own_code(error):
+                add_hint(error, f"it came up with {item.name}")
+                raise
             raise UserError(unusable(item.name, error)) from error
 
     @torch.inference_mode()

@@ -12,9 +12,9 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import CheckpointLoader, Runner
 
-from uniformer_mm.apis.faults import check_sections, config_fault, reason, stack_hint
+from uniformer_mm.apis.faults import bug_hint, check_sections, config_fault, reason, stack_hint
 from uniformer_mm.checkpoints import read_checkpoint
-from uniformer_mm.errors import UserError
+from uniformer_mm.errors import UserError, add_hint, is_in_own_code
 from uniformer_mm.hooks.fit_checkpoint import FitCheckpointHook
 from uniformer_mm.hooks.named_reads import NamedReadsHook
 
@@ -41,6 +41,9 @@ def load_config(path: str, work_dir: str | None = None, launcher: str = "none") 
             " back to the same file"
         ) from error
     except (Exception, SystemExit) as error:
+        if is_in_own_code(error):  # of a module that it imports
+            add_hint(error, f"it came up while {path} was read{stack_hint(error)}")
+            raise
         raise UserError(
             f"{path} cannot be read as a config: {reason(error)}{stack_hint(error)}"
         ) from error
@@ -164,12 +167,16 @@ def build_runner(cfg: Config, exact_checkpoint: bool, new_heads: bool = False) -
 
 @contextmanager
 def building() -> Iterator[None]:
-    """Where something is built from a config, an error is the config's, or the installation's.
+    """Where something is built from a config, tell its faults from bugs.
 
     Raises:
-        UserError: Something in the config has no such option or a wrong value.
+        UserError: Something in the config has no such option or a wrong value. What may be a bug
+            is raised as it is, with a hint.
     """
     try:
         yield
     except BUILD_ERRORS as error:
-        raise UserError(config_fault(error)) from error
+        if message := config_fault(error):
+            raise UserError(message) from error
+        add_hint(error, bug_hint(error))
+        raise

@@ -19,7 +19,7 @@ TOO_FEW = "selected index k out of range"
 """What `topk` says of fewer values than are asked for."""
 
 
-def model_fault(error: Exception) -> str:
+def model_fault(error: BaseException) -> str:
     """Why the parts of a model do not work together, and the remedy; empty for other errors."""
     if not isinstance(error, RuntimeError):
         return ""
@@ -29,7 +29,7 @@ def model_fault(error: Exception) -> str:
     return _too_few_tokens(error) if TOO_FEW in text else ""
 
 
-def _unused_parameters(error: Exception, text: str) -> str:
+def _unused_parameters(error: BaseException, text: str) -> str:
     wrapper = _found(error, lambda values: isinstance(values.get("self"), DistributedDataParallel))
     model: nn.Module = wrapper["self"].module if wrapper else nn.Module()
     trained = [name for name, weights in model.named_parameters() if weights.requires_grad]
@@ -56,7 +56,7 @@ def _unused_parameters(error: Exception, text: str) -> str:
     )
 
 
-def _too_few_tokens(error: Exception) -> str:
+def _too_few_tokens(error: BaseException) -> str:
     values = _found(error, lambda values: "max_per_img" in values and "cls_score" in values)
     if values:
         queries, classes = values["cls_score"].shape[-2:]
@@ -77,7 +77,7 @@ def _too_few_tokens(error: Exception) -> str:
     )
 
 
-def _found(error: Exception, wanted: Any) -> dict[str, Any] | None:
+def _found(error: BaseException, wanted: Any) -> dict[str, Any] | None:
     """Local variables of the innermost call in an error's traceback that has what is wanted."""
     frames = [frame.f_locals for frame, _ in walk_tb(error.__traceback__) if wanted(frame.f_locals)]
     return frames[-1] if frames else None

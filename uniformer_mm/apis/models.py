@@ -31,7 +31,9 @@ def load_model(cfg: Config, checkpoint: str | Path | None) -> nn.Module:
         CheckpointError: The weights cannot be had, or do not fit.
     """
     path = Path() if checkpoint is None else locate(str(checkpoint))
-    cfg.model.backbone.init_cfg = None
+    for name in ("init_cfg", "pretrained"):
+        if name in cfg.model.backbone:
+            cfg.model.backbone[name] = None
     # mmpretrain's configs have it outside of the model, where a Runner would find it.
     cfg.model.setdefault("data_preprocessor", cfg.get("data_preprocessor"))
     replace_sync_batch_norm(cfg.model)

@@ -5,6 +5,7 @@ from tempfile import TemporaryFile
 
 from mmengine.config import Config
 from mmengine.logging import print_log
+from mmengine.registry import OPTIMIZERS, DefaultScope
 from mmengine.runner import Runner
 
 from uniformer_mm.apis.cli import explanation
@@ -56,6 +57,7 @@ def build_trainer(cfg: Config, new_heads: bool = False) -> Runner:
     _check_writable(Path(cfg.work_dir))
     with building():
         make_resumable(cfg)
+    _check_optimizer(cfg)
     runner = build_runner(cfg, bool(cfg.get("resume")), new_heads)
     runner.register_hook(FiniteLossHook())
     return runner
@@ -116,6 +118,15 @@ def train(runner: Runner) -> None:
 def _resuming(runner: Runner) -> str:
     path = latest_checkpoint(Path(runner.work_dir))
     return f"--resume goes on from {path}." if path else "No checkpoint has been saved yet."
+
+
+def _check_optimizer(cfg: Config) -> None:
+    """Look for the optimizer, whose absence mmengine does not explain."""
+    optimizer = cfg.optim_wrapper.get("optimizer")
+    kind = optimizer.get("type") if isinstance(optimizer, dict) else None
+    with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
+        if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+            raise UserError(f"optim_wrapper.optimizer.type: no optimizer {kind} is registered")
 
 
 def _check_writable(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Official checkpoints to OpenMMLab 2.x files, and back."""
 
 import hashlib
+import json
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
-from uniformer_mm.checkpoints.head_dims import check_head_dim
+from uniformer_mm.checkpoints.head_dims import check_head_dim, describe_backbone
 from uniformer_mm.checkpoints.loading import LoadReport, match
 from uniformer_mm.checkpoints.metadata import checkpoint_meta
 from uniformer_mm.checkpoints.naming import BACKBONE, to_model_names, to_official_names
-from uniformer_mm.checkpoints.reading import find_state_dict, read_checkpoint
+from uniformer_mm.checkpoints.reading import META, find_state_dict, read_checkpoint
 from uniformer_mm.checkpoints.sources import CheckpointError, locate
+from uniformer_mm.checkpoints.writing import write_whole
 from uniformer_mm.errors import UserError
 from uniformer_mm.version import __version__
 
@@ -53,7 +55,7 @@ def load_whole(model: nn.Module, content: Any, source: str) -> tuple[dict[str, T
         CheckpointError: It lacks a tensor of the model, has heads that the model has not, or its
             attention heads are of another size.
     """
-    check_head_dim(source, getattr(getattr(model, "backbone", None), "head_dim", None))
+    check_head_dim(content, source, getattr(getattr(model, "backbone", None), "head_dim", None))
     target = model.state_dict()
     state, report = match(to_model_names(find_state_dict(content, source), target), target, source)
     if heads := [name for name in report.dropped if not name.startswith(BACKBONE)]:
@@ -64,17 +66,20 @@ def load_whole(model: nn.Module, content: Any, source: str) -> tuple[dict[str, T
     return state, report
 
 
-def to_openmmlab(cfg: Config, source: str, folder: Path) -> tuple[Path, LoadReport]:
+def to_openmmlab(
+    cfg: Config, source: str, folder: Path, suffix: str = ".pth"
+) -> tuple[Path, LoadReport]:
     """Write a slim file that the tools and inferencers of the config's codebase take.
 
-    It holds the tensors and, for the inferencers, what they stand for: the classes that the
-    checkpoint names, or else those of the config's test data.
+    It holds the tensors and what they stand for: the classes in their order, which the checkpoint
+    names, or else the config's test data, and what no tensor tells of the backbone.
 
     Args:
         cfg: Config of the model.
         source: Any checkpoint of that model.
         folder: Where the file goes; its name is that of the config and 8 digits of its SHA-256, so
             that the same checkpoint always makes the same file.
+        suffix: '.pth', or '.safetensors', which the tools of this package alone read.
 
     Returns:
         The file, and what became of every tensor.
@@ -83,16 +88,22 @@ def to_openmmlab(cfg: Config, source: str, folder: Path) -> tuple[Path, LoadRepo
         CheckpointError: The checkpoint cannot be read, or is not of that model.
         UserError: The file cannot be written.
     """
-    state, meta, report = _read(cfg, source)
-    content = {
-        "meta": {
-            "dataset_meta": meta,
-            "source": Path(report.source).name,
-            "uniformer_mm_version": __version__,
-        },
-        "state_dict": state,
+    state, meta, backbone, report = _read(cfg, source)
+    meta = {
+        "dataset_meta": meta,
+        **backbone,
+        "source": Path(report.source).name,
+        "uniformer_mm_version": __version__,
     }
-    return _save(content, folder, _name(cfg)), report
+    if suffix == ".safetensors":
+        from safetensors.torch import save
+
+        tensors = {name: tensor.contiguous() for name, tensor in state.items()}
+        said = json.dumps(meta, default=lambda array: array.tolist())
+        content = save(tensors, {"format": "pt", META: said})
+    else:
+        content = _saved({"meta": meta, "state_dict": state})
+    return _write(content, folder, _name(cfg), suffix), report
 
 
 def to_official(cfg: Config, source: str, folder: Path) -> tuple[Path, LoadReport]:
@@ -107,22 +118,26 @@ def to_official(cfg: Config, source: str, folder: Path) -> tuple[Path, LoadRepor
         CheckpointError: The checkpoint cannot be read, or is not of that model.
         UserError: The file cannot be written.
     """
-    state, meta, report = _read(cfg, source)
+    state, meta, backbone, report = _read(cfg, source)
     scope = cfg.default_scope
     if scope == "mmpose":
         state = _with_unused_norms(state)
     content: dict[str, Any] = {OFFICIAL_WRAPPERS[scope]: to_official_names(state, scope)}
-    if scope in ("mmdet", "mmseg"):  # where their inference looks for names
-        content["meta"] = {key.upper(): meta[key] for key in ("classes", "palette") if key in meta}
-    return _save(content, folder, f"{_name(cfg)}_official"), report
+    # Where the inference of MM 1.x looks for names.
+    names = {key.upper(): meta[key] for key in ("classes", "palette") if key in meta}
+    content["meta"] = {**names, **backbone}
+    return _write(_saved(content), folder, f"{_name(cfg)}_official", ".pth"), report
 
 
-def _read(cfg: Config, source: str) -> tuple[dict[str, Tensor], dict[str, Any], LoadReport]:
-    """Tensors in the config's names, what they stand for, and the report."""
+def _read(
+    cfg: Config, source: str
+) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any], LoadReport]:
+    """Tensors in the config's names, what they stand for, of what backbone, and the report."""
     path = locate(source)
     content = read_checkpoint(str(path))
-    state, report = load_whole(build_empty_model(cfg), content, str(path))
-    return state, checkpoint_meta(cfg, content, path), report
+    model = build_empty_model(cfg)
+    state, report = load_whole(model, content, str(path))
+    return state, checkpoint_meta(cfg, content, path), describe_backbone(model), report
 
 
 def _with_unused_norms(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -139,26 +154,18 @@ def _name(cfg: Config) -> str:
     return Path(cfg.filename).stem if cfg.filename else "model"
 
 
-def _save(content: dict[str, Any], folder: Path, name: str) -> Path:
-    """Write a file whose name ends in digits of its own SHA-256, unless it is there already."""
+def _saved(content: dict[str, Any]) -> bytes:
     buffer = BytesIO()  # torch writes the name of a file into it
     torch.save(content, buffer)
-    digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
-    target = folder / f"{name}-{digest[:8]}.pth"
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            if hashlib.sha256(target.read_bytes()).hexdigest() == digest:
-                return target
-            raise UserError(f"{target} exists and is something else: choose another --out-dir")
-        try:
-            partial.write_bytes(buffer.getbuffer())
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {target}: {error.strerror}; choose another --out-dir"
-        ) from error
+    return buffer.getvalue()
+
+
+def _write(content: bytes, folder: Path, name: str, suffix: str) -> Path:
+    """Write a file whose name ends in digits of its own SHA-256, unless it is there already."""
+    digest = hashlib.sha256(content).hexdigest()
+    target = folder / f"{name}-{digest[:8]}{suffix}"
+    if not target.exists():
+        write_whole(target, content)
+    elif hashlib.sha256(target.read_bytes()).hexdigest() != digest:
+        raise UserError(f"{target} exists and is something else: choose another --out-dir")
     return target

@@ -12,6 +12,7 @@ from uniformer_mm.checkpoints.head_dims import check_head_dim
 from uniformer_mm.checkpoints.naming import BACKBONE, to_model_names
 from uniformer_mm.checkpoints.reading import find_state_dict, read_checkpoint
 from uniformer_mm.checkpoints.sources import CheckpointError
+from uniformer_mm.errors import printable
 
 OUTPUT = re.compile(r"norm([1-4]|_cls)?$")
 """Norms at the outputs: a model has those that its task needs."""
@@ -51,10 +52,11 @@ class LoadReport:
     def __str__(self) -> str:
         """One line with the counts, then the first names of what is not a plain match."""
         total = len(self.matched) + len(self.inflated)
+        source = printable(self.source)
         lines = [
-            f"loaded {total} tensors from {self.source}"
+            f"loaded {total} tensors from {source}"
             if self.fits
-            else f"{self.source} does not fit the model: nothing was loaded, {total} tensors match"
+            else f"{source} does not fit the model: nothing was loaded, {total} tensors match"
         ]
         for title, names in (
             ("inflated from images to videos", self.inflated),
@@ -62,7 +64,7 @@ class LoadReport:
             ("not of a UniFormer, ignored", self.ignored),
             ("left at their initial values on purpose", self.kept_at_init),
             ("missing", self.missing),
-            ("of the wrong shape", self.misshapen),
+            ("of another shape or type", self.misshapen),
             ("that the model has no place for", self.unexpected),
         ):
             if names:
@@ -101,8 +103,9 @@ def load_pretrained(
         CheckpointError: The file cannot be read, nothing in it matches, or a tensor of the
             backbone is missing, has another shape, or has no place in the model.
     """
-    state = find_state_dict(read_checkpoint(checkpoint, map_location), checkpoint)
-    check_head_dim(checkpoint, getattr(model, "head_dim", None))
+    content = read_checkpoint(checkpoint, map_location)
+    state = find_state_dict(content, checkpoint)
+    check_head_dim(content, checkpoint, getattr(model, "head_dim", None))
     target = model.state_dict()
     state = to_model_names(state, target) if prefix is None else _cut(state, prefix, checkpoint)
     fitting, report = match(state, target, checkpoint, exact=False, may_miss=may_miss)
@@ -156,7 +159,9 @@ def match(
 
     fitting = {}
     for name, tensor in target.items():
-        if name in state and state[name].shape == tensor.shape:
+        if name in state and tensor.is_floating_point() and not state[name].is_floating_point():
+            report.misshapen.append(f"{name} {state[name].dtype} instead of {tensor.dtype}")
+        elif name in state and state[name].shape == tensor.shape:
             fitting[name] = state[name]
             report.matched.append(name)
         elif name in state and _can_inflate(state[name], tensor):

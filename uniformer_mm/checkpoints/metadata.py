@@ -1,22 +1,22 @@
 """What the outputs of a model stand for: classes, their colours, joints."""
 
-import re
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import DATASETS, DefaultScope
 
+from uniformer_mm.checkpoints.published import published_facts
 from uniformer_mm.checkpoints.sources import CheckpointError
 from uniformer_mm.datasets.redirect import class_counts
+from uniformer_mm.errors import printable
 from uniformer_mm.zoo import MIM
 
 CLASS_LISTS = MIM / "configs" / "video" / "classes"
 """Actions in the order of the authors' lists, one per line, by the name of the data's folder."""
-
-CONVERTED_BY_MMACTION = re.compile(r"uniformer-(small|base)_imagenet1k-pre_.*_kinetics400-rgb_")
-"""mmaction2's files for Kinetics-400, whose classes are in alphabetical order."""
 
 
 def checkpoint_meta(cfg: Config, content: Any, source: str | Path) -> dict[str, Any]:
@@ -25,14 +25,14 @@ def checkpoint_meta(cfg: Config, content: Any, source: str | Path) -> dict[str, 
     Args:
         cfg: Config of the model.
         content: The checkpoint as it was read.
-        source: Its file, whose name may tell in which order the classes are.
+        source: Its file, whose hash may tell in which order the classes are.
 
     Raises:
-        CheckpointError: The names found are not as many as the classes of the model.
+        CheckpointError: The names found are not names, or not as many as the classes of the model.
     """
-    own, written = dataset_meta(cfg), written_meta(content)
+    own, written = dataset_meta(cfg), written_meta(content, source)
     if cfg.default_scope == "mmaction" and written is None:
-        own.update(_published_actions(cfg, source))
+        own.update(_published_actions(cfg, content, source))
     elif written and written.get("classes", own.get("classes")) != own.get("classes"):
         own = {}  # the colours are of other classes
     meta = {**own, **(written or {})}
@@ -50,29 +50,57 @@ def dataset_meta(cfg: Config) -> dict[str, Any]:
     return dict(built.metainfo)
 
 
-def written_meta(content: Any) -> dict[str, Any] | None:
+def written_meta(content: Any, source: str | Path) -> dict[str, Any] | None:
     """What training code wrote about the data into a checkpoint; None if it wrote nothing.
 
-    It is empty where a training knew no names. MM 1.x wrote in capitals.
+    It is empty where a training knew no names. MM 1.x wrote in capitals. Characters that could
+    steer a terminal are replaced in the names of classes.
+
+    Raises:
+        CheckpointError: The names of classes are not a sequence of strings.
     """
     meta = content.get("meta") if isinstance(content, Mapping) else None
     if not isinstance(meta, Mapping):
         return None
     if "dataset_meta" in meta:
-        return dict(meta["dataset_meta"] or {})
-    found = {key.lower(): meta[key] for key in ("CLASSES", "PALETTE") if meta.get(key)}
-    return found or None
+        written, name = meta["dataset_meta"] or {}, "meta.dataset_meta"
+    else:
+        written = {key.lower(): meta[key] for key in ("CLASSES", "PALETTE") if meta.get(key)}
+        name = "meta"
+        if not written:
+            return None
+    if not isinstance(written, Mapping):
+        raise CheckpointError(f"{source}: {name} must be a dict, got {printable(repr(written))}")
+    classes = written.get("classes")
+    if classes is None:
+        return dict(written)
+    if not isinstance(classes, list | tuple) or not all(isinstance(each, str) for each in classes):
+        raise CheckpointError(
+            f"{source}: {name}.classes must be a list of the names of classes, got"
+            f" {printable(repr(classes))}"
+        )
+    return {**written, "classes": type(classes)(map(printable, classes))}
 
 
-def _published_actions(cfg: Config, source: str | Path) -> dict[str, Any]:
+def _published_actions(cfg: Config, content: Any, source: str | Path) -> dict[str, Any]:
     """mmaction2 has no names of classes: those of the authors' lists."""
     root = cfg.test_dataloader.dataset.get("data_root") or ""
     path = CLASS_LISTS / f"{Path(root).name}.txt"
     if not path.is_file():
         return {}
     classes = path.read_text(encoding="utf-8").splitlines()
-    if CONVERTED_BY_MMACTION.match(Path(source).name):
+    facts = published_facts(Path(source))
+    if facts and facts.alphabetical:
         classes.sort()
+    elif content is not None and not facts:
+        print_log(
+            f"{printable(str(source))} does not name its classes and is not a published file with a"
+            f" known hash: the order of the authors' list ({path.name}) is assumed,"
+            " which is not that of mmaction2. Others can be named (classes of the Inferencer,"
+            " --classes of tools/infer.py)",
+            logger="current",
+            level=logging.WARNING,
+        )
     return {"classes": tuple(classes)}
 
 

@@ -1,12 +1,17 @@
 """Checkpoints are data: reading one never runs code from it."""
 
+import json
+import logging
 import re
+import struct
 from argparse import Namespace
 from collections.abc import Mapping
+from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 
 from uniformer_mm.checkpoints.sources import CheckpointError, locate, what_is_wrong
@@ -16,11 +21,14 @@ WRAPPERS = ("state_dict", "model", "model_state")
 """Keys under which training code keeps the state dict, in the order they are tried."""
 
 LONGEST_NAME = 500
-"""Letters of a tensor's name."""
+"""Characters of a tensor's name."""
+
+META = "uniformer_mm"
+"""Key in the metadata of a `.safetensors` file of what is `meta` in a `.pth` file, as JSON."""
 
 
 def read_checkpoint(source: str, map_location: Any = "cpu") -> Any:
-    """The content of a `.pth` (torch's weights-only reader) or `.safetensors` file.
+    """The content of a file of torch (its weights-only reader) or safetensors, whatever its name.
 
     Args:
         source: Whatever `locate` takes.
@@ -33,11 +41,8 @@ def read_checkpoint(source: str, map_location: Any = "cpu") -> Any:
     try:
         if wrong := what_is_wrong(path):
             raise CheckpointError(f"cannot read the checkpoint {path}: {wrong}")
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            named = isinstance(map_location, str | torch.device)
-            return load_file(path, device=str(map_location) if named else "cpu")
+        if _is_safetensors(path):
+            return _read_safetensors(path, map_location)
         # Training code of the authors, and timm's, keeps its command line beside the weights.
         with torch.serialization.safe_globals([Namespace]):
             return torch.load(path, map_location=map_location, weights_only=True)
@@ -63,6 +68,31 @@ def read_checkpoint(source: str, map_location: Any = "cpu") -> Any:
             f"cannot read the checkpoint {path}: it is damaged, or none"
             f" ({type(error).__name__}: {reason}), get it again"
         ) from error
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file begins with the length of a JSON header, as those of safetensors do."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    return len(start) == 9 and start[8:] == b"{" and struct.unpack("<Q", start[:8])[0] < 2**40
+
+
+def _read_safetensors(path: Path, map_location: Any) -> dict[str, Any]:
+    """The tensors, beside the meta if our converter wrote the file."""
+    from safetensors import safe_open
+
+    named = isinstance(map_location, str | torch.device)
+    with safe_open(path, "pt", device=str(map_location) if named else "cpu") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        meta = (file.metadata() or {}).get(META)
+    if meta is None:
+        return tensors
+    return {"state_dict": tensors, "meta": json.loads(meta, object_hook=_with_numbers_as_keys)}
+
+
+def _with_numbers_as_keys(content: dict[str, Any]) -> dict[Any, Any]:
+    """A dict as it was before JSON made strings of numbers, such as those of keypoints."""
+    return {int(key) if key.isdecimal() else key: value for key, value in content.items()}
 
 
 def find_state_dict(content: Any, source: str = "the checkpoint") -> Mapping[str, Tensor]:
@@ -93,10 +123,34 @@ def find_state_dict(content: Any, source: str = "the checkpoint") -> Mapping[str
                     f"{source} is not loaded: {name} is a {kind} tensor, no array of real numbers"
                 )
         if tensors:
+            _warn_of_overflow(tensors, source)
             return tensors
     raise CheckpointError(
         f"no tensors in {source}: expected a state dict, alone or under one of {WRAPPERS}"
     )
+
+
+def _warn_of_overflow(tensors: Mapping[str, Tensor], source: str) -> None:
+    spoiled = [name for name, tensor in tensors.items() if not _is_finite(tensor)]
+    if spoiled:
+        print_log(
+            f"{printable(source)}: {len(spoiled)} of {len(tensors)} tensors hold NaN or Inf, the"
+            f" first one is {spoiled[0]}. A model of them predicts nothing of use: take an earlier"
+            " checkpoint",
+            logger="current",
+            level=logging.WARNING,
+        )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    if not tensor.is_floating_point():
+        return True
+    storage = tensor.untyped_storage()
+    if tensor.nbytes > storage.nbytes():  # a few numbers that are said to be any size
+        tensor = torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage)
+    tensor = tensor.float()
+    # The sum is finite if all numbers are, or else overflows: then they are looked at one by one.
+    return bool(torch.isfinite(tensor.sum()) or torch.isfinite(tensor).all())
 
 
 def _unfit_kind(tensor: Tensor) -> str:

@@ -1,27 +1,29 @@
 """From where a checkpoint comes to a file on this machine, whole or not at all."""
 
+import functools
 import hashlib
+import logging
 import os
 import re
+import socket
 import ssl
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from http.client import HTTPException, HTTPResponse
+from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse, InvalidURL
 from pathlib import Path
 from urllib.error import HTTPError, URLError
-from urllib.parse import unquote, urlparse
+from urllib.parse import quote, unquote, urlparse
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
 import torch
-from mmengine.dist import barrier, get_rank
 from mmengine.logging import print_log
 from mmengine.utils import ProgressBar
 
-from uniformer_mm.errors import UserError
+from uniformer_mm.checkpoints.writing import PARTIAL, locked
+from uniformer_mm.errors import UserError, printable
 from uniformer_mm.zoo import list_models, published_file
 
 HUB = "https://huggingface.co/"
@@ -36,22 +38,21 @@ date alone is no hash."""
 
 WEB_PAGE = re.compile(rb"\s*<(!|html|head|body|\?xml)", re.IGNORECASE)
 
-NETWORK_ERRORS = (
-    URLError,
-    HTTPException,
-    ConnectionError,
-    TimeoutError,
-    ssl.SSLError,
-    ValueError,
-)
+NETWORK_ERRORS = (URLError, HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
 """What reading from a URL may raise; other OSErrors come from the disk."""
 
 CHUNK = 1 << 20
 TIMEOUT = 30.0
 """Seconds without an answer."""
 
-ABANDONED = 3600.0
-"""Seconds after which nobody is writing a partial file any more."""
+LONGEST_FILE_NAME = 255
+"""Bytes, in most file systems."""
+
+ASCII = "".join(map(chr, range(33, 127)))
+"""What stays as it is in a URL; the rest is written as %XX."""
+
+LOCK = ".lock"
+"""File of a folder in torch's cache that the process holds that downloads into it."""
 
 
 class CheckpointError(UserError):
@@ -66,12 +67,13 @@ def locate(source: str) -> Path:
             the Hugging Face hub, or the name of a model of the zoo.
 
     Returns:
-        An existing file. Downloads are kept where `torch.hub` keeps them
-        (`TORCH_HOME/hub/checkpoints`) and not asked for again.
+        An existing file. Downloads are kept below the folder of `torch.hub`
+        (`TORCH_HOME/hub/checkpoints`) and not asked for again. A file of the URL's name that
+        somebody has put into that folder is taken instead if it has the published hash.
 
     Raises:
         CheckpointError: There is no such file, it has no public download, or the download failed;
-            then nothing of it is left.
+            then what has come is kept for the next time if the server can go on from there.
     """
     source = str(source)
     if source.startswith("hf://"):
@@ -150,73 +152,118 @@ def damage(path: Path) -> str:
 def _hub_url(source: str) -> str:
     parts = source.removeprefix("hf://").split("/", 2)
     if len(parts) != 3 or not all(parts):
-        raise CheckpointError(f"expected hf://OWNER/REPOSITORY/FILE, got {source}")
+        raise CheckpointError(f"expected hf://OWNER/REPOSITORY/FILE, got {printable(source)}")
     owner, repository, file = parts
     return f"{HUB}{owner}/{repository}/resolve/main/{file}"
 
 
 def _file_name(url: str) -> str:
-    return Path(unquote(urlparse(url).path)).name
+    """Last part of a URL's path.
+
+    Raises:
+        CheckpointError: It is not a URL, or names no file.
+    """
+    try:
+        parts = urlparse(url)
+        name = Path(unquote(parts.path)).name
+        reason = "" if parts.hostname and parts.port != 0 else "no host"
+        if not url.isprintable():
+            reason = "a control character"
+    except ValueError as error:
+        reason = str(error)
+    if reason:
+        raise CheckpointError(f"{printable(url)} is not an address: {reason}")
+    if not name or not name.isprintable() or len(name.encode()) > LONGEST_FILE_NAME:
+        raise CheckpointError(f"{printable(url)} names no file")
+    return name
 
 
 def _download(url: str) -> Path:
-    """The file of a URL in torch's cache; the first process of a distributed run fetches it."""
-    if not _file_name(url):
-        raise CheckpointError(f"{url} names no file")
+    """The file of a URL: from torch's cache, or from the network into it."""
+    name = _file_name(url)
+    cache = Path(torch.hub.get_dir(), "checkpoints")
     # Files of different owners share names: what comes from elsewhere gets a folder of its own.
-    owner = hashlib.sha256(url.encode()).hexdigest()[:12]
-    target = Path(torch.hub.get_dir(), "checkpoints", owner, _file_name(url))
-    with _first_process_first():
-        if not target.is_file():
-            _fetch(url, target)
+    target = cache / hashlib.sha256(url.encode()).hexdigest()[:12] / name
+    if target.is_file():
+        return target
+    if (cache / name).is_file() and _is_file_of(url, cache / name):
+        return cache / name
+    _fetch(url, target)
     return target
 
 
-@contextmanager
-def _first_process_first() -> Iterator[None]:
-    if get_rank() > 0:
-        barrier()
-    try:
-        yield
-    finally:
-        if get_rank() == 0:
-            barrier()
+def _is_file_of(url: str, path: Path) -> bool:
+    """Whether a file that somebody has put into torch's cache is that of a URL, by its hash."""
+    expected = known_hash(url)
+    if expected and file_hash(path).startswith(expected):
+        return True
+    reason = f"its SHA-256 is not {expected}" if expected else "nobody has published its hash"
+    print_log(
+        f"{path} is not used for {url}: {reason}. To use it, give its path",
+        logger="current",
+        level=logging.WARNING,
+    )
+    return False
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, which is read once as long as it stays as it is."""
+    status = path.stat()
+    return _hash_at(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _hash_at(path: Path, size: int, changed: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _fetch(url: str, target: Path) -> None:
     """Download beside the target, verify, and rename into place: also safe beside other processes.
 
+    One that is stopped leaves what it has got if the server can go on from there.
+
     Raises:
-        CheckpointError: One line on what went wrong; nothing is left.
+        CheckpointError: One line on what went wrong.
     """
     address = url
     if url.startswith(HUB) and (mirror := os.environ.get("HF_ENDPOINT")):
         address = f"{mirror.rstrip('/')}/{url.removeprefix(HUB)}"
+    expected = known_hash(url)
     try:
-        with _partial_file(target) as partial:
-            try:
-                request = Request(address, headers={"User-Agent": "uniformer-mm"})
-                with urlopen(request, timeout=TIMEOUT) as answer:
-                    digest = _receive(answer, url, partial)
-            except HTTPError as error:
-                raise CheckpointError(
-                    f"{address} cannot be downloaded: {error}. Check the address: the file may have"
-                    " moved, or need a login"
-                ) from error
-            except NETWORK_ERRORS as error:
-                raise CheckpointError(
-                    f"{address} cannot be downloaded ({getattr(error, 'reason', error)}): check the"
-                    " network, or download the file elsewhere and give its path; to train from"
-                    " random weights, set init_cfg to None"
-                ) from error
-            if wrong := what_is_wrong(partial):
-                raise CheckpointError(f"{address} gave no checkpoint: {wrong}")
-            if not digest.startswith(known_hash(url)):
-                raise CheckpointError(
-                    f"{url} has SHA-256 {digest}, expected {known_hash(url)}: the file was damaged"
-                    " or exchanged on the way"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _turn(target.parent, url) as alone:
+            if target.is_file():  # another process was faster
+                return
+            if address.startswith("http://") and not expected:
+                print_log(
+                    f"{address} comes over plain http and has no published hash: whoever is in"
+                    " between can replace it. Use https if the server has it",
+                    logger="current",
+                    level=logging.WARNING,
                 )
-            partial.replace(target)
+            partial = _Partial(target.parent, alone)
+            try:
+                _receive(address, url, partial)
+                if wrong := what_is_wrong(partial.path):
+                    raise CheckpointError(f"{address} gave no checkpoint: {wrong}")
+                if not file_hash(partial.path).startswith(expected):
+                    raise CheckpointError(
+                        f"{url} has SHA-256 {file_hash(partial.path)}, expected {expected}: the"
+                        " download is corrupted, or the file was replaced"
+                    )
+                partial.path.replace(target)
+            except (_StoppedError, KeyboardInterrupt):
+                if not partial.version:
+                    partial.path.unlink(missing_ok=True)
+                raise
+            except BaseException:
+                partial.path.unlink(missing_ok=True)
+                raise
+            partial.delete_others()
     except OSError as error:
         raise CheckpointError(
             f"{url} cannot be kept in {target.parent}: {error.strerror or error}. Make room or the"
@@ -225,49 +272,182 @@ def _fetch(url: str, target: Path) -> None:
 
 
 @contextmanager
-def _partial_file(target: Path) -> Iterator[Path]:
-    """A new file beside the target that is gone afterwards, unless it was renamed."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # What processes left behind that were killed.
-    for left in target.parent.parent.glob("*/.uniformer-*.partial"):
-        with suppress(FileNotFoundError):  # another has just ended
-            if time.time() - left.stat().st_mtime > ABANDONED:
-                left.unlink()
-    partial = target.with_name(f".uniformer-{uuid4().hex}.partial")
-    try:
-        yield partial
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _receive(answer: HTTPResponse, url: str, target: Path) -> str:
-    """Write an answer into a new file.
+def _turn(folder: Path, url: str) -> Iterator[bool]:
+    """Let one process after the other into a folder of the cache.
 
     Returns:
-        Its SHA-256.
+        Whether this process is alone there; False where the file system has no locks.
     """
-    expected = answer.headers.get("Content-Length")
-    model = published_file(url)
-    if expected and model and model.weights_size not in (None, int(expected)):
-        raise CheckpointError(
-            f"{url} has {expected} bytes, expected {model.weights_size}: the file was exchanged"
-        )
-    size = f" ({int(expected) / 1e6:.1f} MB)" if expected else ""
-    print_log(f"downloading {url}{size}", logger="current")
-    steps = -(-int(expected or 0) // CHUNK)
-    bar = ProgressBar(steps, file=sys.stderr) if sys.stderr.isatty() else None
-    digest, received = hashlib.sha256(), 0
-    with target.open("xb") as file:
-        while chunk := answer.read(CHUNK):
-            digest.update(chunk)
-            file.write(chunk)
-            received += len(chunk)
-            if bar:
-                bar.update()
-    if bar:
-        sys.stderr.write("\n")
-    if expected is not None and received != int(expected):
-        raise CheckpointError(
-            f"the download of {url} stopped after {received} of {expected} bytes: run it again"
-        )
-    return digest.hexdigest()
+    with (folder / LOCK).open("ab") as file:
+        with locked(file) as alone:
+            if alone:
+                yield True
+                return
+        print_log(f"another process downloads {url}: waiting for it", logger="current")
+        with locked(file, wait=True) as alone:
+            yield alone
+
+
+class _StoppedError(CheckpointError):
+    """A download came to an end before its time."""
+
+
+class _Partial:
+    """What has been received of a file, under a name that no other process has.
+
+    Args:
+        folder: Where it is.
+        alone: Whether what other processes left there may be continued.
+    """
+
+    def __init__(self, folder: Path, alone: bool) -> None:
+        self.folder = folder
+        self.alone = alone
+        self.version = ""
+        self.path = folder / self._name()
+
+    def _name(self) -> str:
+        version = hashlib.sha256(self.version.encode()).hexdigest()[:12]
+        return f".{_host()}-{version}-{uuid4().hex[:12]}{PARTIAL}"
+
+    def take(self, version: str) -> None:
+        """Go on from what a process left of this version of the file, if it cannot be in use."""
+        self.version = version
+        name = self._name()
+        self.path = self.folder / name
+        if self.alone and version:
+            pattern = f"{name.rpartition('-')[0]}-*{PARTIAL}"
+            self.path = next(self.folder.glob(pattern), self.path)
+
+    def delete_others(self) -> None:
+        """Delete what processes on this machine left, once the file is there."""
+        for path in self.folder.glob(f".{_host()}-*{PARTIAL}") if self.alone else ():
+            path.unlink(missing_ok=True)
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+
+def _host() -> str:
+    """What tells machines apart that share a folder: their locks may not reach each other."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _receive(address: str, url: str, partial: _Partial) -> None:
+    """Write the answers of a server into a file until it is whole.
+
+    Raises:
+        CheckpointError: There is no such file, or it is not the published one.
+        _StoppedError: The network or the server gave up.
+    """
+    with _request(address) as answer:
+        length = answer.headers.get("Content-Length")
+        total = int(length) if length else None
+        model = published_file(url)
+        if total is not None and model and model.weights_size not in (None, total):
+            raise CheckpointError(
+                f"{url} has {total} bytes, expected {model.weights_size}: the file was replaced"
+            )
+        partial.take("" if total is None else _version(answer))
+        size = "" if total is None else f" ({total / 1e6:.1f} MB)"
+        rest = f", going on after {partial.size / 1e6:.1f} MB" if partial.size else ""
+        print_log(f"downloading {url}{size}{rest}", logger="current")
+        before = -1
+        failure: Exception | None = None
+        if not partial.size:
+            failure = _append(answer, partial, total)
+    while failure if total is None else partial.size < total:
+        if partial.size <= before or not partial.version:
+            raise _stopped(address, partial, total, failure)
+        before = partial.size
+        try:
+            failure = _go_on(address, url, partial, total)
+        except _StoppedError as error:  # not even an answer
+            failure = error
+
+
+def _go_on(address: str, url: str, partial: _Partial, total: int | None) -> Exception | None:
+    """Ask for the rest of a file; what the network failed with."""
+    with _request(address, partial.size) as answer:
+        if answer.status != 206:  # the server does not go on after all
+            partial.path.unlink()
+            partial.version = ""
+        elif _version(answer) != partial.version:
+            raise CheckpointError(f"{url} was replaced while it was downloaded: run it again")
+        return _append(answer, partial, total)
+
+
+@contextmanager
+def _request(address: str, start: int = 0) -> Iterator[HTTPResponse]:
+    """The answer of a server about a file, from a byte on if it can do that."""
+    headers = {"User-Agent": "uniformer-mm", **({"Range": f"bytes={start}-"} if start else {})}
+    try:
+        answer = urlopen(Request(quote(address, safe=ASCII), headers=headers), timeout=TIMEOUT)
+    except HTTPError as error:
+        kind = _StoppedError if error.code >= 500 else CheckpointError
+        raise kind(
+            f"{address} cannot be downloaded: {error}. Check the address: the file may have moved,"
+            " or need a login"
+        ) from error
+    except (InvalidURL, ValueError) as error:
+        raise CheckpointError(f"{address} is not an address: {error}") from error
+    except NETWORK_ERRORS as error:
+        raise _unreachable(address, error) from error
+    with answer:
+        yield answer
+
+
+def _version(answer: HTTPResponse) -> str:
+    """What tells versions of a file apart; empty if the server cannot go on in the middle of it."""
+    headers = answer.headers
+    if answer.status != 206 and headers.get("Accept-Ranges") != "bytes":
+        return ""
+    tag = headers.get("ETag", "")
+    return headers.get("Last-Modified", "") if tag.startswith("W/") else tag
+
+
+def _append(answer: HTTPResponse, partial: _Partial, total: int | None) -> Exception | None:
+    """Write an answer at the end of a file.
+
+    Returns:
+        What the network failed with; None if the answer came to its end.
+    """
+    bar = None
+    if total and sys.stderr.isatty():
+        bar = ProgressBar(-(-total // CHUNK), file=sys.stderr)
+        bar.completed = partial.size // CHUNK
+    try:
+        with partial.path.open("ab") as file:
+            while chunk := answer.read(CHUNK):
+                file.write(chunk)
+                if bar:
+                    bar.update()
+    except NETWORK_ERRORS as error:
+        return error
+    finally:
+        if bar:
+            sys.stderr.write("\n")
+    return None
+
+
+def _stopped(
+    address: str, partial: _Partial, total: int | None, failure: Exception | None
+) -> _StoppedError:
+    if failure and not partial.version:
+        return _unreachable(address, failure)
+    again = ", it goes on from there" if partial.version else ""
+    reason = f" ({failure.__cause__ or failure})" if failure else ""
+    return _StoppedError(
+        f"the download of {address} stopped after {partial.size} of {total} bytes{reason}: run it"
+        f" again{again}"
+    )
+
+
+def _unreachable(address: str, error: Exception) -> _StoppedError:
+    return _StoppedError(
+        f"{address} cannot be downloaded ({getattr(error, 'reason', error)}): check the network, or"
+        " download the file elsewhere and give its path; to train from random weights, set"
+        " init_cfg to None"
+    )

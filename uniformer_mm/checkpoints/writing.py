@@ -1,11 +1,20 @@
 """Files that are written whole, or not at all."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
+from uuid import uuid4
 
 from mmengine.fileio import LocalBackend, register_backend
 
 from uniformer_mm.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 ATOMIC = "atomic"
 """Name of the file backend: `backend_args=dict(backend="atomic")`."""
@@ -20,20 +29,53 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         UserError: It cannot be written; then what was there before is still there.
     """
-    partial = path.with_name(f".{path.name}{PARTIAL}")
+    partial = path.with_name(f".{uuid4().hex}{PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with partial.open("xb") as file, locked(file, wait=True):
+            try:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise UserError(
             f"cannot write {path} ({len(content) / 2**20:.1f} MiB): {error.strerror}. Make room or"
-            " the folder writable, or choose another --work-dir."
+            " the folder writable, or choose another one (--work-dir, --out-dir)."
         ) from error
+
+
+def delete_abandoned(folder: Path) -> None:
+    """Delete what killed processes left of files, but not what another one is writing."""
+    for path in folder.glob(f".*{PARTIAL}"):
+        with suppress(OSError), path.open("rb") as file, locked(file) as alone:
+            if alone and path.stat().st_size:  # empty: may not be locked yet
+                path.unlink()
+
+
+@contextmanager
+def locked(file: IO[bytes] | int, wait: bool = False) -> Iterator[bool]:
+    """Hold a lock on an open file that ends with this process at the latest.
+
+    Args:
+        file: Of a file or folder.
+        wait: Until others have released it; otherwise the answer is False.
+
+    Returns:
+        Whether it is held; False also where the file system has no locks.
+    """
+    held = False
+    if fcntl is not None:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = True
+    try:
+        yield held
+    finally:
+        if held:
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 class AtomicBackend(LocalBackend):

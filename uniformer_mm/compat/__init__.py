@@ -9,6 +9,7 @@ charge. What replaces a missing module lies in `stand_ins`.
 from uniformer_mm.compat import (
     checkpoint_url_weights_only,
     checkpoint_weights_only,
+    config_formatting,
     ema_of_tta_model,
     fsdp_argument_order,
     import_warnings,
@@ -40,6 +41,7 @@ REPAIRS = (
     ema_of_tta_model,
     mmpose_stated_size,
     pycocotools_short_polygons,
+    config_formatting,
 )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
-from uniformer_mm.errors import UserError
+from uniformer_mm.errors import UserError, add_hint, is_in_own_code
 
 PATH_KEYS = ("img_path", "filename")
 """How datasets call the file of a sample: images, videos."""
@@ -32,7 +32,8 @@ def read_sample(dataset: Any, index: int) -> Any:
     """A sample of a dataset.
 
     Raises:
-        UserError: It cannot be read, or a step of the pipeline fails on it.
+        UserError: It cannot be read, or a step of the pipeline fails on it. What fails in code of
+            the user's own is raised as it is.
     """
     try:
         return dataset[index]
@@ -40,6 +41,9 @@ def read_sample(dataset: Any, index: int) -> Any:
         raise
     except Exception as error:
         if "failed to load image" in str(error):
+            raise
+        if is_in_own_code(error):
+            add_hint(error, f"it came up with {_path_of(dataset, index)}")
             raise
         raise UserError(unusable(_path_of(dataset, index), error)) from error
 

@@ -9,7 +9,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from torch import Tensor, nn
 
-from uniformer_mm.checkpoints.head_dims import check_head_dim
+from uniformer_mm.checkpoints.head_dims import check_head_dim, describe_backbone
 from uniformer_mm.checkpoints.loading import match
 from uniformer_mm.checkpoints.naming import BACKBONE, to_model_names
 from uniformer_mm.checkpoints.reading import find_state_dict, read_checkpoint
@@ -59,15 +59,17 @@ class FitCheckpointHook(Hook):
             prefixes=["", "http://", "https://", "hf://"], loader=load_from_uniformer_mm, force=True
         )
 
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Write what no tensor tells: the size of the backbone's attention heads."""
+        checkpoint.setdefault("meta", {}).update(describe_backbone(_unwrapped(runner.model)))
+
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Replace the state dict by one of the model's names and shapes, without gaps."""
         source = str(runner._load_from or f"the last checkpoint in {runner.work_dir}")
         state = find_state_dict(checkpoint, source)
         if runner._resume:
             check_resumable(checkpoint, source, bool(runner.param_schedulers))
-        model = runner.model
-        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-            model = model.module
+        model = _unwrapped(runner.model)
         target = model.state_dict()
         if not any(name.startswith(BACKBONE) for name in target):
             # A student and its teacher, a tracker ...: names are for the model to understand.
@@ -78,7 +80,7 @@ class FitCheckpointHook(Hook):
         if exact is None:
             exact = runner._resume or not isinstance(runner._train_loop, BaseLoop)
         if not runner._resume:
-            check_head_dim(source, getattr(model.backbone, "head_dim", None))
+            check_head_dim(checkpoint, source, getattr(model.backbone, "head_dim", None))
 
         def fitted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             fitting, report = match(
@@ -156,6 +158,12 @@ class LoadWatch:
                 f" {' or '.join(map(repr, self._missed))}. Load it as the init_cfg of a backbone,"
                 " dict(type='Pretrained', checkpoint=...), or give its tensors these names"
             )
+
+
+def _unwrapped(model: Any) -> Any:
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
 
 
 def check_resumable(checkpoint: Mapping[str, Any], source: str, with_schedule: bool) -> None:

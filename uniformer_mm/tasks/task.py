@@ -287,8 +287,9 @@ def shrink_schedule(
 
 
 def from_random_weights(model: Any) -> None:
-    """No download, and nothing that only pays in long runs."""
-    model.backbone.update(init_cfg=None, drop_path_rate=0.0, with_cp=False)
+    """No download, and nothing that only pays in long runs, of what the backbone's config says."""
+    off = {"init_cfg": None, "pretrained": None, "drop_path_rate": 0.0, "with_cp": False}
+    model.backbone.update({name: off[name] for name in off if name in model.backbone})
 
 
 def scale_sizes(pipeline: Any, factor: float) -> None:
