@@ -18,6 +18,7 @@ from uniformer_mm.apis.faults import (
     unmet_expectation,
 )
 from uniformer_mm.apis.launch import adapt_to_machine, load_config
+from uniformer_mm.datasets.class_checks import check_class_counts
 from uniformer_mm.datasets.redirect import missing_data
 from uniformer_mm.errors import UserError
 from uniformer_mm.models import UniFormer
@@ -151,6 +152,7 @@ def prepare_config(arguments: argparse.Namespace, splits: Sequence[str]) -> Conf
     if missing:
         listed = "\n".join(f"    {path}" for path in missing)
         raise UserError(f"the dataset is missing:\n{listed}\n{task_of(cfg).data_help(root)}")
+    check_class_counts(cfg, splits)
     task_of(cfg).check_data(cfg, splits)
     adapt_to_machine(cfg)
     return cfg

@@ -12,13 +12,11 @@ from mmengine.registry import DATASETS
 from uniformer_mm.datasets.coco_files import check_annotations
 from uniformer_mm.datasets.redirect import (
     annotation_files,
-    class_counts,
     dataset_configs,
     use_coco_data,
 )
 from uniformer_mm.datasets.shapes import PALETTE
 from uniformer_mm.datasets.synthetic_coco import SyntheticCocoSpec, make_synthetic_coco
-from uniformer_mm.errors import UserError
 from uniformer_mm.predictions import Detections
 from uniformer_mm.tasks.task import (
     Task,
@@ -37,9 +35,6 @@ MODEL_SIZE = 192
 ITERATIONS = 260
 
 COCO_DATASETS = ("CocoDataset", "mmdet.CocoDataset")
-
-HEADS = ("roi_head", "bbox_head", "mask_head")
-"""Parts of a detector with an output for each class of instances."""
 
 COCO_HELP = """\
 COCO 2017 is free: https://cocodataset.org/#download (train and val images, annotations; 19 GB),
@@ -101,18 +96,11 @@ class Detection(Task):
         use_coco_data(cfg, images, annotations)
 
     def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
-        """The annotations, and whether the heads have outputs for all classes."""
-        counts = class_counts([cfg.model.get(name) for name in HEADS])
+        """The annotations."""
         for split, dataset, path in annotation_files(cfg, splits):
             if dataset["type"] not in COCO_DATASETS:
                 continue
             classes = _classes(dataset)
-            if classes and counts and len(classes) > min(counts):
-                raise UserError(
-                    f"the dataset for {split} has {len(classes)} classes ({classes[0]}, ...), the"
-                    f" heads of the model have {min(counts)}: set num_classes of all of them, or"
-                    " metainfo=dict(classes=...) of the datasets"
-                )
             masks = any(step.get("with_mask") for step in dataset.get("pipeline") or ())
             check_annotations(path, classes=classes, masks=masks, evaluated=split != "train")
 
