@@ -86,7 +86,7 @@ class Detection(Task):
         for _, dataset in dataset_configs(cfg):
             scale_sizes(dataset["pipeline"], MODEL_SIZE / 1066)
         _shrink_detector(cfg.model)
-        shrink_schedule(cfg, ITERATIONS, learning_rate=3e-4)
+        shrink_schedule(cfg, ITERATIONS, learning_rate=3e-4, counts=(count, self.default_count))
         return root
 
     def use_coco_data(
@@ -107,6 +107,9 @@ class Detection(Task):
     def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
         """Boxes and masks beside the ground truth."""
         super().draw_predictions(cfg, folder, show)
+        from uniformer_mm.hooks import detection_pictures  # noqa: F401
+
+        cfg.default_hooks.visualization.type = "mmengine.DetectionPicturesHook"
         # mmengine warns of every box that touches the border of its picture.
         warnings.filterwarnings(
             "ignore",

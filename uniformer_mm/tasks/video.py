@@ -136,11 +136,11 @@ class Video(Task):
         for _, metric in evaluators(cfg):
             metric["metric_options"] = {"top_k_accuracy": {"topk": (1, 2)}}
         _shrink_recognizer(cfg.model)
-        cfg.train_dataloader.batch_size = BATCH
         if "num_repeats" in cfg.train_dataloader.dataset:
             # Two samples of a video would be much the same without the augmentations left out.
             cfg.train_dataloader.dataset.num_repeats = 1
-        shrink_schedule(cfg, ITERATIONS, learning_rate=1e-3)
+        counts = (count, self.default_count)
+        shrink_schedule(cfg, ITERATIONS, learning_rate=1e-3, counts=counts, batch_size=BATCH)
         cfg.default_hooks.checkpoint.save_best = None
         return root
 
