@@ -1,15 +1,16 @@
 """Pointing a config at other data."""
 
 import json
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
 
 from uniformer_mm.datasets.redirect import (
     coco_classes,
     distinct_colours,
     missing_data,
-    set_num_classes,
     use_coco_data,
 )
 from uniformer_mm.errors import UserError
@@ -51,15 +52,37 @@ def test_every_dataset_metric_and_head_follows(tmp_path, dataset):
     leaf = cfg.train_dataloader.dataset
     leaf = leaf.get("dataset") or leaf.get("datasets", [leaf])[0]
     assert leaf.ann_file == train
-    assert leaf.metainfo.classes == ("cat", "dog")
+    assert leaf.metainfo.classes == ("dog", "cat")
     assert len(leaf.metainfo.palette) == 2
     assert cfg.val_dataloader.dataset.ann_file == cfg.val_evaluator.ann_file == val
     assert [head.num_classes for head in cfg.model.roi_head.bbox_head] == [2, 2]
     assert missing_data(cfg, ("train", "val")) == ("", [])
 
 
-def test_classes_are_in_the_order_of_their_ids(tmp_path):
-    assert coco_classes(write_coco(tmp_path / "a.json")) == ("cat", "dog")
+def test_classes_are_in_the_order_of_the_file_as_mmdet_numbers_them(tmp_path):
+    path = write_coco(tmp_path / "a.json")  # ids 8 and 7
+    assert coco_classes(path) == ("dog", "cat")
+    init_default_scope("mmdet")
+    dataset = {"type": "CocoDataset", "ann_file": path, "metainfo": {"classes": ("dog", "cat")}}
+    assert DATASETS.build({**dataset, "pipeline": []}).cat2label == {8: 0, 7: 1}
+
+
+def test_another_order_of_the_same_categories_is_refused(tmp_path):
+    train, val = write_coco(tmp_path / "train.json"), tmp_path / "val.json"
+    content = json.loads(Path(train).read_text())
+    val.write_text(json.dumps({**content, "categories": content["categories"][::-1]}))
+    folder = str(tmp_path)
+    with pytest.raises(UserError, match="in another order, by which they are numbered"):
+        use_coco_data(
+            make_config(), {"train": folder, "val": folder}, {"train": train, "val": str(val)}
+        )
+
+
+def test_prefixes_are_replaced_not_merged(tmp_path):
+    cfg = make_config({"type": "CocoDataset", "data_prefix": {"img": "a", "seg": "b"}})
+    path, folder = write_coco(tmp_path / "a.json"), str(tmp_path)
+    use_coco_data(cfg, {"train": folder, "val": folder}, {"train": path, "val": path})
+    assert cfg.train_dataloader.dataset.data_prefix == {"img": f"{folder}/"}
 
 
 def test_different_categories_are_refused(tmp_path):
@@ -90,12 +113,6 @@ def test_only_the_data_that_will_be_read_is_checked(tmp_path):
     cfg = make_config({"type": "CocoDataset", "ann_file": str(tmp_path / "absent.json")})
     assert missing_data(cfg, ("val",)) == ("", [])
     assert missing_data(cfg, ("train",)) == ("", [tmp_path / "absent.json"])
-
-
-def test_class_counts_are_set_at_any_depth():
-    model = {"a": [{"num_classes": 80, "b": {"num_classes": 3}}], "c": 1}
-    set_num_classes(model, 5)
-    assert model == {"a": [{"num_classes": 5, "b": {"num_classes": 5}}], "c": 1}
 
 
 def test_colours_are_distinct():
