@@ -5,7 +5,7 @@ from mmengine.config import Config
 
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks import TASKS, task_of
-from uniformer_mm.tasks.task import scale_sizes
+from uniformer_mm.tasks.task import scale_sizes, shrink_schedule
 
 
 def test_every_codebase_has_its_task():
@@ -32,6 +32,27 @@ def test_missing_data_is_explained(task):
     text = task.data_help("somewhere/else/")
     assert "somewhere/else/" in text
     assert "--synthetic" in text
+
+
+@pytest.mark.parametrize(
+    ("counts", "batch", "iterations", "warmup"),
+    [
+        ((480, 480), 32, 200, 30),
+        ((960, 480), 32, 400, 30),
+        ((16, 480), 16, 13, 4),
+        ((1, 480), 2, 10, 3),
+    ],
+)
+def test_batch_and_schedule_follow_the_number_of_samples(counts, batch, iterations, warmup):
+    loaders = {f"{split}_dataloader": {"batch_size": 4} for split in ("train", "val", "test")}
+    hooks = {"checkpoint": {}, "logger": {}}
+    cfg = Config({**loaders, "optim_wrapper": {"optimizer": {}}, "default_hooks": hooks})
+    shrink_schedule(cfg, 200, 1e-3, counts=counts, batch_size=32)
+    assert cfg.train_dataloader.batch_size == batch
+    assert cfg.train_dataloader.drop_last is False
+    assert cfg.train_cfg.max_iters == cfg.train_cfg.val_interval == iterations
+    assert cfg.param_scheduler[0].end == warmup
+    assert cfg.param_scheduler[1].T_max == iterations - warmup
 
 
 def test_sizes_are_scaled_at_any_depth():

@@ -81,7 +81,7 @@ def make_resumable(cfg: Config) -> None:
     cfg.default_hooks = cfg.get("default_hooks") or {}
     hook = cfg.default_hooks.setdefault("checkpoint", {"interval": 1})
     if hook and hook.setdefault("type", "CheckpointHook") == "CheckpointHook":
-        hook.type = f"mmengine.{SafeCheckpointHook.__name__}"
+        hook["type"] = f"mmengine.{SafeCheckpointHook.__name__}"
         check_whole("default_hooks.checkpoint.interval", hook.get("interval", -1), -1)
     # For other tools that read the config which mmengine leaves in the working directory.
     custom = cfg.get("custom_imports") or {}
@@ -123,13 +123,16 @@ def train(runner: Runner) -> None:
 def draw_samples(runner: Runner, folder: Path) -> None:
     """Draw the predictions of a trained model for a few samples of its test data.
 
-    Its config stays as it is, in memory and in the working directory.
+    Its config stays as it is, in memory and in the working directory. Without a visualization hook
+    there are no pictures.
 
     Args:
         runner: Has trained.
         folder: Where the pictures go.
     """
     cfg = copy.deepcopy(runner.cfg)
+    if not cfg.default_hooks.get("visualization"):
+        return
     replaced = step_name(cfg.default_hooks.visualization)
     task_of(cfg).draw_samples(cfg, folder)
     runner.hooks[:] = [hook for hook in runner.hooks if type(hook).__name__ != replaced]

@@ -28,7 +28,7 @@ def check_video_labels(cfg: Config, splits: Sequence[str]) -> None:
         if outputs is None or split not in splits:
             continue
         with DefaultScope.overwrite_default_scope("mmaction"):
-            dataset = DATASETS.build({**config, "pipeline": [], "lazy_init": True})
+            dataset = DATASETS.build({**config, "lazy_init": True})
         if not isinstance(dataset, AudioDataset | RawframeDataset | VideoDataset):
             continue
         count = min(outputs, dataset.num_classes or outputs)

@@ -71,8 +71,8 @@ def ignored_label(model: Any) -> int | None:
     """The `ignore_index` of all heads of a segmenter; None if they have none, or different ones."""
     heads = [getattr(model, name, None) for name in ("decode_head", "auxiliary_head")]
     parts = [part for head in heads for part in (head if isinstance(head, ModuleList) else [head])]
-    found = {part.ignore_index for part in parts if hasattr(part, "ignore_index")}
-    return found.pop() if len(found) == 1 else None
+    found = [getattr(part, "ignore_index", None) for part in parts if part is not None]
+    return found[0] if found and len(set(found)) == 1 else None
 
 
 def _jpeg_hint(path: str) -> str:
