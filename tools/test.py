@@ -10,6 +10,7 @@ Examples:
 import json
 from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 from mmengine.registry import METRICS, DefaultScope
@@ -53,7 +54,8 @@ def main() -> None:
     if arguments.compile:
         launch.add_hook(cfg, "CompileHook")
 
-    runner = launch.build_runner(cfg, exact_checkpoint=True)
+    # Without a name, or what is only for this test would replace the config of the training.
+    runner = launch.build_runner(Config(cfg.to_dict()), exact_checkpoint=True)
     if arguments.out:
         with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):
             dump = METRICS.get("DumpDetResults") or DumpResults

@@ -21,7 +21,7 @@ from uniformer_mm.tasks import task_of
 
 
 def main() -> None:
-    """Parse the command line, train, and on synthetic data draw and sum up."""
+    """Parse the command line, train, sum up, and on synthetic data draw."""
     parser = make_parser(__doc__)
     parser.add_argument(
         "--resume",
@@ -60,43 +60,45 @@ def main() -> None:
         cfg.load_from = str(locate(arguments.load_from))
     if arguments.resume or cfg.get("resume"):
         training.resume_from(cfg, arguments.resume or cfg.get("load_from") or "auto")
-    synthetic = arguments.synthetic is not False
-    pictures = Path(cfg.work_dir, "pictures")
-    if synthetic:
-        task_of(cfg).draw_samples(cfg, pictures)
-
     runner = training.build_trainer(cfg, arguments.new_heads)
     start = time.monotonic()
     training.train(runner)
     seconds = time.monotonic() - start
-    if synthetic:
-        runner.test()
-        if is_main_process():
-            print(summary(runner, arguments.config, seconds, pictures))
+    pictures = Path(cfg.work_dir, "pictures")
+    if arguments.synthetic is not False:
+        training.draw_samples(runner, pictures)
+    if is_main_process():
+        print(summary(runner, arguments.config, seconds, pictures))
 
 
 def summary(runner: Runner, config: str, seconds: float, pictures: Path) -> str:
     """What came out, and where to look next."""
     task = task_of(runner.cfg)
-    scores = {
-        name: runner.message_hub.get_scalar(f"val/{name}").current()
-        for name in task.scores
-        if f"val/{name}" in runner.message_hub.log_scalars
-    }
-    checkpoint = Path(runner.work_dir, "last_checkpoint").read_text().strip()
+    scalars, info = runner.message_hub.log_scalars, runner.message_hub.runtime_info
+    validated = [name[4:] for name in scalars if name.startswith("val/") and "time" not in name]
+    names = [name for name in task.scores if name in validated] or validated
+    last = Path(runner.work_dir, "last_checkpoint")
+    checkpoints = {"checkpoint": last.read_text().strip()} if last.is_file() else {}
+    if "best_ckpt" in info:
+        checkpoints["best checkpoint"] = info["best_ckpt"]
     lines = [
         "",
-        f"Trained {config} from random weights in {seconds / 60:.1f} min"
-        f" ({runner.iter} iterations, evaluation included).",
-        *(f"  {name:15} {score:.3f}" for name, score in scores.items()),
-        f"  pictures        {pictures}  (truth beside prediction)",
-        f"  log             {runner.log_dir}",
-        f"  checkpoint      {checkpoint}",
-        "Next:",
-        f"  tools/test.py {config} {checkpoint} --synthetic",
-        f"  tools/train.py {config} --synthetic --cfg-options model.backbone.arch=base",
+        f"Trained {config} in {seconds / 60:.1f} min ({runner.iter} iterations, evaluation"
+        " included).",
+        *(f"  {name:15} {scalars[f'val/{name}'].current():.3f}" for name in names),
     ]
-    if task.takes_coco_data:
+    if pictures.is_dir():
+        lines.append(f"  pictures        {pictures}  (ground truth beside prediction)")
+    lines.append(f"  log             {runner.log_dir}")
+    lines += [f"  {name:15} {path}" for name, path in checkpoints.items()]
+    if checkpoints:
+        trained, checkpoint = Path(runner.work_dir, Path(config).name), [*checkpoints.values()][-1]
+        lines += [
+            "Next:",
+            f"  tools/test.py {trained} {checkpoint} --show-dir {Path(runner.work_dir, 'shown')}",
+            f"  tools/infer.py {trained} FILES --checkpoint {checkpoint}",
+        ]
+    if pictures.is_dir() and task.takes_coco_data:
         lines.append(
             f"  tools/train.py {config} --coco IMAGE_FOLDER TRAIN.json VAL.json   (your own data)"
         )

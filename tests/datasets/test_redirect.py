@@ -10,7 +10,6 @@ from uniformer_mm.datasets.redirect import (
     coco_classes,
     distinct_colours,
     missing_data,
-    set_num_classes,
     use_coco_data,
 )
 from uniformer_mm.errors import UserError
@@ -84,6 +83,13 @@ def test_the_same_categories_in_another_order_are_refused(tmp_path):
         use_coco_data(make_config(), {"train": str(tmp_path), "val": str(tmp_path)}, files)
 
 
+def test_prefixes_are_replaced_not_merged(tmp_path):
+    cfg = make_config({"type": "CocoDataset", "data_prefix": {"img": "a", "seg": "b"}})
+    path, folder = write_coco(tmp_path / "a.json"), str(tmp_path)
+    use_coco_data(cfg, {"train": folder, "val": folder}, {"train": path, "val": path})
+    assert cfg.train_dataloader.dataset.data_prefix == {"img": f"{folder}/"}
+
+
 def test_different_categories_are_refused(tmp_path):
     files = {
         "train": write_coco(tmp_path / "train.json"),
@@ -112,12 +118,6 @@ def test_only_the_data_that_will_be_read_is_checked(tmp_path):
     cfg = make_config({"type": "CocoDataset", "ann_file": str(tmp_path / "absent.json")})
     assert missing_data(cfg, ("val",)) == ("", [])
     assert missing_data(cfg, ("train",)) == ("", [tmp_path / "absent.json"])
-
-
-def test_class_counts_are_set_at_any_depth():
-    model = {"a": [{"num_classes": 80, "b": {"num_classes": 3}}], "c": 1}
-    set_num_classes(model, 5)
-    assert model == {"a": [{"num_classes": 5, "b": {"num_classes": 5}}], "c": 1}
 
 
 def test_colours_are_distinct():

@@ -10,9 +10,19 @@ from mmseg.structures import SegDataSample
 from uniformer_mm.errors import UserError
 from uniformer_mm.hooks.label_range import LabelRangeHook
 
-MODEL = torch.nn.Identity()
-MODEL.num_classes = 5
-RUNNER = SimpleNamespace(model=MODEL)
+
+def runner_of(*ignored):
+    """A runner whose model has five classes and heads with these ignored labels."""
+    heads = [torch.nn.Identity() for _ in ignored]
+    for head, label in zip(heads, ignored, strict=True):
+        head.ignore_index = label
+    model = torch.nn.Identity()
+    model.num_classes = 5
+    model.decode_head, model.auxiliary_head = heads[0], torch.nn.ModuleList(heads[1:])
+    return SimpleNamespace(model=model)
+
+
+RUNNER = runner_of(255)
 
 
 def sample(*labels, reduce_zero_label=False):
@@ -29,11 +39,24 @@ def test_classes_and_unlabelled_pixels_pass(labels):
     hook.after_test_iter(RUNNER, 0, None, [sample(*labels)])
 
 
-def test_another_label_can_be_the_ignored_one():
-    hook = LabelRangeHook(ignore_index=9)
-    hook.before_train_iter(RUNNER, 0, {"data_samples": [sample(9)]})
-    with pytest.raises(UserError, match=r"has the label 255, .* and 9 where"):
-        hook.before_train_iter(RUNNER, 0, {"data_samples": [sample(255)]})
+@pytest.mark.parametrize("ignored", [254, 9, 0])
+def test_the_ignored_label_is_that_of_the_heads(ignored):
+    runner = runner_of(ignored, ignored)
+    LabelRangeHook().before_train_iter(runner, 0, {"data_samples": [sample(ignored)]})
+    with pytest.raises(UserError, match=rf"has the label 255, .* and {ignored} where"):
+        LabelRangeHook().before_train_iter(runner, 0, {"data_samples": [sample(255)]})
+
+
+def test_what_only_one_of_the_heads_ignores_is_no_class():
+    with pytest.raises(UserError, match="has the label 254"):
+        LabelRangeHook().before_train_iter(runner_of(254, 255), 0, {"data_samples": [sample(254)]})
+
+
+def test_jpeg_is_named_as_the_cause():
+    made = sample(7)
+    made.set_metainfo({"seg_map_path": "a/b.jpg"})
+    with pytest.raises(UserError, match="JPEG changes labels"):
+        LabelRangeHook().before_train_iter(RUNNER, 0, {"data_samples": [made]})
 
 
 def test_a_label_beyond_the_classes_names_file_value_classes_and_remedy():

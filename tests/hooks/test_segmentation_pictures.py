@@ -1,5 +1,6 @@
 """Which pictures of segmentation results are painted, and where they go."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -20,6 +21,20 @@ from uniformer_mm.hooks.segmentation_pictures import (
     legend,
     paint,
 )
+
+
+class Images:
+    """A dataset that knows paths only."""
+
+    def __init__(self, paths):
+        self.paths = paths
+
+    def __len__(self):
+        return len(self.paths)
+
+    def get_data_info(self, index):
+        return {"img_path": self.paths[index]}
+
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 
@@ -75,6 +90,26 @@ def test_while_validating_some_batches_are_painted(runner, samples, tmp_path):
 def test_without_a_folder_the_visualizer_keeps_them(runner, samples, tmp_path):
     SegmentationPicturesHook(draw=True).after_test_iter(runner, 0, None, samples)
     assert [path.name for path in (tmp_path / "logs").rglob("*.png")] == ["street_7.png"]
+
+
+def test_images_of_equal_names_have_pictures_of_their_own(runner, samples, tmp_path):
+    """In other folders, or of other suffixes; one of two classes is a float in mmseg."""
+    images = ["a/1.png", "b/1.png", "b/1.jpg", "b/2.png"]
+    dataset = Images([str(tmp_path / name) for name in images])
+    runner.test_dataloader = SimpleNamespace(dataset=dataset)
+    hook = SegmentationPicturesHook(draw=True, out_dir=str(tmp_path / "out"))
+    hook.before_test(runner)
+    for index, path in enumerate(dataset.paths):
+        Path(path).parent.mkdir(exist_ok=True)
+        cv2.imwrite(path, np.zeros((200, 300, 3), np.uint8))
+        (sample,) = samples
+        sample.set_metainfo({"img_path": path})
+        sample.pred_sem_seg.data = torch.full((1, 200, 300), index % 2).float()
+        hook.after_test_iter(runner, index, None, [sample])
+    written = sorted(
+        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.jpg")
+    )
+    assert written == ["a/1.jpg", "b/1.jpg.jpg", "b/1.png.jpg", "b/2.jpg"]
 
 
 def test_nothing_is_painted_unless_asked_for(runner, samples, tmp_path):

@@ -78,8 +78,8 @@ def test_all_tested_videos_are_painted_under_their_names(tmp_path):
     samples = [sample([0.0, 1.0], filename="videos/a.mp4"), sample([0.0, 1.0])]
     hook.after_test_iter(runner(tmp_path), 3, batch(2), samples)
     names = {path.name for path in (tmp_path / "pictures").iterdir()}
-    assert names == {"a.mp4.jpg", "batch_3_video_1.jpg"}
-    picture = cv2.imread(str(tmp_path / "pictures" / "a.mp4.jpg"))
+    assert names == {"a.jpg", "batch_3_video_1.jpg"}
+    picture = cv2.imread(str(tmp_path / "pictures" / "a.jpg"))
     assert picture[:CAPTION_HEIGHT].max() > 200
 
 
@@ -90,7 +90,7 @@ def test_validation_paints_one_video_now_and_then_into_the_visualizers_folder(tm
         names = [sample([0.0, 1.0], filename=f"{index}_{k}.mp4") for k in range(2)]
         hook.after_val_iter(run, index, batch(2), names)
     painted = sorted(path.name for path in tmp_path.rglob("*.png"))
-    assert painted == ["0_0.mp4_7.png", "2_0.mp4_7.png"]
+    assert painted == ["0_0_7.png", "2_0_7.png"]
 
 
 def test_by_default_nothing_is_painted(tmp_path):
@@ -108,4 +108,4 @@ def test_a_window_shows_them(tmp_path, monkeypatch):
     )
     hook = VideoPicturesHook(enable=True, show=True, wait_time=0.5, out_dir=str(tmp_path))
     hook.after_test_iter(run, 0, batch(1), [sample([0.0, 1.0], filename="a.mp4")])
-    assert shown == [("a.mp4", 0.5)]
+    assert shown == [("a", 0.5)]

@@ -87,18 +87,18 @@ def test_training_testing_augmentation_and_pictures(config, tmp_path, data):
     scalars = runner.message_hub.log_scalars
     assert {f"val/{name}" for name in task_of(cfg).scores} <= set(scalars)
     runner.test()
-    assert len(list((tmp_path / "pictures").iterdir())) == COUNT // 4
+    assert len(list((tmp_path / "pictures").rglob("*.jpg"))) == COUNT // 4
 
     cfg = prepare(config, tmp_path / "again", data)
     task_of(cfg).draw_predictions(cfg, tmp_path / "shown")
     task_of(cfg).use_test_time_augmentation(cfg)
     _, scores = evaluate(cfg, tmp_path / "work" / "iter_2.pth")
     assert set(scores) == set(task_of(cfg).scores)
-    pictures = {path.name: cv2.imread(str(path)) for path in (tmp_path / "shown").iterdir()}
+    pictures = {path: cv2.imread(str(path)) for path in (tmp_path / "shown").rglob("*.jpg")}
     assert len(pictures) == COUNT // 4
-    for name, picture in pictures.items():
-        folder, stem = name.removesuffix(".jpg").split("_", 1)
-        image = cv2.imread(str(data / "imagenet" / "val" / folder / f"{stem}.JPEG"))
+    for path, picture in pictures.items():
+        file = path.relative_to(tmp_path / "shown").with_suffix(".JPEG")
+        image = cv2.imread(str(data / "imagenet" / "val" / file))
         factor = 320 / min(image.shape[:2])
         image = cv2.resize(image, None, fx=factor, fy=factor)
         difference = picture[-len(image) :].astype(float) - image

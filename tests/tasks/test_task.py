@@ -5,7 +5,7 @@ from mmengine.config import Config
 
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks import TASKS, task_of
-from uniformer_mm.tasks.task import from_random_weights, scale_sizes
+from uniformer_mm.tasks.task import from_random_weights, scale_sizes, shrink_schedule
 
 
 def test_every_codebase_has_its_task():
@@ -41,6 +41,27 @@ def test_backbones_get_no_options_that_their_configs_do_not_name():
     ours = Config({"backbone": {"init_cfg": {"type": "Pretrained"}, "with_cp": [1, 2]}})
     from_random_weights(ours)
     assert ours.backbone == {"init_cfg": None, "with_cp": False}
+
+
+@pytest.mark.parametrize(
+    ("counts", "batch", "iterations", "warmup"),
+    [
+        ((480, 480), 32, 200, 30),
+        ((960, 480), 32, 400, 30),
+        ((16, 480), 16, 13, 4),
+        ((1, 480), 2, 10, 3),
+    ],
+)
+def test_batch_and_schedule_follow_the_number_of_samples(counts, batch, iterations, warmup):
+    loaders = {f"{split}_dataloader": {"batch_size": 4} for split in ("train", "val", "test")}
+    hooks = {"checkpoint": {}, "logger": {}}
+    cfg = Config({**loaders, "optim_wrapper": {"optimizer": {}}, "default_hooks": hooks})
+    shrink_schedule(cfg, 200, 1e-3, counts=counts, batch_size=32)
+    assert cfg.train_dataloader.batch_size == batch
+    assert cfg.train_dataloader.drop_last is False
+    assert cfg.train_cfg.max_iters == cfg.train_cfg.val_interval == iterations
+    assert cfg.param_scheduler[0].end == warmup
+    assert cfg.param_scheduler[1].T_max == iterations - warmup
 
 
 def test_sizes_are_scaled_at_any_depth():

@@ -54,7 +54,7 @@ def test_training_ends_with_scores_and_pictures(name, folder, tmp_path):
     for score in task_of(cfg).scores:
         assert 0 <= runner.message_hub.get_scalar(f"val/{score}").current() <= 1
     pictures = {path.name for path in (tmp_path / "pictures").iterdir()}
-    assert pictures == {"000001.mp4.jpg", "000002.mp4.jpg"}
+    assert pictures == {"000001.jpg", "000002.jpg"}
     assert (tmp_path / "iter_2.pth").is_file()
 
 

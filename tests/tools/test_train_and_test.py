@@ -19,7 +19,9 @@ def test_training_ends_with_scores_pictures_and_what_to_do_next(trained):
     work_dir, result = trained
     assert "coco/bbox_mAP" in result.stdout
     assert "coco/segm_mAP" in result.stdout
-    assert f"tools/test.py {CONFIG}" in result.stdout
+    assert (
+        f"tools/test.py {work_dir / Path(CONFIG).name} {work_dir / 'iter_2.pth'}" in result.stdout
+    )
     assert (work_dir / "iter_2.pth").is_file()
     pictures = list((work_dir / "pictures").glob("*.jpg"))
     assert len(pictures) == 2
@@ -93,7 +95,10 @@ def test_own_data_in_coco_format(synthetic_folder):
         *("val_dataloader.dataset.pipeline.1.scale=(128,128)",),
         cwd=synthetic_folder,
     )
-    assert "coco/bbox_mAP" in result.stdout
+    summary = result.stdout.split("Trained ")[1]
+    assert "coco/bbox_mAP" in summary
+    assert "pictures" not in summary
+    assert f"tools/test.py {synthetic_folder / 'own' / Path(CONFIG).name}" in summary
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from uniformer_mm.apis.faults import (
 )
 from uniformer_mm.apis.launch import adapt_to_machine, is_first_process, load_config
 from uniformer_mm.apis.model_faults import model_fault
+from uniformer_mm.datasets.class_checks import check_class_counts
 from uniformer_mm.datasets.class_names import check_class_names
 from uniformer_mm.datasets.redirect import missing_data
 from uniformer_mm.errors import UserError, add_hint, causes_of, is_in_own_code
@@ -155,6 +156,7 @@ def prepare_config(arguments: argparse.Namespace, splits: Sequence[str]) -> Conf
         listed = "\n".join(f"    {path}" for path in missing)
         raise UserError(f"the dataset is missing:\n{listed}\n{task_of(cfg).data_help(root)}")
     check_class_names(cfg, splits)
+    check_class_counts(cfg, splits)
     if is_first_process(cfg.launcher):
         task_of(cfg).check_data(cfg, splits)
     adapt_to_machine(cfg)

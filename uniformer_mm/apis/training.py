@@ -1,12 +1,13 @@
 """Training that can be stopped at any moment, and goes on as if it had not been."""
 
+import copy
 from pathlib import Path
 from tempfile import TemporaryFile
 
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import OPTIMIZERS, DefaultScope
-from mmengine.runner import Runner
+from mmengine.runner import Runner, TestLoop
 
 from uniformer_mm.apis.cli import explanation
 from uniformer_mm.apis.faults import is_raised_by, reason
@@ -19,6 +20,8 @@ from uniformer_mm.hooks.safe_checkpoint import SafeCheckpointHook
 from uniformer_mm.hooks.stop_signal import StopSignalHook
 from uniformer_mm.loops import ResumableEpochBasedTrainLoop, ResumableIterBasedTrainLoop
 from uniformer_mm.models.checks import check_whole
+from uniformer_mm.tasks import task_of
+from uniformer_mm.tasks.task import step_name
 
 RESUMABLE_LOOPS = {
     "EpochBasedTrainLoop": ResumableEpochBasedTrainLoop,
@@ -80,11 +83,15 @@ def make_resumable(cfg: Config) -> None:
     cfg.default_hooks = cfg.get("default_hooks") or {}
     hook = cfg.default_hooks.setdefault("checkpoint", {"interval": 1})
     if hook and hook.setdefault("type", "CheckpointHook") == "CheckpointHook":
-        hook.type = f"mmengine.{SafeCheckpointHook.__name__}"
+        hook["type"] = f"mmengine.{SafeCheckpointHook.__name__}"
         check_whole("default_hooks.checkpoint.interval", hook.get("interval", -1), -1)
     # For other tools that read the config which mmengine leaves in the working directory.
-    imports = cfg.setdefault("custom_imports", {"imports": []})
-    imports.imports = [*imports.imports, "uniformer_mm.loops", SafeCheckpointHook.__module__]
+    custom = cfg.get("custom_imports") or {}
+    imports = custom.get("imports") or []
+    imports = [imports] if isinstance(imports, str) else list(imports)
+    ours = ["uniformer_mm", "uniformer_mm.loops", SafeCheckpointHook.__module__]
+    imports += [module for module in ours if module not in imports]
+    cfg.custom_imports = {**custom, "imports": imports}
 
 
 def train(runner: Runner) -> None:
@@ -113,6 +120,27 @@ def train(runner: Runner) -> None:
         if not message or isinstance(error, CheckpointError):
             raise
         raise UserError(f"{message.rstrip('.')}. {_resuming(runner)}") from error
+
+
+def draw_samples(runner: Runner, folder: Path) -> None:
+    """Draw the predictions of a trained model for a few samples of its test data.
+
+    Its config stays as it is, in memory and in the working directory. Without a visualization hook
+    there are no pictures.
+
+    Args:
+        runner: Has trained.
+        folder: Where the pictures go.
+    """
+    cfg = copy.deepcopy(runner.cfg)
+    if not cfg.default_hooks.get("visualization"):
+        return
+    replaced = step_name(cfg.default_hooks.visualization)
+    task_of(cfg).draw_samples(cfg, folder)
+    runner.hooks[:] = [hook for hook in runner.hooks if type(hook).__name__ != replaced]
+    runner.register_hook(cfg.default_hooks.visualization)
+    runner._test_loop = TestLoop(runner, cfg.test_dataloader, evaluator=[])
+    runner.test()
 
 
 def _resuming(runner: Runner) -> str:

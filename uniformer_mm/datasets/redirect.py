@@ -6,11 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 
-from uniformer_mm.datasets.coco_files import category_names, read_categories
+from uniformer_mm.datasets.class_counts import set_num_classes
+from uniformer_mm.datasets.coco_files import category_names, read_categories, read_coco
 from uniformer_mm.errors import UserError
 
 SPLITS = ("train", "val", "test")
+
+COCO_SETTINGS = ("pipeline", "filter_cfg", "test_mode", "indices", "backend_args")
+"""What is kept of a dataset that becomes one in COCO's format."""
 
 
 def dataset_configs(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -49,7 +54,8 @@ def use_coco_data(
         palette: RGB colour of each class for pictures; distinct ones by default.
 
     Raises:
-        UserError: A file or folder does not exist, or holds no COCO annotations.
+        UserError: A file or folder does not exist, or holds no COCO annotations; or the config's
+            datasets are of another kind.
     """
     classes = coco_classes(annotations["train"])
     if coco_classes(annotations["val"]) != classes:
@@ -63,9 +69,15 @@ def use_coco_data(
     elif cfg.get("default_scope") == "mmdet":
         metainfo["palette"] = distinct_colours(len(classes))
     use_coco_files(cfg, images, annotations)
+    things = classes
+    if any(_is(dataset, "CocoPanopticDataset") for _, dataset in dataset_configs(cfg)):
+        things, stuff = _panoptic_classes(annotations["train"])
+        metainfo.update(thing_classes=things, stuff_classes=stuff)
+    elif cfg.get("default_scope") == "mmdet":
+        _leave_out_semantic_maps(cfg)
     for _, dataset in dataset_configs(cfg):
         dataset["metainfo"] = metainfo
-    set_num_classes(cfg.model, len(classes))
+    set_num_classes(cfg.model, len(things), len(classes) - len(things))
 
 
 def use_coco_files(cfg: Config, images: dict[str, str], annotations: dict[str, str]) -> None:
@@ -77,40 +89,41 @@ def use_coco_files(cfg: Config, images: dict[str, str], annotations: dict[str, s
         annotations: Annotation file for 'train' and 'val'.
 
     Raises:
-        UserError: A folder does not exist.
+        UserError: A folder does not exist, or the datasets are of another kind.
     """
+    for split in SPLITS:
+        if loader := cfg.get(f"{split}_dataloader"):
+            loader["dataset"] = _without_concatenation(loader["dataset"])
     for split, dataset in dataset_configs(cfg):
         source = "train" if split == "train" else "val"
         if not Path(images[source]).is_dir():
             raise UserError(f"no image folder {images[source]}")
-        dataset.update(
-            data_root="",
-            ann_file=str(annotations[source]),
-            data_prefix={"img": str(images[source]).rstrip("/") + "/"},
-        )
+        prefix = {"img": str(images[source]).rstrip("/") + "/"}
+        if cfg.get("default_scope") == "mmdet":
+            _make_coco_dataset(dataset)
+        if _is(dataset, "CocoPanopticDataset"):
+            prefix["seg"] = _panoptic_folder(annotations[source])
+        # Items, not `update`, which would merge the prefixes.
+        dataset["data_root"] = ""
+        dataset["ann_file"] = str(annotations[source])
+        dataset["data_prefix"] = prefix
+    if cfg.get("default_scope") == "mmdet":
+        _use_coco_metrics(cfg)
     for _, metric in evaluators(cfg):
         metric["ann_file"] = str(annotations["val"])
+        if _is(metric, "CocoPanopticMetric"):
+            metric["seg_prefix"] = _panoptic_folder(annotations["val"])
 
 
 def coco_classes(annotation_file: str) -> tuple[str, ...]:
-    """Names of the categories of a COCO annotation file, in its order.
+    """Names of the categories of a COCO annotation file, in the order that codebases number them.
+
+    That is the order in the file, whatever their ids are.
 
     Raises:
         UserError: There is no such file, or it is not in COCO's format.
     """
     return category_names(annotation_file, read_categories(annotation_file))
-
-
-def set_num_classes(model: Any, num_classes: int) -> None:
-    """Set the class count of every head of a model config."""
-    if isinstance(model, dict):
-        if "num_classes" in model:
-            model["num_classes"] = num_classes
-        for value in model.values():
-            set_num_classes(value, num_classes)
-    elif isinstance(model, list | tuple):
-        for value in model:
-            set_num_classes(value, num_classes)
 
 
 def class_counts(model: Any) -> list[int]:
@@ -171,3 +184,103 @@ def _leaf_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield from _leaf_datasets(part)
     else:
         yield dataset
+
+
+def _is(config: dict[str, Any], kind: str) -> bool:
+    """Whether a part of a config is of a type, with or without scope."""
+    return str(config.get("type")).rpartition(".")[-1] == kind
+
+
+def _without_concatenation(dataset: dict[str, Any]) -> dict[str, Any]:
+    """Inside whatever wrapper, the first of datasets that would all become the same."""
+    if _is(dataset, "ConcatDataset"):
+        return _without_concatenation(dataset["datasets"][0])
+    if "dataset" in dataset:
+        dataset["dataset"] = _without_concatenation(dataset["dataset"])
+    return dataset
+
+
+def _make_coco_dataset(dataset: dict[str, Any]) -> None:
+    """Turn a dataset of mmdet with boxes (VOC, LVIS, OpenImages ...) into one in COCO's format.
+
+    Raises:
+        UserError: It has no boxes, or is of videos.
+    """
+    if _is(dataset, "CocoDataset") or _is(dataset, "CocoPanopticDataset"):
+        return
+    from mmdet.datasets import BaseDetDataset
+    from mmdet.registry import DATASETS
+
+    kind = DATASETS.get(dataset["type"])
+    if kind is None or not issubclass(kind, BaseDetDataset):
+        raise UserError(f"--coco is for datasets with boxes in images, not for {dataset['type']}")
+    kept = {key: dataset[key] for key in COCO_SETTINGS if key in dataset}
+    dataset.clear()
+    dataset.update(type="CocoDataset", **kept)
+
+
+def _use_coco_metrics(cfg: Config) -> None:
+    """Evaluate boxes, and masks where they are learned, as COCO does; keep metrics that do."""
+    masks = any(
+        step.get("with_mask")
+        for split, dataset in dataset_configs(cfg)
+        for step in dataset.get("pipeline") or ()
+        if split == "train"
+    )
+    for split in SPLITS[1:]:
+        metrics = [metric for name, metric in evaluators(cfg) if name == split]
+        suited = [m for m in metrics if _is(m, "CocoMetric") or _is(m, "CocoPanopticMetric")]
+        if len(suited) < len(metrics):
+            metric = {"type": "CocoMetric", "metric": ["bbox", "segm"] if masks else ["bbox"]}
+            cfg[f"{split}_evaluator"] = suited or metric
+
+
+def _leave_out_semantic_maps(cfg: Config) -> None:
+    """Do without the branch of HTC and SCNet that learns maps of stuff, which are not given."""
+    roi_head = cfg.model.get("roi_head") or {}
+    if roi_head.get("semantic_head"):
+        print_log(
+            "--coco gives no semantic maps: the semantic branch is left out", logger="current"
+        )
+        roi_head.update(semantic_head=None, semantic_roi_extractor=None)
+    for _, dataset in dataset_configs(cfg):
+        for step in dataset.get("pipeline") or ():
+            if step.get("with_seg"):
+                step["with_seg"] = False
+
+
+def _panoptic_classes(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the categories with instances, and of stuff.
+
+    Raises:
+        UserError: The file is not of panoptic annotations, or lists stuff before things.
+    """
+    categories = read_categories(path)
+    have_segments = all(
+        "segments_info" in entry
+        for name, entries in read_coco(path)
+        for entry in entries
+        if name == "annotations"
+    )
+    if not have_segments or not all("isthing" in entry for entry in categories):
+        raise UserError(
+            f"{path} has no panoptic annotations (isthing of categories, segments_info): give a"
+            " file that has, or take a config for instances, without CocoPanopticDataset"
+        )
+    are_things = [bool(entry["isthing"]) for entry in categories]
+    if are_things != sorted(are_things, reverse=True):
+        raise UserError(f"{path} lists categories of stuff before things: mmdet needs things first")
+    names, count = [entry["name"] for entry in categories], sum(are_things)
+    return tuple(names[:count]), tuple(names[count:])
+
+
+def _panoptic_folder(annotation_file: str) -> str:
+    """The folder of segment maps of a panoptic file, which has its name.
+
+    Raises:
+        UserError: There is none.
+    """
+    folder = Path(annotation_file).with_suffix("")
+    if not folder.is_dir():
+        raise UserError(f"no folder {folder} with the segment maps of {annotation_file}")
+    return f"{folder}/"

@@ -1,7 +1,6 @@
 """Pictures of images with the true and the predicted class."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -22,16 +21,14 @@ class ClassificationPicturesHook(VideoPicturesHook):
     """Paints images as they are in their files, under their true and their predicted class.
 
     mmpretrain's VisualizationHook paints what the model gets, cropped, small, and with red and blue
-    exchanged; it fails with test-time augmentation. Arguments are those of the hook for videos;
-    pictures are named by class folder and file.
+    exchanged; it fails with test-time augmentation. Arguments are those of the hook for videos.
     """
 
     def _paint(self, runner: Runner, batch: str, inputs: Any, samples: Sequence[Any]) -> None:
         visualizer = runner.visualizer
         classes = (visualizer.dataset_meta or {}).get("classes")
         for sample in samples:
-            path = Path(sample.img_path)
-            name = f"{path.parent.name}_{path.stem}"
+            name = self.names(sample.img_path)
             # An average over views has its own scores, and the label of the first view.
             sample = sample.clone().set_pred_label(sample.pred_score.argmax(keepdim=True))
             lines = captions(sample, classes)

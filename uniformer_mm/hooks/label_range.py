@@ -1,12 +1,14 @@
 """Stop at labels that are no class of the model, and say where they come from."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch.nn import ModuleList
 
 from uniformer_mm.errors import UserError
 
@@ -18,15 +20,11 @@ class LabelRangeHook(Hook):
     Without it such a label ends training in an IndexError or, on a GPU, in an assertion that names
     nothing; in validation it counts as unlabelled.
 
-    Args:
-        ignore_index: Label of pixels that are not labelled.
+    Pixels with the `ignore_index` of all heads are not labelled.
 
     Raises:
         UserError: In an iteration whose labels are out of range.
     """
-
-    def __init__(self, ignore_index: int = 255) -> None:
-        self.ignore_index = ignore_index
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict[str, Any] | None = None
@@ -50,18 +48,34 @@ class LabelRangeHook(Hook):
         model = runner.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module
-        count = model.num_classes
+        count, ignored = model.num_classes, ignored_label(model)
         for sample in samples:
             if "gt_sem_seg" not in sample:
                 continue
             labels = sample.gt_sem_seg.data
-            wrong = labels[(labels >= count) & (labels != self.ignore_index)]
+            wrong = labels[labels >= count]
+            if ignored is not None:
+                wrong = wrong[wrong != ignored]
             if len(wrong):
                 path, label = sample.get("seg_map_path", "a label map"), int(wrong.max())
                 in_file = f" ({label + 1} in the file)" if sample.get("reduce_zero_label") else ""
                 raise UserError(
                     f"{path} has the label {label}{in_file}, but the model has {count} classes,"
-                    f" labels 0 to {count - 1}, and {self.ignore_index} where nothing is labelled."
-                    " Set num_classes of every head and the classes of the datasets, or correct"
-                    " the file."
+                    f" labels 0 to {count - 1}, and {ignored} where nothing is labelled"
+                    f" (ignore_index of the heads).{_jpeg_hint(path)} Set num_classes of every head"
+                    " and the classes of the datasets, or correct the file."
                 )
+
+
+def ignored_label(model: Any) -> int | None:
+    """The `ignore_index` of all heads of a segmenter; None if they have none, or different ones."""
+    heads = [getattr(model, name, None) for name in ("decode_head", "auxiliary_head")]
+    parts = [part for head in heads for part in (head if isinstance(head, ModuleList) else [head])]
+    found = [getattr(part, "ignore_index", None) for part in parts if part is not None]
+    return found[0] if found and len(set(found)) == 1 else None
+
+
+def _jpeg_hint(path: str) -> str:
+    if Path(path).suffix.lower() not in (".jpg", ".jpeg"):
+        return ""
+    return " JPEG changes labels when it compresses: save label maps as PNG."

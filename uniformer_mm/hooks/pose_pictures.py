@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from mmengine import fileio
 from mmengine.dist import all_gather_object, is_main_process
-from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from uniformer_mm.hooks.picture_names import NamedPictures
+
 
 @HOOKS.register_module()
-class PosePictureHook(Hook):
+class PosePictureHook(NamedPictures):
     """Paints the annotated people on the left and the predicted ones on the right, after testing.
 
     It takes the place of mmpose's PoseVisualizationHook, which paints a picture per box and no
@@ -26,7 +27,7 @@ class PosePictureHook(Hook):
         kpt_thr: Least score of a joint that is painted.
         show: Open a window.
         wait_time: Seconds that it stays open.
-        out_dir: Folder of the pictures, named as the images are; None for the visualizer's own.
+        out_dir: Folder of the pictures, see `PictureNames`; None for the visualizer's own.
         interval: Of mmpose's hook, which also paints while validating; nothing is painted then.
     """
 
@@ -96,9 +97,9 @@ class PosePictureHook(Hook):
                     [person.keypoint_scores * person.bbox_scores[:, None] for person in predicted]
                 ),
             )
-            name = Path(path).stem
+            name = self.names(path)
             runner.visualizer.add_datasample(
-                name,
+                name.replace("/", "_"),
                 imfrombytes(fileio.get(path), channel_order="rgb"),
                 data_sample=sample,
                 draw_gt=True,

@@ -7,10 +7,11 @@ from typing import Any
 import cv2
 import numpy as np
 from mmengine import fileio
-from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from numpy.typing import NDArray
+
+from uniformer_mm.hooks.picture_names import NamedPictures, write_picture
 
 Image = NDArray[np.uint8]
 
@@ -21,7 +22,7 @@ FONT, FONT_SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.5
 
 
 @HOOKS.register_module()
-class SegmentationPicturesHook(Hook):
+class SegmentationPicturesHook(NamedPictures):
     """Paints the ground truth (left) and the prediction (right) over the image.
 
     mmseg's SegVisualizationHook knows no folder, writes class names into the picture where they
@@ -33,7 +34,7 @@ class SegmentationPicturesHook(Hook):
         interval: While validating, every so many batches are painted. All are while testing.
         show: Open a window.
         wait_time: Seconds that it stays open.
-        out_dir: Folder of the pictures, named as the images are; None for the visualizer's own.
+        out_dir: Folder of the pictures, see `PictureNames`; None for the visualizer's own.
     """
 
     def __init__(
@@ -64,11 +65,11 @@ class SegmentationPicturesHook(Hook):
             return
         visualizer = runner.visualizer
         for sample in outputs or ():
-            name = Path(sample.img_path).stem
+            name = self.names(sample.img_path)
             content = np.frombuffer(fileio.get(sample.img_path), np.uint8)
             image = cv2.imdecode(content, cv2.IMREAD_COLOR)[..., ::-1].astype(np.uint8)
             maps = [
-                sample.get(key).data.squeeze().cpu().numpy()
+                sample.get(key).data.squeeze().long().cpu().numpy()  # one of two classes is a float
                 for key in ("gt_sem_seg", "pred_sem_seg")
                 if key in sample
             ]
@@ -77,12 +78,11 @@ class SegmentationPicturesHook(Hook):
             if self.show:
                 visualizer.show(picture, win_name=name, wait_time=self.wait_time)
             if self.out_dir:
-                Path(self.out_dir).mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(Path(self.out_dir, f"{name}.jpg")), picture[..., ::-1])
+                write_picture(Path(self.out_dir, f"{name}.jpg"), picture)
             elif not self.show:
                 # `runner.iter` would build the training set, which tests can do without.
                 step = runner.message_hub.get_info("iter", 0)
-                visualizer.add_image(name, picture, step=step)
+                visualizer.add_image(name.replace("/", "_"), picture, step=step)
 
 
 def paint(

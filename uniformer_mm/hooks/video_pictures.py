@@ -6,11 +6,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from numpy.typing import NDArray
 from torch import Tensor
+
+from uniformer_mm.hooks.picture_names import NamedPictures, write_picture
 
 COLUMNS, ROWS = 4, 2
 FRAME_HEIGHT = 160
@@ -21,7 +22,7 @@ TRUTH, RIGHT, WRONG = "white", "lime", "orangered"
 
 
 @HOOKS.register_module()
-class VideoPicturesHook(Hook):
+class VideoPicturesHook(NamedPictures):
     """Paints eight frames of a video under its true and its predicted class.
 
     mmaction's VisualizationHook fails on the inputs of Recognizer3D, and its visualizer looks for
@@ -70,7 +71,7 @@ class VideoPicturesHook(Hook):
         visualizer = runner.visualizer
         classes = (visualizer.dataset_meta or {}).get("classes")
         for index, (video, sample) in enumerate(zip(inputs, samples, strict=True)):
-            name = Path(sample.get("filename", f"batch_{batch}_video_{index}")).name
+            name = self.names(sample.get("filename", f"batch_{batch}_video_{index}"))
             canvas = contact_sheet(frames_of(video))
             visualizer.set_image(canvas)
             for line, (text, colour) in enumerate(captions(sample, classes)):
@@ -83,10 +84,9 @@ class VideoPicturesHook(Hook):
         if self.show:
             runner.visualizer.show(picture, win_name=name, wait_time=self.wait_time)
         if self.out_dir:
-            Path(self.out_dir).mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(Path(self.out_dir, f"{name}.jpg")), picture[..., ::-1])
+            write_picture(Path(self.out_dir, f"{name}.jpg"), picture)
         else:
-            runner.visualizer.add_image(name, picture, step=runner.iter)
+            runner.visualizer.add_image(name.replace("/", "_"), picture, step=runner.iter)
 
 
 def frames_of(video: Tensor) -> NDArray[np.uint8]:

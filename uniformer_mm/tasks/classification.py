@@ -95,9 +95,9 @@ class Classification(Task):
         set_num_classes(cfg.model, len(CLASSES))
         set_num_classes(cfg.data_preprocessor, len(CLASSES))
         _shrink_classifier(cfg)
-        shrink_schedule(cfg, ITERATIONS, learning_rate=6e-4)
-        for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
-            cfg[name].batch_size = BATCH_SIZE
+        counts = (count, self.default_count)
+        shrink_schedule(cfg, ITERATIONS, learning_rate=6e-4, counts=counts, batch_size=BATCH_SIZE)
+        cfg.val_dataloader.batch_size = cfg.test_dataloader.batch_size = BATCH_SIZE
         return root
 
     def check_data(self, cfg: Config, splits: Sequence[str]) -> None:

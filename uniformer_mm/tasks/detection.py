@@ -13,14 +13,12 @@ from uniformer_mm.datasets.instance_files import Use, check_annotations
 from uniformer_mm.datasets.passed_checks import check_once
 from uniformer_mm.datasets.redirect import (
     annotation_files,
-    class_counts,
     dataset_configs,
     evaluators,
     use_coco_data,
 )
 from uniformer_mm.datasets.shapes import PALETTE
 from uniformer_mm.datasets.synthetic_coco import SyntheticCocoSpec, make_synthetic_coco
-from uniformer_mm.errors import UserError
 from uniformer_mm.predictions import Detections
 from uniformer_mm.tasks.task import (
     Task,
@@ -39,9 +37,6 @@ MODEL_SIZE = 192
 ITERATIONS = 260
 
 COCO_DATASETS = ("CocoDataset", "mmdet.CocoDataset")
-
-HEADS = ("roi_head", "bbox_head", "mask_head")
-"""Parts of a detector with an output for each class of instances."""
 
 COCO_HELP = """\
 COCO 2017 is free: https://cocodataset.org/#download (train and val images, annotations; 19 GB),
@@ -93,7 +88,7 @@ class Detection(Task):
         for _, dataset in dataset_configs(cfg):
             scale_sizes(dataset["pipeline"], MODEL_SIZE / 1066)
         _shrink_detector(cfg.model)
-        shrink_schedule(cfg, ITERATIONS, learning_rate=3e-4)
+        shrink_schedule(cfg, ITERATIONS, learning_rate=3e-4, counts=(count, self.default_count))
         return root
 
     def use_coco_data(
@@ -103,23 +98,17 @@ class Detection(Task):
         use_coco_data(cfg, images, annotations)
 
     def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
-        """The annotations, and whether the heads have outputs for all classes."""
-        counts = class_counts([cfg.model.get(name) for name in HEADS])
+        """The annotations."""
         for split, dataset, path in annotation_files(cfg, splits):
-            if dataset["type"] not in COCO_DATASETS:
-                continue
-            classes = _classes(dataset)
-            if classes and counts and len(classes) > min(counts):
-                raise UserError(
-                    f"the dataset for {split} has {len(classes)} classes ({classes[0]}, ...), the"
-                    f" heads of the model have {min(counts)}: set num_classes of all of them, or"
-                    " metainfo=dict(classes=...) of the datasets"
-                )
-            check_once(path, check_annotations, _use(cfg, split, dataset))
+            if dataset["type"] in COCO_DATASETS:
+                check_once(path, check_annotations, _use(cfg, split, dataset))
 
     def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
         """Boxes and masks beside the ground truth."""
         super().draw_predictions(cfg, folder, show)
+        from uniformer_mm.hooks import detection_pictures  # noqa: F401
+
+        cfg.default_hooks.visualization.type = "mmengine.DetectionPicturesHook"
         # mmengine warns of every box that touches the border of its picture.
         warnings.filterwarnings(
             "ignore",

@@ -118,8 +118,8 @@ class Pose(Task):
         _shrink_crops(cfg.model)
         cfg.model.head.deconv_out_channels = (64, 64, 64)
         from_random_weights(cfg.model)
-        shrink_schedule(cfg, ITERATIONS, learning_rate=1e-3)
-        cfg.train_dataloader.batch_size = BATCH_SIZE
+        counts = (count, self.default_count)
+        shrink_schedule(cfg, ITERATIONS, learning_rate=1e-3, counts=counts, batch_size=BATCH_SIZE)
         cfg.val_dataloader.batch_size = cfg.test_dataloader.batch_size = 4 * BATCH_SIZE
         cfg.default_hooks.checkpoint.save_best = None
         return root

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from numpy.typing import NDArray
 from torch import Tensor
 
+from uniformer_mm.datasets.label_maps import warn_of_absent_classes
 from uniformer_mm.datasets.redirect import dataset_configs, set_num_classes
 from uniformer_mm.datasets.synthetic_ade20k import (
     CLASSES,
@@ -82,7 +83,9 @@ class Segmentation(Task):
         return ADE20K_HELP.format(root=root.rstrip("/") or "data/ade/ADEChallengeData2016")
 
     def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
-        """Look for images: where there are none, mmseg waits for the first one forever.
+        """Look for images, and for classes that never occur in the label maps.
+
+        Where there are no images, mmseg waits for the first one forever.
 
         Raises:
             UserError: A folder has no images.
@@ -97,6 +100,7 @@ class Segmentation(Task):
                     f"no image *{suffix} in {folder}: put some there, or set data_prefix.img_path"
                     f" or img_suffix of the dataset for {split}"
                 )
+        warn_of_absent_classes(cfg, splits)
 
     def make_synthetic_data(self, cfg: Config, count: int, folder: Path) -> Path:
         """Drawn scenes with a class for each pixel."""
@@ -117,8 +121,8 @@ class Segmentation(Task):
         cfg.model.data_preprocessor.size = (CROP_SIZE, CROP_SIZE)
         set_num_classes(cfg.model, len(CLASSES))
         _shrink_segmentor(cfg.model)
-        cfg.train_dataloader.batch_size = 4
-        shrink_schedule(cfg, ITERATIONS, learning_rate=2e-3)
+        counts = (count, self.default_count)
+        shrink_schedule(cfg, ITERATIONS, learning_rate=2e-3, counts=counts, batch_size=4)
         return root
 
     def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:

@@ -18,6 +18,9 @@ from uniformer_mm.predictions.media import Image
 NUM_PICTURES = 12
 """How many predictions a synthetic run paints."""
 
+MIN_ITERATIONS = 10
+"""Length of a synthetic run on very few samples."""
+
 
 class Task:
     """One kind of prediction and the OpenMMLab codebase for it.
@@ -153,12 +156,14 @@ class Task:
             cfg.visualizer["save_dir"] = str(folder.resolve())
 
     def draw_samples(self, cfg: Config, folder: Path) -> None:
-        """Turn the test run of a config into one that only paints a few predictions."""
+        """Turn the test run of a config into one that draws the predictions of a few samples.
+
+        Args:
+            cfg: A copy, so that no other run gets these settings; changed in place.
+            folder: Where the pictures go.
+        """
         self.draw_predictions(cfg, folder)
-        hook = cfg.default_hooks.visualization
-        hook.interval = cfg.train_cfg.max_iters + 1  # none while validating
         cfg.test_dataloader.dataset.indices = NUM_PICTURES
-        cfg.test_evaluator = []
 
     def keep_truth(self, cfg: Config) -> None:
         """Let the pipelines of a config pack whatever `draw_truth` needs."""
@@ -252,12 +257,36 @@ def make_spec(spec_type: type[SetSpec], count: int, **settings: int) -> Any:
 
 
 def shrink_schedule(
-    cfg: Config, iterations: int, learning_rate: float, warmup: int = 30, max_norm: float = 5.0
+    cfg: Config,
+    iterations: int,
+    learning_rate: float,
+    *,
+    counts: tuple[int, int],
+    batch_size: int | None = None,
+    warmup: int = 30,
+    max_norm: float = 5.0,
 ) -> None:
     """A short run with AdamW: a linear warm-up, then a cosine, evaluated at its end.
 
-    The optimizer's decay settings stay as they are in the config.
+    The optimizer's decay settings stay as they are in the config. Fewer samples take fewer
+    iterations, more take more: each is seen as often.
+
+    Args:
+        cfg: Changed in place.
+        iterations: With as many samples as the task has by default.
+        learning_rate: After the warm-up.
+        counts: Training samples, and how many the task has by default.
+        batch_size: Samples per iteration, if there are as many; that of the config if None.
+        warmup: Iterations of the warm-up, a third of all at most.
+        max_norm: Of the gradients.
     """
+    count, usual_count = counts
+    usual_batch = batch_size or cfg.train_dataloader.batch_size
+    batch = min(usual_batch, max(count, 2))  # BatchNorm of pooled features needs two samples
+    cfg.train_dataloader.update(batch_size=batch, drop_last=False)
+    iterations = round(iterations * usual_batch / batch * count / usual_count)
+    iterations = max(iterations, MIN_ITERATIONS)
+    warmup = min(warmup, iterations // 3)
     cfg.train_cfg = {
         "type": "IterBasedTrainLoop",
         "max_iters": iterations,
@@ -278,7 +307,7 @@ def shrink_schedule(
         },
     ]
     cfg.default_hooks.checkpoint.update(by_epoch=False, interval=iterations)
-    cfg.default_hooks.logger.interval = 10
+    cfg.default_hooks.logger.interval = min(10, iterations)
     cfg.setdefault("log_processor", {}).update(by_epoch=False, window_size=10)
     cfg.train_dataloader.sampler = {"type": "InfiniteSampler", "shuffle": True}
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):

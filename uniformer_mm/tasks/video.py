@@ -1,6 +1,6 @@
 """Action recognition on Kinetics, Something-Something, UCF101 and HMDB51, with mmaction2."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ from uniformer_mm.datasets.synthetic_kinetics import (
     SyntheticKineticsSpec,
     make_synthetic_kinetics,
 )
+from uniformer_mm.datasets.video_labels import check_video_labels
 from uniformer_mm.errors import UserError
 from uniformer_mm.predictions import ClassScores
 from uniformer_mm.predictions.class_scores import under_labels
@@ -136,13 +137,17 @@ class Video(Task):
         for _, metric in evaluators(cfg):
             metric["metric_options"] = {"top_k_accuracy": {"topk": (1, 2)}}
         _shrink_recognizer(cfg.model)
-        cfg.train_dataloader.batch_size = BATCH
         if "num_repeats" in cfg.train_dataloader.dataset:
             # Two samples of a video would be much the same without the augmentations left out.
             cfg.train_dataloader.dataset.num_repeats = 1
-        shrink_schedule(cfg, ITERATIONS, learning_rate=1e-3)
+        counts = (count, self.default_count)
+        shrink_schedule(cfg, ITERATIONS, learning_rate=1e-3, counts=counts, batch_size=BATCH)
         cfg.default_hooks.checkpoint.save_best = None
         return root
+
+    def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
+        """The labels of the lists."""
+        check_video_labels(cfg, splits)
 
     def inference_pipeline(self, cfg: Config) -> list[Any]:
         """The steps of a config's test pipeline for frames that are decoded on demand."""
