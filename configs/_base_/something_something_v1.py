@@ -19,8 +19,8 @@ del clip
 
 model = dict(
     cls_head=dict(num_classes=174),
-    # The authors read these frames with OpenCV: their models see BGR. mmaction2's decoders give RGB,
-    # of which `to_rgb` makes BGR.
+    # The authors read these frames with OpenCV: their models see BGR. mmaction2's decoders give
+    # RGB, of which `to_rgb` makes BGR.
     data_preprocessor=dict(to_rgb=True, blending=dict(num_classes=174)),
 )
 data = dict(num_classes=174, data_root="data/sthv1", data_prefix=dict(video="videos"))

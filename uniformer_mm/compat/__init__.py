@@ -13,6 +13,7 @@ from uniformer_mm.compat import (
     import_warnings,
     mmaction_drn_missing,
     mmaction_inferencer_classes,
+    mmaction_multi_label_scores,
     mmcv_ext_missing,
     mmseg_inferencer_classes,
     multimodal_imports,
@@ -29,6 +30,7 @@ REPAIRS = (
     checkpoint_url_weights_only,
     mmseg_inferencer_classes,
     mmaction_inferencer_classes,
+    mmaction_multi_label_scores,
     fsdp_argument_order,
 )
 

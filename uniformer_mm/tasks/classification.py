@@ -16,7 +16,7 @@ from uniformer_mm.datasets.synthetic_imagenet import (
 )
 from uniformer_mm.errors import UserError
 from uniformer_mm.predictions import ClassScores
-from uniformer_mm.predictions.class_scores import under_labels
+from uniformer_mm.predictions.class_scores import shares_of, under_labels
 from uniformer_mm.predictions.media import Image
 from uniformer_mm.tasks.task import (
     Task,
@@ -123,8 +123,11 @@ class Classification(Task):
 
     def draw_truth(self, frames: NDArray[np.uint8], sample: Any, visualizer: Any) -> Image:
         """The image under its class, or its classes and their shares."""
-        label = sample.get("gt_score", sample.get("gt_label"))
-        return under_labels(frames[0], label, visualizer.dataset_meta)
+        if "gt_score" in sample:
+            shares = shares_of(sample.gt_score)
+        else:
+            shares = dict.fromkeys(sample.get("gt_label").tolist(), 1.0)
+        return under_labels(frames[0], shares, visualizer.dataset_meta)
 
     def use_test_time_augmentation(self, cfg: Config) -> None:
         """Flipping unless the config says otherwise; the published results have one view."""

@@ -210,6 +210,9 @@ class Task:
         """What the head of a model says of normalised inputs, before any post-processing."""
         return model(inputs, None, mode="tensor")
 
+    def finish(self, model: Any, samples: Sequence[Any]) -> None:
+        """Bring what a model returns into the form that `prediction_type` takes, in place."""
+
     def pipeline_inputs(self, source: Any, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What goes through the pipeline for an image: one dict, and as many data samples return.
 
