@@ -15,6 +15,7 @@ from uniformer_mm.compat import (
     mmaction_inferencer_classes,
     mmaction_multi_label_scores,
     mmcv_ext_missing,
+    mmpretrain_hidden_folders,
     mmseg_inferencer_classes,
     multimodal_imports,
     pkg_resources_missing,
@@ -31,6 +32,7 @@ REPAIRS = (
     mmseg_inferencer_classes,
     mmaction_inferencer_classes,
     mmaction_multi_label_scores,
+    mmpretrain_hidden_folders,
     fsdp_argument_order,
 )
 
