@@ -5,7 +5,7 @@
 
 from uniformer_mm.datasets import video_dataset, video_transforms
 from uniformer_mm.hooks import video_pictures
-from uniformer_mm.models import class_token_video_head
+from uniformer_mm.models import class_token_video_head, spare_outputs_head
 from uniformer_mm.models.mix_clips import MixClips
 from uniformer_mm.schedulers import WarmupCosineLR
 
@@ -13,6 +13,7 @@ __all__ = [
     "MixClips",
     "WarmupCosineLR",
     "class_token_video_head",
+    "spare_outputs_head",
     "video_dataset",
     "video_pictures",
     "video_transforms",

@@ -95,7 +95,10 @@ def get_model(name: str, pretrained: bool | str = False, **backbone: Any) -> nn.
 
     Returns:
         The whole model of its codebase, in evaluation mode, with `cfg` and `dataset_meta`: what
-        `inference_detector` and its sisters in the other codebases take.
+        `inference_detector` and its sisters in the other codebases take. Its `data_preprocessor`
+        takes images as BGR and videos as RGB, and brings them into the model's own order of
+        channels: RGB, but BGR in models of Something-Something and HMDB51. Whoever calls
+        `model.backbone` by hand has to give that order, normalised.
 
     Raises:
         UserError: There is no such model, or its codebase is not installed.

@@ -13,9 +13,18 @@ model = dict(
     backbone=dict(type="mmengine.UniFormer", output_norm="batch", out_indices=(3,)),
 )
 
+# What OpenCV reads; mmpretrain's default lacks some.
+images = dict(
+    extensions=(
+        *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"),
+    )
+)
 # Sizes of batches are per GPU, for 8 GPUs.
-train_dataloader = dict(batch_size=128, num_workers=10, persistent_workers=True, drop_last=True)
-val_dataloader = dict(batch_size=192, num_workers=10, persistent_workers=True)
+train_dataloader = dict(
+    batch_size=128, num_workers=10, persistent_workers=True, drop_last=True, dataset=images
+)
+val_dataloader = dict(batch_size=192, num_workers=10, persistent_workers=True, dataset=images)
+del images
 test_dataloader = val_dataloader
 
 # One-dimensional parameters do not decay: biases, norms, and the layer scale of global blocks.

@@ -2,6 +2,7 @@ _base_ = ["./kinetics400.py"]
 
 # Sparse sampling: the video in as many segments as frames, one frame of each.
 clip = dict(type="UniformSample", clip_len=16)
+_base_.train_pipeline[3].as_bgr = True
 # No flips: they would make left of right.
 train_pipeline = [
     _base_.train_pipeline[0],
@@ -18,7 +19,9 @@ del clip
 
 model = dict(
     cls_head=dict(num_classes=174),
-    data_preprocessor=dict(blending=dict(num_classes=174)),
+    # The authors read these frames with OpenCV: their models see BGR. mmaction2's decoders give
+    # RGB, of which `to_rgb` makes BGR.
+    data_preprocessor=dict(to_rgb=True, blending=dict(num_classes=174)),
 )
 data = dict(num_classes=174, data_root="data/sthv1", data_prefix=dict(video="videos"))
 train_dataloader = dict(

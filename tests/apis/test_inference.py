@@ -53,6 +53,7 @@ TYPES = {
     "video": ClassScores,
     "cls": ClassScores,
 }
+FRAME = np.zeros((8, 8, 3), np.uint8)
 IMAGE_TASKS = [task for task in MODELS if task != "video"]
 
 
@@ -159,6 +160,7 @@ def test_arrays_are_files_in_memory(task, inferencer_of, files, tmp_path):
         array = cv2.imread(str(path))
     prediction = inferencer.predict(array)
     if task == "video":  # OpenCV and decord round colours differently
+        assert_same(prediction, inferencer.predict(list(array)))
         np.testing.assert_allclose(prediction.scores, inferencer.predict(path).scores, atol=2e-4)
     else:
         assert_same(prediction, inferencer.predict(path))
@@ -199,6 +201,9 @@ def test_recognisers_look_at_videos_or_parts_of_them(inferencer_of, files):
     assert len(whole.best()) == 5
     parts = list(inferencer.stream(files / "film.mp4", clip_length=5))
     assert [part.source.position["frames"] for part in parts] == [[0, 4], [5, 9], [10, 11]]
+    for length in (0, -5):
+        with pytest.raises(UserError, match=f"clip length is at least 1 frame, not {length}"):
+            inferencer.stream(files, clip_length=length)
 
 
 def test_recognisers_look_at_cameras_in_parts(inferencer_of, files, monkeypatch):
@@ -338,10 +343,15 @@ def test_unknown_lists_of_classes_are_named():
         ("cls", np.zeros((8, 8), np.uint8), None, r"array \(H, W, 3\) of uint8, got \(8, 8\)"),
         ("cls", np.zeros((8, 8, 3)), None, r"of uint8, got \(8, 8, 3\) of float64"),
         ("video", np.zeros((8, 8, 3), np.uint8), None, r"array \(T, H, W, 3\) of uint8"),
+        ("video", np.zeros((0, 8, 8, 3), np.uint8), None, r"array \(T, H, W, 3\) of uint8"),
+        ("video", [], None, r"array \(T, H, W, 3\) of uint8"),
+        ("video", [FRAME, FRAME[:4]], None, r"frames of a clip have one size"),
+        ("video", [FRAME, FRAME.astype(float)], None, r"of uint8, got .* of float64"),
+        ("cls", [FRAME, FRAME], None, r"array \(H, W, 3\) of uint8, got \(2, 8, 8, 3\)"),
     ],
 )
 def test_what_a_model_cannot_look_at_is_named(inferencer_of, files, task, source, boxes, message):
-    source = source if isinstance(source, np.ndarray) else files / source
+    source = files / source if isinstance(source, str) else source
     with pytest.raises(UserError, match=message):
         inferencer_of(task).predict(source, boxes)
 

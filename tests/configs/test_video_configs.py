@@ -3,13 +3,19 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 
 import uniformer_mm
+from uniformer_mm.predictions.media import Clip
+from uniformer_mm.tasks import task_of
+from uniformer_mm.tasks.task import scale_sizes
+from uniformer_mm.tasks.video import UNSUITED
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "video"
 
@@ -45,6 +51,7 @@ PUBLISHED = {
     "uniformer_b_16x4_k600": Recipe(16, 4, 1.25e-4, 0.3, 110, 5),
     "uniformer_b_16x8_k600": Recipe(16, 8, 1.25e-4, 0.3, 110, 4),
     "uniformer_b_32x4_k600": Recipe(32, 4, 4e-4, 0.3, 110, 4, gpus=32),
+    "uniformer_b_32x4_k600_1node": Recipe(32, 4, 1e-4, 0.3, 110, 4),
     "uniformer_s_16_sthv1_prek400": Recipe(16, None, 2e-4, 0.2, 60, 4),
     "uniformer_s_16_sthv1_prek600": Recipe(16, None, 2e-4, 0.2, 60, 4),
     "uniformer_s_32_sthv1_prek400": Recipe(32, None, 2e-4, 0.2, 60, 4),
@@ -110,6 +117,7 @@ AUGMENT = {
     },
 }
 CLASSES = {"k400": 400, "k600": 600, "sthv1": 174, "sthv2": 174, "ucf101": 101, "hmdb51": 51}
+BGR = ("sthv1", "sthv2", "hmdb51")
 FOLDERS = {"k400": "kinetics400", "k600": "kinetics600"}
 TSN = ("tsn_uniformer_s_k400", "tsn_uniformer_b_k400")
 
@@ -143,7 +151,12 @@ def test_every_config_is_in_a_table():
 def test_model(case):
     cfg, recipe, arch, data = case
     backbone, head = cfg.model.backbone, cfg.model.cls_head
-    assert (cfg.model.type, head.type) == ("Recognizer3D", "I3DHead")
+    spare = data == "hmdb51"  # the authors' model has 101 outputs for it
+    assert (cfg.model.type, head.type) == (
+        "Recognizer3D",
+        "SpareOutputsHead" if spare else "I3DHead",
+    )
+    assert head.get("spare_outputs", 0) == (50 if spare else 0)
     assert (backbone.type, backbone.arch, backbone.dims) == ("mmengine.UniFormer", arch, 3)
     assert backbone.drop_path_rate == recipe.drop_path_rate
     assert (head.num_classes, head.dropout_ratio, head.init_std) == (CLASSES[data], 0.0, 0.02)
@@ -151,7 +164,7 @@ def test_model(case):
     processor = cfg.model.data_preprocessor
     assert (processor.mean, processor.std) == ([0.45 * 255] * 3, [0.225 * 255] * 3)
     assert processor.format_shape == "NCTHW"
-    assert "to_rgb" not in processor, "decord gives RGB"
+    assert processor.get("to_rgb", False) == (data in BGR), "decoders give RGB"
     assert processor.blending == {
         "type": "mmengine.MixClips",
         "num_classes": CLASSES[data],
@@ -159,6 +172,32 @@ def test_model(case):
         "cutmix_alpha": 1.0,
         "cutmix_prob": 0.5,
     }
+
+
+@pytest.mark.parametrize("name", [*PUBLISHED, *LIGHT, *TSN])
+def test_a_red_clip_is_red_for_the_model_in_the_order_of_its_authors(name):
+    """In training, validation, testing and inference: BGR where they read JPEGs with OpenCV."""
+    cfg = load(name)
+    task = task_of(cfg)
+    red = np.zeros((4, 32, 32, 3), np.uint8)
+    red[..., 2] = 255  # of a user, who has BGR
+    (entry,) = task.pipeline_inputs(Clip("red", images=red), {})
+    preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    channel = {"RGB": 0, "BGR": 2}[task.channel_order(preprocessor)]
+    assert channel == (2 if name.split("_")[3] in BGR else 0)
+    for split, loader in loaders(cfg).items():
+        pipeline = task.inference_pipeline(
+            Config({"test_dataloader": {"dataset": {"pipeline": loader.dataset.pipeline}}})
+        )
+        pipeline = [step for step in pipeline if step["type"] not in UNSUITED]
+        scale_sizes(pipeline, 1 / 7)
+        sample = Compose(pipeline)({**entry, "label": 0})
+        batch = {"inputs": [sample["inputs"]] * 2, "data_samples": [sample["data_samples"]] * 2}
+        inputs = preprocessor(batch, training=split == "train")["inputs"]
+        brightness = inputs.movedim(2, 0).flatten(1)
+        assert [bool((values > 0).all()) for values in brightness] == [
+            index == channel for index in range(3)
+        ]
 
 
 def test_weights_to_start_from(case):
@@ -249,6 +288,7 @@ def test_augmentation(case):
         "num_ops": 2 if fine_tuned else 4,
         "magnitude_std": 0.25 if fine_tuned else 0.5,
         **({"increasing": False} if fine_tuned else {}),
+        **({"as_bgr": True} if data in BGR else {}),
     }
     crop = pipeline["RandomResizedCrop"]
     assert (crop.area_range, crop.aspect_ratio_range) == ((0.08, 1.0), (0.75, 1.3333))

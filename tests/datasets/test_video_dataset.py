@@ -10,11 +10,11 @@ import pytest
 pytest.importorskip("mmaction")
 
 from mmaction.registry import DATASETS
-from mmengine.dataset import COLLATE_FUNCTIONS
+from mmengine.dataset import COLLATE_FUNCTIONS, ClassBalancedDataset
 from mmengine.registry import init_default_scope
 
 import uniformer_mm.video  # noqa: F401
-from uniformer_mm.datasets.video_dataset import container_size
+from uniformer_mm.datasets.video_dataset import check_plain_list, container_size
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks.video import FileFrames
 
@@ -74,10 +74,10 @@ def build(folder, lines, repeats=None, clip_len=8, **options):
         ),
         ("clip.avi -1", "is not a file name and a label"),
         ("clip.avi left", "is not a file name and a label"),
-        ("my clip.avi 1", "is not a file name and a label"),
+        ("clip.avi 1 2", r"is not a file name and a label: .* multi_class=True"),
+        ("clip.avi,1", r"has no label: .*`delimiter` of the dataset"),
         ("", "has no label"),
         ("clip.avi\t1", "has no label"),
-        ("clip.avi  1", "is not a file name and a label"),
         ("clip.avi 1.0", "is not a file name and a label"),
         ("clip.avi \u00b2", "is not a file name and a label"),
         ("\ufeffclip.avi 1", "has an invisible character in the file name"),
@@ -100,11 +100,87 @@ def test_a_list_without_videos_or_text_is_named(tmp_path):
         build(tmp_path, "", ann_file=str(other))
 
 
-def test_mmactions_other_kinds_of_lists_are_accepted(tmp_path):
-    dataset = build(tmp_path, "my clip.avi,1\n", delimiter=",")
-    assert dataset.get_data_info(0)["label"] == 1
-    dataset = build(tmp_path, "clip.avi 0 2\n", multi_class=True)
+@pytest.mark.parametrize("delimiter", [" ", ","])
+@pytest.mark.parametrize("sign", [" ", "  ", ",", ", ", "\t", ";"])
+def test_the_delimiter_is_found_and_names_may_have_spaces(tmp_path, sign, delimiter):
+    lines = f"my clip.avi{sign}1\na,b.avi{sign}2\n"
+    dataset = build(tmp_path, lines, delimiter=delimiter)
+    infos = [dataset.get_data_info(index) for index in range(2)]
+    assert [info["label"] for info in infos] == [1, 2]
+    names = [tmp_path / "my clip.avi", tmp_path / "a,b.avi"]
+    assert [info["filename"] for info in infos] == [str(name) for name in names]
+
+
+@pytest.mark.parametrize("sign", [" ", ","])
+def test_videos_may_have_several_labels(tmp_path, sign):
+    dataset = build(tmp_path, f"my clip.avi{sign}0{sign}2\nb.avi{sign}1\n", multi_class=True)
     assert dataset.get_data_info(0)["label"].tolist() == [1, 0, 1]
+    assert dataset.get_data_info(1)["label"].tolist() == [0, 1, 0]
+    with pytest.raises(UserError, match=r"list\.txt: .* needs num_classes"):
+        build(tmp_path, "b.avi 1\n", multi_class=True, num_classes=None)
+
+
+@pytest.mark.parametrize("multi_class", [False, True])
+def test_classes_may_be_balanced(tmp_path, multi_class):
+    dataset = build(tmp_path, "a.avi 0\n" * 15 + "b.avi 1\n", 2, multi_class=multi_class)
+    balanced = ClassBalancedDataset(dataset, oversample_thr=0.5)
+    assert [balanced.get_cat_ids(index) for index in range(len(balanced))] == [[0]] * 15 + [[1]] * 3
+
+
+def frames(folder, lines, **options):
+    return build(
+        folder,
+        lines,
+        type="mmengine.CheckedRawframeDataset",
+        data_prefix={"img": "frames"},
+        pipeline=[
+            {"type": "SampleFrames", "clip_len": 2, "frame_interval": 1},
+            {"type": "RawFrameDecode"},
+        ],
+        **options,
+    )
+
+
+def test_folders_of_frames_are_read(tmp_path):
+    (tmp_path / "frames" / "my clip").mkdir(parents=True)
+    for number in (1, 2):
+        image = np.full((8, 8, 3), (0, 0, 100 * number), np.uint8)
+        cv2.imwrite(str(tmp_path / "frames" / "my clip" / f"img_{number:05}.jpg"), image)
+    sample = frames(tmp_path, "my clip 2 1\n")[0]
+    assert [round(image[..., 0].mean(), -1) for image in sample["imgs"]] == [100, 200]
+    assert (sample["label"], sample["total_frames"]) == (1, 2)
+    dataset = frames(tmp_path, "my clip,0,2,0,2\n", multi_class=True, with_offset=True)
+    info = dataset.get_data_info(0)
+    assert (info["offset"], info["total_frames"], info["label"].tolist()) == (0, 2, [1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("clip 2", "is not a folder, a number of frames and a label"),
+        ("clip", "has no label"),
+        ("clip 2 x", "is not a folder, a number of frames and a label"),
+        ("clip 2 1 0", r"is not a folder, .* Several labels need multi_class=True"),
+        ("clip 2 3", "has a label beyond the 3 classes"),
+    ],
+)
+def test_a_faulty_line_of_frames_is_named(tmp_path, line, message):
+    with pytest.raises(UserError, match=rf"{tmp_path}/list\.txt, line 2: .*{message}"):
+        frames(tmp_path, f"a 5 1\n{line}\n")
+    listing = tmp_path / "list.txt"
+    plain = {"type": "RawframeDataset", "num_classes": 3}
+    with pytest.raises(UserError, match=rf"{listing}, line 2: .*{message}"):
+        check_plain_list(str(listing), plain)
+
+
+def test_what_mmactions_own_datasets_cannot_read_is_named(tmp_path):
+    path = tmp_path / "list.txt"
+    for text in ("b.avi,1\n", "my b.avi 1\n"):
+        path.write_text(text)
+        with pytest.raises(UserError, match=r"list\.txt, line 1: .*type='mmengine\.CheckedVideo"):
+            check_plain_list(str(path), {"type": "VideoDataset"})
+    path.write_text("b.avi,1\n")
+    check_plain_list(str(path), {"type": "VideoDataset", "delimiter": ","})
 
 
 # ----------------------------------------------------------------------------------------- videos

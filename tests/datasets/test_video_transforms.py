@@ -188,6 +188,24 @@ def test_operations_probabilities_and_magnitudes_are_distributed_as_published(mo
     assert max(applied.values()) < 1.2 * 400
 
 
+def test_operations_that_weight_channels_may_take_red_for_blue():
+    differing = 0
+    for seed in range(30):
+        augmented = []
+        for as_bgr in (False, True):
+            np.random.seed(seed)
+            transform = ClipRandAugment(increasing=False, as_bgr=as_bgr)
+            frame = photograph()[..., :: -1 if as_bgr else 1]
+            result = transform({"imgs": [frame]})["imgs"][0]
+            assert result.flags.c_contiguous
+            augmented.append(result[..., :: -1 if as_bgr else 1])
+        np.testing.assert_array_equal(*augmented)
+        np.random.seed(seed)
+        plain = ClipRandAugment(increasing=False)({"imgs": [frame]})["imgs"][0][..., ::-1]
+        differing += not np.array_equal(plain, augmented[1])
+    assert 0 < differing < 30, "colour and contrast"
+
+
 def test_magnitudes_end_at_ten():
     transform = ClipRandAugment(magnitude=10, num_ops=40, magnitude_std=3)
     np.random.seed(0)

@@ -35,7 +35,8 @@ def sample(score, truth=0, **metainfo):
 def runner(folder):
     visualizer = Visualizer(vis_backends=[{"type": "LocalVisBackend"}], save_dir=str(folder))
     visualizer.dataset_meta = {"classes": CLASSES}
-    return SimpleNamespace(visualizer=visualizer, iter=7)
+    model = torch.nn.Module()
+    return SimpleNamespace(visualizer=visualizer, iter=7, model=model)
 
 
 def batch(count):
@@ -66,11 +67,22 @@ def test_frames_of_both_kinds_of_inputs():
 
 
 def test_captions_have_names_and_probabilities():
-    logits, probabilities = [0.0, 2.0], [0.25, 0.75]
-    assert captions(sample(probabilities), CLASSES)[1] == ("prediction: right, 0.75", "orangered")
-    texts = captions(sample(logits, truth=1), CLASSES)
-    assert texts == [("truth: right", "white"), ("prediction: right, 0.88", "lime")]
-    assert captions(sample(logits), None)[0] == ("truth: class 0", "white")
+    scores = torch.tensor([0.25, 0.75])
+    assert captions([0], scores, CLASSES)[1] == ("prediction: right, 0.75", "orangered")
+    texts = captions([1], scores, CLASSES)
+    assert texts == [("truth: right", "white"), ("prediction: right, 0.75", "lime")]
+    assert captions([0], scores, None)[0] == ("truth: class 0", "white")
+
+
+def test_captions_of_several_labels_have_as_many_predictions():
+    scores = torch.tensor([0.9, 0.2, 0.8])
+    names = ("run", "sit", "wave")
+    assert captions([0, 2], scores, names) == [
+        ("truth: run; wave", "white"),
+        ("prediction: run, 0.90; wave, 0.80", "lime"),
+    ]
+    assert captions([0, 1], scores, names)[1][1] == "orangered"
+    assert captions([], scores, names)[0] == ("truth: no class", "white")
 
 
 def test_all_tested_videos_are_painted_under_their_names(tmp_path):

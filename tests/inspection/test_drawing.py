@@ -17,6 +17,7 @@ from uniformer_mm.inspection.drawing import (
     paint,
     seen_frames,
 )
+from uniformer_mm.tasks import TASKS
 
 
 def test_tokens_cover_their_pixels_and_what_is_not_seen_is_grey():
@@ -53,22 +54,24 @@ def test_marks_are_in_the_frames_of_their_token():
                 assert columns.min() > PANEL / 2 - 3
 
 
-@pytest.mark.parametrize("takes_clips", [False, True])
-def test_what_was_seen_is_the_image_without_normalisation(takes_clips):
+@pytest.mark.parametrize("scope", ["mmdet", "mmaction"])
+@pytest.mark.parametrize("reverses", [False, True])
+def test_what_was_seen_is_the_image_without_normalisation(scope, reverses):
     image = torch.randint(0, 256, (3, 5, 7), dtype=torch.uint8)
     # Images are read as BGR, frames as RGB.
-    preprocessor = ImgDataPreprocessor((1, 2, 3), (4, 5, 6), bgr_to_rgb=not takes_clips)
-    x = preprocessor({"inputs": [image]})["inputs"][0]
-    (frame,) = seen_frames(x, preprocessor, takes_clips)
-    expected = image.flip(0) if takes_clips else image
-    np.testing.assert_array_equal(frame, expected.movedim(0, -1))
-    clip = seen_frames(x[:, None].expand(-1, 3, -1, -1), preprocessor, takes_clips)
+    read = image if scope == "mmdet" else image.flip(0)
+    preprocessor = ImgDataPreprocessor((1, 2, 3), (4, 5, 6), bgr_to_rgb=reverses)
+    x = preprocessor({"inputs": [read]})["inputs"][0]
+    channels = TASKS[scope].channel_order(preprocessor)
+    (frame,) = seen_frames(x, preprocessor, channels)
+    np.testing.assert_array_equal(frame, image.movedim(0, -1))
+    clip = seen_frames(x[:, None].expand(-1, 3, -1, -1), preprocessor, channels)
     np.testing.assert_array_equal(clip, np.stack([frame] * 3))
 
 
 def test_without_normalisation_levels_stay():
     x = torch.full((3, 2, 2), 7.0)
-    assert (seen_frames(x, SimpleNamespace(), False) == 7).all()
+    assert (seen_frames(x, SimpleNamespace(), "BGR") == 7).all()
 
 
 @pytest.mark.parametrize("steps", [1, 5])

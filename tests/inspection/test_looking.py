@@ -9,6 +9,8 @@ import torch
 from uniformer_mm import Inferencer
 from uniformer_mm.apis.launch import load_config
 from uniformer_mm.errors import UserError
+from uniformer_mm.export.files import metadata
+from uniformer_mm.export.graph import Part
 from uniformer_mm.inspection.drawing import PANEL, seen_frames
 from uniformer_mm.inspection.looking import Onlooker, look_at_kernels, save_sights
 from uniformer_mm.inspection.recording import Recorder, find_backbone
@@ -24,6 +26,7 @@ MODELS = {
     "light": "cls/uniformer_xxs_128_in1k.py",
     "video": "video/uniformer_s_8x8_k400.py",
     "tsn": "video/tsn_uniformer_s_k400.py",
+    "hmdb51": "video/uniformer_s_16x4_hmdb51.py",
 }
 SIZES = {
     "det": {
@@ -38,6 +41,7 @@ SIZES = {
         "test_dataloader.dataset.pipeline.4.crop_size": 64,
     },
 }
+SIZES["hmdb51"] = SIZES["video"]
 HEIGHT, WIDTH = 90, 150
 
 
@@ -87,8 +91,9 @@ def test_a_pixel_is_found_in_what_the_model_sees(inferencer_of, folder, name):
     backbone = find_backbone(inferencer.model)
     with Recorder(backbone, []) as recorder:
         prediction = inferencer.predict(source)
-    frames = seen_frames(recorder.input, inferencer.model.data_preprocessor, clips)
-    assert len(frames) == (8 if name == "video" else 1)
+    preprocessor = inferencer.model.data_preprocessor
+    frames = seen_frames(recorder.input, preprocessor, inferencer.task.channel_order(preprocessor))
+    assert len(frames) == {"video": 8, "hmdb51": 16}.get(name, 1)
     frame, y, x = onlooker.locate(prediction.source, frames)
     rows, columns = np.nonzero(frames[frame].min(-1) > 150)
     assert rows.min() - 1 <= y <= rows.max() + 1
@@ -96,6 +101,26 @@ def test_a_pixel_is_found_in_what_the_model_sees(inferencer_of, folder, name):
     assert abs(y - rows.mean()) <= 2
     assert abs(x - columns.mean()) <= 2
     assert Onlooker(inferencer).locate(prediction.source, frames)[1] == frames.shape[1] // 2
+
+
+@pytest.mark.parametrize(("name", "channel"), [("video", 0), ("tsn", 0), ("hmdb51", 2)])
+def test_a_red_film_is_red_in_its_channel_and_in_pictures(inferencer_of, tmp_path, name, channel):
+    """The authors' models of HMDB51 and Something-Something see BGR."""
+    inferencer = inferencer_of(name)
+    red = np.full((HEIGHT, WIDTH, 3), (0, 0, 255), np.uint8)
+    with VideoWriter(tmp_path / "film.mp4", 5) as writer:
+        for _ in range(6):
+            writer.write(red)
+    onlooker = Onlooker(inferencer, "features", ["1.1"])
+    for source in (tmp_path / "film.mp4", np.stack([red] * 6)):
+        with Recorder(find_backbone(inferencer.model), []) as recorder:
+            inferencer.predict(source)
+        means = recorder.input.flatten(1).mean(1)
+        assert [mean > 1 for mean in means] == [index == channel for index in range(3)]
+        frame = onlooker._seen(recorder)[0]
+        np.testing.assert_allclose(frame - red[0, 0].astype(float), 0, atol=8)
+    facts = metadata(Part(inferencer.model, inferencer.task), {}, {}, "x.py")
+    assert facts["channels"] == ("RGB" if channel == 0 else "BGR")
 
 
 def test_points_that_are_not_seen_are_named(inferencer_of, folder):

@@ -42,6 +42,16 @@ def test_labels_say_how_much_of_which_clip_is_seen(shape, cutmix_prob):
             torch.testing.assert_close(labels[clip, partner[clip]], 1 - share)
 
 
+def test_clips_may_have_several_labels():
+    first, second = torch.tensor([1.0, 0.0, 1.0]), torch.tensor([0.0, 1.0, 1.0])
+    samples = [ActionDataSample().set_gt_label(label) for label in (first, second)]
+    np.random.seed(0)
+    mixed, samples = MixClips(num_classes=3)(constant((2, 1, 3, 2, 16, 24)), samples)
+    share = 1 - mixed[0].mean()
+    torch.testing.assert_close(samples[0].gt_label, share * first + (1 - share) * second)
+    torch.testing.assert_close(samples[1].gt_label, share * second + (1 - share) * first)
+
+
 def test_cutmix_puts_one_box_into_all_frames_of_all_clips():
     for seed in range(20):
         imgs = constant(SHAPES[0])

@@ -205,8 +205,9 @@ def test_the_best_classes_are_named():
 
 
 def test_logits_become_probabilities():
-    np.testing.assert_allclose(probabilities(np.array([0.0, np.log(3)])), [0.25, 0.75])
-    np.testing.assert_allclose(probabilities(np.array([0.25, 0.75])), [0.25, 0.75])
+    logits, expected = torch.tensor([0.0, np.log(3)]), torch.tensor([0.25, 0.75])
+    torch.testing.assert_close(probabilities(logits.float(), None), expected)
+    torch.testing.assert_close(probabilities(expected, None), expected)
 
 
 def test_small_images_get_room_for_words():

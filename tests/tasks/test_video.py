@@ -1,17 +1,23 @@
 """Video recipes in miniature, from list files and MP4 files to scores and pictures."""
 
+import copy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from uniformer_mm.apis import launch
 from uniformer_mm.apis.cli import explanation
-from uniformer_mm.datasets.redirect import missing_data
+from uniformer_mm.apis.inference import Inferencer
+from uniformer_mm.datasets.redirect import dataset_configs, missing_data
 from uniformer_mm.datasets.synthetic_kinetics import CLASSES, draw_clip
 from uniformer_mm.errors import UserError
+from uniformer_mm.inspection.samples import browse
+from uniformer_mm.models import LIGHT_ARCHS
 from uniformer_mm.tasks import task_of
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "video"
@@ -58,6 +64,77 @@ def test_training_ends_with_scores_and_pictures(name, folder, tmp_path):
     assert (tmp_path / "iter_2.pth").is_file()
 
 
+def with_several_labels(name, folder, work_dir):
+    """A config whose videos have their class and the next one, trained with Mixup and CutMix."""
+    cfg = miniature(name, folder, work_dir)
+    head = cfg.model.cls_head
+    head.update(loss_cls={"type": "BCELossWithLogits"}, multi_class=True)
+    cfg.model.data_preprocessor.blending = {"type": "mmengine.MixClips", "num_classes": 4}
+    for split, dataset in dataset_configs(cfg):
+        lines = Path(dataset.ann_file).read_text().splitlines()
+        path = work_dir / f"{split}.txt"
+        names = [line.rsplit(" ", 1) for line in lines]
+        path.write_text("".join(f"{n} {c} {(int(c) + 1) % 4}\n" for n, c in names))
+        dataset.update(ann_file=str(path), multi_class=True)
+    for key in ("val_evaluator", "test_evaluator"):
+        cfg[key].metric_list = ("mean_average_precision", "mmit_mean_average_precision")
+    return cfg
+
+
+@pytest.mark.usefixtures("short_logs")
+@pytest.mark.parametrize(
+    ("name", "averaging"),
+    [(CLIPS, "score"), (FRAMES, "prob"), ("uniformer_xxs_4x128_k400", "prob")],
+)
+def test_videos_may_have_several_labels(name, averaging, folder, tmp_path):
+    """They are trained with blending, evaluated, drawn, and get independent scores."""
+    cfg = with_several_labels(name, folder, tmp_path)
+    cfg.model.cls_head.average_clips = averaging
+    task = task_of(cfg)
+    if "xxs" in name:
+        cfg.model.backbone.arch = dict(LIGHT_ARCHS["xxs"], depths=(1, 1, 2, 1))
+    task.check_data(cfg, ("train", "val", "test"))
+    task.draw_predictions(cfg, tmp_path / "pictures")
+    runner = launch.build_runner(cfg, exact_checkpoint=False)
+    runner.train()
+    scores = runner.test()
+    assert set(scores) == {"acc/mean_average_precision", "acc/mmit_mean_average_precision"}
+    assert len(list((tmp_path / "pictures").iterdir())) == 2
+    if name == CLIPS:
+        pictures = list(browse(copy.deepcopy(cfg), "train", 2))
+        assert len(pictures) == 2
+        assert pictures[0][1].std() > 0
+    video = next((folder / "kinetics" / "videos_val").iterdir())
+    model = runner.model
+    torch.nn.init.constant_(model.cls_head.fc_cls.bias, 3.0)  # all classes at once
+    model.cfg = cfg
+    prediction = Inferencer(model, device="cpu").predict(video)
+    (result,) = model.test_step(pseudo_collate([DATASETS.build(cfg.test_dataloader.dataset)[0]]))
+    expected = result.pred_score.detach()
+    expected = expected if averaging == "prob" else expected.sigmoid()
+    np.testing.assert_allclose(prediction.scores, expected, atol=1e-5)
+    assert prediction.scores.sum() > 2
+    assert prediction.draw().ndim == 3
+
+
+def test_what_several_labels_need_is_named(folder, tmp_path):
+    cfg = with_several_labels(CLIPS, folder, tmp_path)
+    cfg.val_evaluator.pop("metric_list")
+    with pytest.raises(UserError, match=r"top_k_accuracy of val_evaluator .*metric_list="):
+        task_of(cfg).check_data(cfg, ("train", "val"))
+    cfg.model.cls_head.pop("loss_cls")
+    with pytest.raises(UserError, match=r"loss_cls=dict\(type='BCELossWithLogits'\)"):
+        task_of(cfg).check_data(cfg, ("train",))
+
+
+def test_a_list_of_mmactions_own_datasets_is_checked(folder, tmp_path):
+    cfg = miniature(CLIPS, folder, tmp_path)
+    (tmp_path / "list.txt").write_text("clip 30\n")
+    cfg.train_dataloader.dataset.update(type="RawframeDataset", ann_file=str(tmp_path / "list.txt"))
+    with pytest.raises(UserError, match=r"list\.txt, line 1: 'clip 30' is not a folder"):
+        task_of(cfg).check_data(cfg, ("train",))
+
+
 def test_the_score_of_a_video_is_the_mean_of_the_logits_of_its_views(folder, tmp_path):
     cfg = miniature("uniformer_s_16x4_ucf101", folder, tmp_path)
     init_default_scope("mmaction")
@@ -78,8 +155,6 @@ def test_the_score_of_a_video_is_the_mean_of_the_logits_of_its_views(folder, tmp
 
 def test_order_of_frames_is_seen_by_the_3d_model_and_not_by_tsn(folder, tmp_path):
     """The directions of the drawn classes differ in nothing else, so TSN gets half at best."""
-    import numpy as np
-
     clip = draw_clip(0, 64, np.random.default_rng(0))[::5]
     clip = torch.from_numpy(np.ascontiguousarray(clip)).movedim(-1, 0)  # C, T, H, W
     backwards = clip.flip(1)

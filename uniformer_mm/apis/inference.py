@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from logging import WARNING
 from pathlib import Path
 from typing import Any
@@ -111,20 +111,20 @@ class Inferencer:
 
     def predict(
         self,
-        source: str | Path | NDArray[np.uint8],
+        source: str | Path | NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
         boxes: Sequence[Sequence[float]] | Boxes | None = None,
     ) -> Prediction:
         """What a model of images says about one, or a recogniser about one video.
 
         Args:
             source: A file; an image (H, W, 3), uint8, BGR as `cv2.imread` gives it; or for a
-                recogniser the frames of a clip (T, H, W, 3).
+                recogniser the frames of a clip, an array (T, H, W, 3) or a sequence of images.
             boxes: Where people are, (N, 4) as x1, y1, x2, y2 in pixels; for pose estimation.
 
         Raises:
             UserError: It cannot be read, or is not what the model takes.
         """
-        if isinstance(source, np.ndarray):
+        if not isinstance(source, str | Path):
             item = self._from_array(source)
         elif Path(source).is_dir():
             raise UserError(f"{source} is a folder: use stream()")
@@ -153,21 +153,23 @@ class Inferencer:
 
         Args:
             sources: Files, folders, numbers of cameras, or what `find` made of them.
-            clip_length: Frames after which a recogniser begins anew; by default it looks at whole
-                files, and at `CAMERA_CLIP` frames of a camera.
+            clip_length: Frames of a clip, at least 1; by default a recogniser looks at whole files,
+                and at `CAMERA_CLIP` frames of a camera.
             faults: Takes the errors of images that cannot be read, or that are of a shape that the
                 pipeline cannot bring to the model's; without it they are raised.
 
         Raises:
             UserError: A source is not there, cannot be read, or is not what the model takes.
         """
+        if clip_length is not None and clip_length < 1:
+            raise UserError(f"the clip length is at least 1 frame, not {clip_length}")
         if isinstance(sources, str | Path | int):
             sources = [sources]
         entries: list[Any] = list(sources)
         known = all(isinstance(entry, ImageFile | Video) for entry in entries)
         items = self._items(entries if known else self.find(entries), clip_length, faults)
-        while batch := list(islice(items, self.batch_size)):
-            yield from self._predict(batch, faults)
+        batches = iter(lambda: list(islice(items, self.batch_size)), [])
+        return chain.from_iterable(self._predict(batch, faults) for batch in batches)
 
     def find(self, paths: Sequence[str | Path | int]) -> list[ImageFile | Video]:
         """Files and cameras that the model can look at; in folders others are left out.
@@ -210,9 +212,13 @@ class Inferencer:
                     raise
                 faults.append(error)
 
-    def _from_array(self, array: NDArray[np.uint8]) -> Frame | Clip:
+    def _from_array(self, source: NDArray[np.uint8] | Sequence[Any]) -> Frame | Clip:
+        try:
+            array = np.asarray(source)
+        except ValueError as error:  # lists that are no array
+            raise UserError("frames of a clip have one size (H, W, 3)") from error
         axes = 4 if self.task.takes_clips else 3
-        if array.ndim != axes or array.shape[-1] != 3 or array.dtype != np.uint8:
+        if array.ndim != axes or array.shape[-1] != 3 or array.dtype != np.uint8 or not array.size:
             expected = "(T, H, W, 3)" if self.task.takes_clips else "(H, W, 3)"
             raise UserError(
                 f"expected an array {expected} of uint8, got {array.shape} of {array.dtype}"
@@ -241,6 +247,7 @@ class Inferencer:
                 owners += [len(usable)] * len(prepared)
                 usable.append(item)
             outputs = self._forward(inputs)
+        self.task.finish(self.model, outputs)
         return [
             self.task.prediction_type.from_samples(
                 item,

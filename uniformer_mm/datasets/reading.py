@@ -7,8 +7,8 @@ from typing import Any
 
 from uniformer_mm.errors import UserError, add_hint, is_in_own_code
 
-PATH_KEYS = ("img_path", "filename")
-"""How datasets call the file of a sample: images, videos."""
+PATH_KEYS = ("img_path", "filename", "frame_dir")
+"""How datasets call the file of a sample: images, videos, folders of frames."""
 
 
 class NamedReads:

@@ -4,10 +4,14 @@ They are registered in mmengine's root registry: ``type='mmengine.CheckedVideoDa
 """
 
 import os
-from typing import Any
+from collections.abc import Sequence
+from logging import INFO
+from typing import Any, ClassVar, NamedTuple
 
-from mmaction.datasets import RepeatAugDataset, VideoDataset
+from mmaction.datasets import RawframeDataset, RepeatAugDataset, VideoDataset
+from mmaction.datasets.base import BaseActionDataset
 from mmengine.fileio import list_from_file
+from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
 from uniformer_mm.errors import UserError
@@ -23,41 +27,186 @@ TOO_NARROW = (
     " and others below 96, for ones of more colours). Enlarge it, to a width of 96 for instance"
 )
 
-LINE_FORMAT = "each line is a file name, a space and a class number"
+DELIMITERS = (" ", ",", "\t", ";")
+"""Signs between the entries of a line that are found without being named."""
 
 
-class CheckedVideos:
-    """Mix-in for a VideoDataset.
+class ListFormat(NamedTuple):
+    """What the lines of a list are made of.
 
-    Without it, mmaction evaluates videos without a label or with one beyond the classes as wrong
-    predictions, decord does not say which file it cannot read, and a truncated AVI file ends the
-    process.
+    Attributes:
+        entries: In words.
+        counts: Numbers between the name and the labels.
+        multi_class: Whether a line may have several labels.
+        num_classes: Labels are below that; None for any.
+        delimiter: Sign between the entries; another one is found if this one does not fit.
     """
 
-    ann_file: str
-    delimiter: str
+    entries: str
+    counts: int
     multi_class: bool
     num_classes: int | None
-    get_data_info: Any
+    delimiter: str
+
+    @classmethod
+    def of(cls, dataset: Any) -> "ListFormat":
+        """That of a config of mmaction's VideoDataset, RawframeDataset or one of their kind."""
+        frames = "Rawframe" in dataset["type"]
+        offset = dataset.get("with_offset", False)
+        return cls(
+            f"a folder,{' the first frame,' * offset} a number of frames"
+            if frames
+            else "a file name",
+            frames + offset,
+            dataset.get("multi_class", False),
+            dataset.get("num_classes"),
+            dataset.get("delimiter", " "),
+        )
+
+    def __str__(self) -> str:
+        """The format in words."""
+        return (
+            f"each line is {self.entries}, a space and a class number (or another sign between"
+            " them: `delimiter` of the dataset)"
+        )
+
+    def split(self, line: str) -> tuple[str, list[int]]:
+        """The name, which may contain the delimiter, and all numbers at the end."""
+        parts = line.strip().split(self.delimiter)
+        end = len(parts)
+        while end > 1 and parts[end - 1].strip().isdecimal():
+            end -= 1
+        return self.delimiter.join(parts[:end]).strip(), list(map(int, parts[end:]))
+
+    def fits(self, line: str) -> bool:
+        """Whether a line has a name and as many numbers as it should."""
+        name, numbers = self.split(line)
+        labels = len(numbers) - self.counts
+        return (
+            bool(name)
+            and name[-1] not in ",;"
+            and 0 < labels <= (labels if self.multi_class else 1)
+        )
+
+    def fault_in(self, line: str) -> str:
+        """What is wrong with a line, as the rest of a sentence about it; empty if nothing."""
+        if self.delimiter not in line.strip():
+            return f"has no label: {self}"
+        if not self.fits(line):
+            labels = " and labels" if self.multi_class else " and a label"
+            several = len(self.split(line)[1]) > self.counts + 1
+            hint = ". Several labels need multi_class=True" if several else ""
+            return f"is not {self.entries}{labels}: {self}{hint}"
+        name, numbers = self.split(line)
+        if not name.isprintable():  # such as a byte order mark, which no editor shows
+            return f"has an invisible character in the file name: {self}"
+        if self.num_classes is not None and max(numbers[self.counts :]) >= self.num_classes:
+            return (
+                f"has a label beyond the {self.num_classes} classes, which are numbered from 0:"
+                " correct it, or set num_classes of the head, the blending and the datasets"
+            )
+        return ""
+
+
+def read_list(path: str, form: ListFormat) -> tuple[ListFormat, list[tuple[str, list[int]]]]:
+    """Names and numbers of all lines of a list, and the format with the delimiter that it has.
+
+    Raises:
+        UserError: It is empty or no text, or a line is not in the format.
+    """
+    try:
+        lines = list_from_file(path)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not text in UTF-8: {form}") from error
+    if not lines:
+        raise UserError(f"{path} lists no videos: {form}")
+    if not all(map(form.fits, lines)):
+        forms = [form._replace(delimiter=sign) for sign in (form.delimiter, *DELIMITERS)]
+        found = max(forms, key=lambda candidate: sum(map(candidate.fits, lines)))
+        if found != form:
+            message = f"{path}: the delimiter is {found.delimiter!r}, not {form.delimiter!r}"
+            print_log(message, logger="current", level=INFO)
+        form = found
+    for number, line in enumerate(lines, start=1):
+        fault = form.fault_in(line)
+        if fault:
+            raise UserError(f"{path}, line {number}: {line.strip()!r} {fault}")
+    return form, [form.split(line) for line in lines]
+
+
+def check_plain_list(path: str, dataset: Any) -> None:
+    """Look into the list of a dataset of mmaction's own, which takes less than the checked ones.
+
+    Raises:
+        UserError: It is not in the format, or only the checked dataset can read it.
+    """
+    form = ListFormat.of(dataset)
+    found, entries = read_list(path, form)
+    for number, (name, _) in enumerate(entries, start=1):
+        if found != form or form.delimiter in name:
+            raise UserError(
+                f"{path}, line {number}: mmaction2's {dataset['type']} takes"
+                f" {form.delimiter!r} for the delimiter and cannot read {name!r};"
+                f" type='mmengine.Checked{dataset['type']}' can"
+            )
+
+
+class CheckedList:
+    """Mix-in for a dataset of mmaction's whose list has a line per video.
+
+    Without it, mmaction evaluates videos without a label or with one beyond the classes as wrong
+    predictions, stops at a faulty line without naming it, and takes one delimiter.
+    """
+
+    kind: ClassVar[str]
+    folder: ClassVar[str]
+    ann_file: str
+    data_prefix: dict[str, str | None]
+    multi_class: bool
+    num_classes: int | None
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Videos and labels of the list file.
 
         Raises:
-            UserError: There are none, or a line is not a file name and a label from 0 to
-                `num_classes` - 1.
+            UserError: There are none, or a line is not a name and a label from 0 to `num_classes`
+                - 1.
         """
-        try:
-            lines = list_from_file(self.ann_file)
-        except UnicodeDecodeError as error:
-            raise UserError(f"{self.ann_file} is not text in UTF-8: {LINE_FORMAT}") from error
-        if not lines:
-            raise UserError(f"{self.ann_file} lists no videos: {LINE_FORMAT}")
-        for number, line in enumerate(lines, start=1):
-            fault = self._fault_in(line)
-            if fault:
-                raise UserError(f"{self.ann_file}, line {number}: {line.strip()!r} {fault}")
-        return super().load_data_list()  # type: ignore[misc]
+        if self.multi_class and self.num_classes is None:
+            raise UserError(f"{self.ann_file}: a dataset with multi_class=True needs num_classes")
+        form, entries = read_list(self.ann_file, ListFormat.of({"type": self.kind, **vars(self)}))
+        prefix = self.data_prefix[self.folder] or ""
+        infos = []
+        for name, numbers in entries:
+            labels = numbers[form.counts :]
+            info = self.info(os.path.join(prefix, name), numbers)
+            infos.append({**info, "label": labels if self.multi_class else labels[0]})
+        return infos
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Classes of a video, for mmengine's ClassBalancedDataset."""
+        label = super(BaseActionDataset, self).get_data_info(idx)["label"]  # type: ignore[misc]
+        return list(label) if self.multi_class else [label]
+
+    def info(self, path: str, numbers: Sequence[int]) -> dict[str, Any]:
+        """What the pipeline gets of a line."""
+        raise NotImplementedError
+
+
+class CheckedVideos(CheckedList):
+    """Mix-in for a VideoDataset.
+
+    Without it, decord does not say which file it cannot read, and a truncated AVI file ends the
+    process.
+    """
+
+    kind = "VideoDataset"
+    folder = "video"
+    get_data_info: Any
+
+    def info(self, path: str, numbers: Sequence[int]) -> dict[str, Any]:
+        """The file."""
+        return {"filename": path}
 
     def prepare_data(self, idx: int) -> Any:
         """Read and transform a video.
@@ -78,22 +227,6 @@ class CheckedVideos:
         except (DECORDError, RuntimeError, EOFError, OSError) as error:
             raise UserError(f"{path} cannot be read: {why_unreadable(error)}. {remedy}") from error
 
-    def _fault_in(self, line: str) -> str:
-        """What is wrong with a line, as the rest of a sentence about it; empty if nothing."""
-        name, *labels = line.strip().split(self.delimiter)
-        if not labels:
-            return f"has no label: {LINE_FORMAT}"
-        if not name.isprintable():  # such as a byte order mark, which no editor shows
-            return f"has an invisible character in the file name: {LINE_FORMAT}"
-        if (len(labels) > 1 and not self.multi_class) or not all(map(str.isdecimal, labels)):
-            return f"is not a file name and a label: {LINE_FORMAT}"
-        if self.num_classes is not None and max(map(int, labels)) >= self.num_classes:
-            return (
-                f"has a label beyond the {self.num_classes} classes, which are numbered from 0:"
-                " correct it, or set num_classes of the head, the blending and the datasets"
-            )
-        return ""
-
 
 @DATASETS.register_module()
 class CheckedVideoDataset(CheckedVideos, VideoDataset):
@@ -103,6 +236,21 @@ class CheckedVideoDataset(CheckedVideos, VideoDataset):
 @DATASETS.register_module()
 class CheckedRepeatAugDataset(CheckedVideos, RepeatAugDataset):
     """mmaction's RepeatAugDataset with `num_classes`, checked."""
+
+
+@DATASETS.register_module()
+class CheckedRawframeDataset(CheckedList, RawframeDataset):
+    """mmaction's RawframeDataset with `num_classes`, checked."""
+
+    kind = "RawframeDataset"
+    folder = "img"
+    with_offset: bool
+
+    def info(self, path: str, numbers: Sequence[int]) -> dict[str, Any]:
+        """The folder, and its frames."""
+        *offset, total = numbers[: 1 + self.with_offset]
+        frames = {"offset": offset[0]} if offset else {}
+        return {"frame_dir": path, "total_frames": total, **frames}
 
 
 def why_unreadable(error: Exception) -> str:

@@ -89,6 +89,8 @@ class ClipRandAugment(BaseTransform):
         increasing: Whether every operation does more with a greater magnitude ('inc1'). Otherwise
             posterising and solarising do less, and colour, contrast, brightness and sharpness rise
             with it from 0.1 to 1.9 times the original.
+        as_bgr: Whether the operations take red for blue, as the authors' do where they train on
+            BGR frames. Colour and contrast weight the channels by their brightness.
     """
 
     def __init__(
@@ -97,23 +99,27 @@ class ClipRandAugment(BaseTransform):
         num_ops: int = 4,
         magnitude_std: float = 0.5,
         increasing: bool = True,
+        as_bgr: bool = False,
     ) -> None:
         self.magnitude = magnitude
         self.num_ops = num_ops
         self.magnitude_std = magnitude_std
         self.increasing = increasing
+        self.channels = slice(None, None, -1 if as_bgr else 1)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Draw the operations once and apply them to every frame."""
         operations = INCREASING_OPERATIONS if self.increasing else OPERATIONS
-        images = [Image.fromarray(frame) for frame in results["imgs"]]
+        images = [Image.fromarray(frame[..., self.channels]) for frame in results["imgs"]]
         for index in np.random.randint(len(operations), size=self.num_ops):
             if np.random.random() < APPLY_PROBABILITY:
                 operation = operations[index]
                 level = np.random.normal(self.magnitude, self.magnitude_std)
                 argument = operation.argument(float(np.clip(level, 0, MAX_LEVEL)) / MAX_LEVEL)
                 images = [operation.apply(image, argument) for image in images]
-        results["imgs"] = [np.array(image) for image in images]
+        results["imgs"] = [
+            np.ascontiguousarray(np.array(image)[..., self.channels]) for image in images
+        ]
         return results
 
 

@@ -28,9 +28,6 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 INPUT = "inputs"
 """Name of the input."""
 
-CONVERSIONS = ("_channel_conversion", "channel_conversion", "to_rgb")
-"""What the codebases' data preprocessors call the switch that turns BGR into RGB."""
-
 Run = Callable[[Tensor], Sequence[Tensor]]
 
 
@@ -59,11 +56,9 @@ def metadata(
         config: File of the model's config.
     """
     preprocessor = part.model.data_preprocessor
-    # Video readers give RGB, OpenCV BGR.
-    converts = any(getattr(preprocessor, name, False) for name in CONVERSIONS)
     facts: dict[str, Any] = {
         "config": Path(config).name,
-        "channels": "RGB" if part.task.takes_clips or converts else "BGR",
+        "channels": part.task.channel_order(preprocessor),
         "sizes": {name: size for name, size in sizes.items() if name in LEAST},
     }
     for name in ("mean", "std"):

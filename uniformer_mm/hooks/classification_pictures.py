@@ -29,9 +29,7 @@ class ClassificationPicturesHook(VideoPicturesHook):
         classes = (visualizer.dataset_meta or {}).get("classes")
         for sample in samples:
             name = self.names(sample.img_path)
-            # An average over views has its own scores, and the label of the first view.
-            sample = sample.clone().set_pred_label(sample.pred_score.argmax(keepdim=True))
-            lines = captions(sample, classes)
+            lines = captions(sample.gt_label.tolist(), sample.pred_score, classes)
             bar = GAP + len(lines) * LINE_HEIGHT
             image = read_enlarged(sample.img_path)
             visualizer.set_image(cv2.copyMakeBorder(image, bar, 0, 0, 0, cv2.BORDER_CONSTANT))

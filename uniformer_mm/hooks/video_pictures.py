@@ -6,12 +6,15 @@ from typing import Any
 
 import cv2
 import numpy as np
+from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from numpy.typing import NDArray
 from torch import Tensor
 
 from uniformer_mm.hooks.picture_names import NamedPictures, write_picture
+from uniformer_mm.predictions.class_scores import probabilities, shares_of
+from uniformer_mm.predictions.prediction import class_name
 
 COLUMNS, ROWS = 4, 2
 FRAME_HEIGHT = 160
@@ -70,11 +73,15 @@ class VideoPicturesHook(NamedPictures):
     ) -> None:
         visualizer = runner.visualizer
         classes = (visualizer.dataset_meta or {}).get("classes")
+        model: Any = runner.model
+        head = getattr(model.module if is_model_wrapper(model) else model, "cls_head", None)
         for index, (video, sample) in enumerate(zip(inputs, samples, strict=True)):
             name = self.names(sample.get("filename", f"batch_{batch}_video_{index}"))
             canvas = contact_sheet(frames_of(video))
             visualizer.set_image(canvas)
-            for line, (text, colour) in enumerate(captions(sample, classes)):
+            scores = probabilities(sample.pred_score, head)
+            lines = captions(list(labels_of(sample)), scores, classes)
+            for line, (text, colour) in enumerate(lines):
                 position = np.array([GAP, GAP + line * LINE_HEIGHT])
                 visualizer.draw_texts(text, position, font_sizes=13, colors=colour)
             self._deliver(runner, name, visualizer.get_image())
@@ -111,15 +118,27 @@ def contact_sheet(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return canvas
 
 
-def captions(sample: Any, classes: Sequence[str] | None) -> list[tuple[str, str]]:
-    """Texts and colours for the true and the predicted class of a data sample."""
-    score = sample.pred_score
-    if not (score.min() >= 0 and abs(float(score.sum()) - 1) < 1e-3):
-        score = score.softmax(-1)  # averaged over views as logits
-    truth, prediction = int(sample.gt_label), int(sample.pred_label)
-    names = [classes[label] if classes else f"class {label}" for label in (truth, prediction)]
-    colour = RIGHT if truth == prediction else WRONG
+def labels_of(sample: Any) -> dict[int, float]:
+    """Classes of a data sample of mmaction2's and their shares: one, several, or mixed ones."""
+    label = sample.gt_label
+    return {int(label): 1.0} if len(label) == 1 else shares_of(label)
+
+
+def captions(
+    truth: Sequence[int], scores: Tensor, classes: Sequence[str] | None
+) -> list[tuple[str, str]]:
+    """Texts and colours for the true classes and for as many predicted ones.
+
+    Args:
+        truth: Numbers of classes.
+        scores: Probabilities (C,).
+        classes: Names.
+    """
+    best = scores.argsort(descending=True)[: max(len(truth), 1)].tolist()
+    meta = {"classes": classes}
+    named = [class_name(meta, label) for label in truth]
+    predicted = [f"{class_name(meta, label)}, {float(scores[label]):.2f}" for label in best]
     return [
-        (f"truth: {names[0]}", TRUTH),
-        (f"prediction: {names[1]}, {float(score[prediction]):.2f}", colour),
+        (f"truth: {'; '.join(named) or 'no class'}", TRUTH),
+        (f"prediction: {'; '.join(predicted)}", RIGHT if set(truth) == set(best) else WRONG),
     ]

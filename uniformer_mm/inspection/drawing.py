@@ -22,9 +22,6 @@ MARK = (96, 255, 96)
 CELL = 28
 """Side of a kernel's weight, in pixels."""
 
-RGB_SWITCHES = ("to_rgb", "channel_conversion", "_channel_conversion")
-"""What the codebases' data preprocessors call the conversion of the BGR images they get."""
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -60,13 +57,13 @@ def colour_layer(title: str, colours: NDArray[np.uint8]) -> Layer:
     return Layer(title, colours, np.full(colours.shape[:-1], OPACITY, np.float32))
 
 
-def seen_frames(x: Tensor, preprocessor: Any, takes_clips: bool) -> NDArray[np.uint8]:
+def seen_frames(x: Tensor, preprocessor: Any, channels: str) -> NDArray[np.uint8]:
     """What a backbone's input shows: (T, H, W, 3), BGR; one T for images.
 
     Args:
         x: (3, H, W) or (3, T, H, W), normalised.
         preprocessor: Of the model, which has normalised it.
-        takes_clips: Whether it is out of a video: those are decoded as RGB.
+        channels: Their order, 'RGB' or 'BGR'.
     """
     frames = x.float().cpu()
     if getattr(preprocessor, "_enable_normalize", False):
@@ -74,8 +71,7 @@ def seen_frames(x: Tensor, preprocessor: Any, takes_clips: bool) -> NDArray[np.u
         mean, std = (getattr(preprocessor, name).cpu().view(shape) for name in ("mean", "std"))
         frames = frames * std + mean
     pixels = frames.round().clamp(0, 255).movedim(0, -1).numpy().astype(np.uint8)
-    converted = any(getattr(preprocessor, name, False) for name in RGB_SWITCHES)
-    pixels = swapped(pixels) if takes_clips != converted else pixels
+    pixels = swapped(pixels) if channels == "RGB" else pixels
     return pixels if pixels.ndim == 4 else pixels[None]
 
 

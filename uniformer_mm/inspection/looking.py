@@ -243,7 +243,8 @@ class Onlooker:
         """Frames of the recorded input."""
         assert recorder.input is not None, "a forward pass has been recorded"
         preprocessor = self._inferencer.model.data_preprocessor
-        return seen_frames(recorder.input, preprocessor, self._takes_clips)
+        channels = self._inferencer.task.channel_order(preprocessor)
+        return seen_frames(recorder.input, preprocessor, channels)
 
     @property
     def _takes_clips(self) -> bool:

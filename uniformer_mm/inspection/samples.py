@@ -47,6 +47,7 @@ def browse(cfg: Config, split: str, count: int, seed: int = 0) -> Iterator[tuple
         loader_cfg.batch_size = min(loader_cfg.batch_size, count)
     with building(), DefaultScope.overwrite_default_scope(task.scope):
         preprocessor: Any = load_model(cfg, None).data_preprocessor
+        channels = task.channel_order(preprocessor)
         set_random_seed(seed)
         loader = Runner.build_dataloader(loader_cfg, seed=seed)
         check_image_sizes(loader.dataset)
@@ -59,7 +60,7 @@ def browse(cfg: Config, split: str, count: int, seed: int = 0) -> Iterator[tuple
             for x, sample in zip(data["inputs"], data["data_samples"], strict=True):
                 if number == count:
                     return
-                frames = seen_frames(_first_view(x), preprocessor, task.takes_clips)
+                frames = seen_frames(_first_view(x), preprocessor, channels)
                 picture = task.draw_truth(swapped(frames), sample, visualizer)
                 name = Path(sample.get("img_path") or sample.get("filename") or "sample").stem
                 yield f"{number:03d}_{name}", swapped(picture)

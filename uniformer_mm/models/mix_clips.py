@@ -18,7 +18,8 @@ class MixClips:
     region is the same in all frames. mmaction's RandomBatchAugment pairs clips at random: with few
     videos per GPU many meet themselves or the other sample of their video.
 
-    It is a `blending` of mmaction's ActionDataPreprocessor. Label smoothing is the head's.
+    It is a `blending` of mmaction's ActionDataPreprocessor. Label smoothing is the head's. Clips
+    may have several labels (`multi_class=True` in mmaction's datasets).
 
     Args:
         num_classes: Length of the mixed labels.
@@ -46,10 +47,13 @@ class MixClips:
 
         Args:
             imgs: Normalised clips (B, ..., H, W).
-            batch_data_samples: One ActionDataSample per clip; gets a soft label (num_classes,).
+            batch_data_samples: One ActionDataSample per clip, with a class (1,) or with zeros and
+                ones (num_classes,); gets a soft label (num_classes,).
         """
-        classes = torch.cat([sample.gt_label for sample in batch_data_samples])
-        labels = F.one_hot(classes.to(imgs.device), self.num_classes).to(imgs.dtype)
+        labels = torch.stack([sample.gt_label for sample in batch_data_samples]).to(imgs.device)
+        if labels.shape[1] == 1:
+            labels = F.one_hot(labels[:, 0], self.num_classes)
+        labels = labels.to(imgs.dtype)
         if np.random.random() < self.cutmix_prob:
             imgs, share = _cutmix(imgs, np.random.beta(self.cutmix_alpha, self.cutmix_alpha))
         else:

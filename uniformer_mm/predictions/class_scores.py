@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from uniformer_mm.compat.mmaction_multi_label_scores import has_independent_classes
 from uniformer_mm.predictions.media import Clip, Image, swapped
 from uniformer_mm.predictions.painting import under_scores
 from uniformer_mm.predictions.prediction import Prediction, as_array, class_name, rounded
@@ -34,10 +36,10 @@ class ClassScores(Prediction):
     def from_samples(
         cls, source: Any, samples: Sequence[Any], meta: Mapping[str, Any], threshold: float
     ) -> "ClassScores":
-        """From mmpretrain's DataSample or mmaction's ActionDataSample."""
+        """From mmpretrain's DataSample or mmaction's ActionDataSample, with probabilities."""
         (sample,) = samples
         prediction = cls(source, meta)
-        prediction.scores = probabilities(as_array(sample.pred_score))
+        prediction.scores = as_array(sample.pred_score).astype(np.float64)
         prediction.threshold = threshold
         return prediction
 
@@ -74,26 +76,30 @@ class ClassScores(Prediction):
         return [(label, score) for label, score in scores if score >= self.threshold]
 
 
-def under_labels(image: Image, label: Any, meta: Mapping[str, Any]) -> Image:
-    """An image under its true class, or under the classes that it was mixed of.
+def under_labels(image: Image, shares: Mapping[int, float], meta: Mapping[str, Any]) -> Image:
+    """An image under its ground truth: its classes, or those that it was mixed of.
 
     Args:
         image: RGB.
-        label: Number of a class, (1,), or shares of all, (C,).
+        shares: By the number of a class, from 0 to 1.
         meta: Of the dataset.
     """
-    values = as_array(label).astype(np.float64)
-    shares = [(int(number), float(values[number])) for number in np.argsort(-values)]
-    if len(values) == 1:
-        shares = [(int(values[0]), 1.0)]
-    named = [(class_name(meta, number), share) for number, share in shares[:MIXED] if share > 0]
-    return under_scores(image, named, MIXED)
+    order = sorted(shares, key=lambda number: -shares[number])
+    named = [(class_name(meta, number), shares[number]) for number in order]
+    return under_scores(image, named[:SHOWN], min(max(len(named), MIXED), SHOWN))
 
 
-def probabilities(scores: NDArray[Any]) -> NDArray[np.float64]:
-    """Scores (C,) as probabilities; averages over views may be logits."""
-    scores = scores.astype(np.float64)
-    if scores.min() >= 0 and abs(scores.sum() - 1) < 1e-3:
+def shares_of(values: Any) -> dict[int, float]:
+    """Classes and their shares out of a soft or multi-label ground truth (C,)."""
+    values = as_array(values)
+    return {int(number): float(values[number]) for number in values.nonzero()[0]}
+
+
+def probabilities(scores: Tensor, head: Any) -> Tensor:
+    """Scores (C,) of a head of mmaction2's as probabilities; averages over views may be logits."""
+    scores = scores.float()
+    if has_independent_classes(head):
+        return scores if head.average_clips == "prob" else scores.sigmoid()
+    if scores.min() >= 0 and abs(float(scores.sum()) - 1) < 1e-3:
         return scores
-    powers = np.exp(scores - scores.max())
-    return powers / powers.sum()
+    return scores.softmax(-1)

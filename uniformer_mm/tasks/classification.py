@@ -1,11 +1,13 @@
 """Image classification on ImageNet, with mmpretrain."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from mmengine.config import Config, ConfigDict
+from mmengine.fileio import list_from_file
 from numpy.typing import NDArray
 
 from uniformer_mm.datasets.redirect import dataset_configs, set_num_classes
@@ -16,7 +18,7 @@ from uniformer_mm.datasets.synthetic_imagenet import (
 )
 from uniformer_mm.errors import UserError
 from uniformer_mm.predictions import ClassScores
-from uniformer_mm.predictions.class_scores import under_labels
+from uniformer_mm.predictions.class_scores import shares_of, under_labels
 from uniformer_mm.predictions.media import Image
 from uniformer_mm.tasks.task import (
     Task,
@@ -40,6 +42,12 @@ STRONG_AUGMENTATION = ("RandAugment", "AutoAugment", "RandomErasing", "ColorJitt
 
 FOLDER_DATASETS = ("ImageNet", "CustomDataset")
 """Datasets of mmpretrain with a folder per class, or an annotation file."""
+
+CODE = re.compile(r"n?\d+")
+"""Names of folders that stand for classes of other names, such as WordNet's."""
+
+SHOWN = 5
+"""Class folders that an error lists."""
 
 OTHER_CLASSES = (
     "set num_classes of model.head and of data_preprocessor, and metainfo=dict(classes=[...]) of"
@@ -103,28 +111,32 @@ class Classification(Task):
     def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
         """The folders of images, how many classes they have, and the labels of lists."""
         num_classes = cfg.model.get("head", {}).get("num_classes")
+        trained: Path | None = None
         for split, dataset in dataset_configs(cfg):
-            if split not in splits or dataset["type"] not in FOLDER_DATASETS:
+            if dataset["type"] not in FOLDER_DATASETS:
                 continue
-            root = Path(dataset.get("data_root") or "")
-            prefix = dataset.get("data_prefix") or dataset.get("split") or ""
-            folder = root / (prefix["img_path"] if isinstance(prefix, dict) else prefix)
+            folder, listing = _places(dataset)
+            if split == "train" and folder.is_dir() and not listing.is_file():
+                trained = folder
+            if split not in splits:
+                continue
             if not folder.is_dir():
-                raise UserError(
-                    f"the dataset is missing:\n    {folder}\n{self.data_help(str(root))}"
-                )
+                root = str(dataset.get("data_root") or "")
+                raise UserError(f"the dataset is missing:\n    {folder}\n{self.data_help(root)}")
             if num_classes is None or dataset.get("split") == "test":
                 continue
-            listing = root / (dataset.get("ann_file") or f"meta/{dataset.get('split')}.txt")
             if listing.is_file():
                 _check_labels(listing, num_classes)
             else:
-                _check_folders(folder, dataset, num_classes)
+                _check_folders(folder, dataset, num_classes, trained or folder)
 
     def draw_truth(self, frames: NDArray[np.uint8], sample: Any, visualizer: Any) -> Image:
         """The image under its class, or its classes and their shares."""
-        label = sample.get("gt_score", sample.get("gt_label"))
-        return under_labels(frames[0], label, visualizer.dataset_meta)
+        if "gt_score" in sample:
+            shares = shares_of(sample.gt_score)
+        else:
+            shares = dict.fromkeys(sample.get("gt_label").tolist(), 1.0)
+        return under_labels(frames[0], shares, visualizer.dataset_meta)
 
     def use_test_time_augmentation(self, cfg: Config) -> None:
         """Flipping unless the config says otherwise; the published results have one view."""
@@ -179,13 +191,66 @@ def _check_labels(listing: Path, num_classes: int) -> None:
                 )
 
 
-def _check_folders(folder: Path, dataset: dict[str, Any], num_classes: int) -> None:
-    """Compare the number of folders with the classes of the dataset and of the model."""
-    count = sum(path.is_dir() for path in folder.iterdir())
+def _places(dataset: dict[str, Any]) -> tuple[Path, Path]:
+    """The folder of a dataset's images, and its list, which may not exist."""
+    root = Path(dataset.get("data_root") or "")
+    prefix = dataset.get("data_prefix") or dataset.get("split") or ""
+    folder = root / (prefix["img_path"] if isinstance(prefix, dict) else prefix)
+    return folder, root / (dataset.get("ann_file") or f"meta/{dataset.get('split')}.txt")
+
+
+def _class_folders(folder: Path) -> list[str]:
+    """Names of the folders that mmpretrain takes for classes, in its order."""
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+
+
+def _check_folders(folder: Path, dataset: dict[str, Any], num_classes: int, trained: Path) -> None:
+    """Compare class folders with those of training, and with the classes of data and model.
+
+    Classes are numbered by the folders' names, in each split by itself.
+    """
+    found = _class_folders(folder)
+    _compare(f"{folder} has", found, f"{trained} has", _class_folders(trained))
     names = (dataset.get("metainfo") or {}).get("classes") or dataset.get("classes")
-    expected = len(names) if names else 1000 if dataset["type"] == "ImageNet" else count
-    if not count == expected <= num_classes:
+    if isinstance(names, str):
+        names = list_from_file(names)
+    expected = len(names) if names else 1000 if dataset["type"] == "ImageNet" else len(found)
+    if names and not all(map(CODE.fullmatch, found)):
+        _compare(f"{folder} has", found, "the dataset's config names", list(names))
+        if list(names) != found:
+            raise UserError(
+                f"{folder}: classes are numbered in the order of the folders' names; give the"
+                f" classes of the dataset's config in the same order: {tuple(found)}"
+            )
+    elif names and all(map(str.isdecimal, found)) and found != sorted(found, key=int):
         raise UserError(
-            f"{folder} has {count} class folders, but the dataset's config {expected} classes and"
-            f" the model {num_classes}. Complete the folders, or {OTHER_CLASSES}"
+            f"{folder}: the order of the folders' names as words, {', '.join(found[:4])} ..., is"
+            " not that of their numbers: the dataset's names of classes would go to others. Name"
+            " the folders with leading zeros"
+        )
+    if not len(found) == expected <= num_classes:
+        raise UserError(
+            f"{folder} has {len(found)} class folders, but the dataset's config {expected} classes"
+            f" and the model {num_classes}. Complete the folders, or {OTHER_CLASSES}"
+        )
+
+
+def _compare(who: str, found: Sequence[str], other: str, expected: Sequence[str]) -> None:
+    """Look for class folders that are in one of two lists only.
+
+    Raises:
+        UserError: There are some.
+    """
+    facts = [
+        f"{subject} {', '.join(map(repr, differing[:SHOWN]))}{' ...' * (len(differing) > SHOWN)}"
+        for subject, differing in (
+            (who, [name for name in found if name not in set(expected)]),
+            (other, [name for name in expected if name not in set(found)]),
+        )
+        if differing
+    ]
+    if facts:
+        raise UserError(
+            f"class folders differ: {'; '.join(facts)}, which is not in the other. Rename or remove"
+            " folders (a class without images may have an empty one), or correct `classes`"
         )

@@ -15,6 +15,12 @@ from uniformer_mm.errors import UserError
 from uniformer_mm.predictions import Prediction
 from uniformer_mm.predictions.media import Image
 
+CHANNEL_FLIPS = ("_channel_conversion", "channel_conversion", "to_rgb")
+"""What data preprocessors call the switch that reverses the channels of what pipelines give them.
+
+mmaction2 calls it `to_rgb` although its decoders give RGB, of which it makes BGR.
+"""
+
 NUM_PICTURES = 12
 """How many predictions a synthetic run paints."""
 
@@ -197,9 +203,20 @@ class Task:
         """The steps of a config's test pipeline for an image that is in memory, without truth."""
         return [step for step in test_pipeline(cfg) if not step_name(step).startswith("Load")]
 
+    def channel_order(self, preprocessor: Any) -> str:
+        """'RGB' or 'BGR': the order in which a model gets channels from its data preprocessor.
+
+        Pipelines read images as BGR and videos as RGB; the preprocessor may reverse that.
+        """
+        reverses = any(getattr(preprocessor, name, False) for name in CHANNEL_FLIPS)
+        return "RGB" if self.takes_clips != reverses else "BGR"
+
     def raw_outputs(self, model: Any, inputs: Tensor) -> Tensor:
         """What the head of a model says of normalised inputs, before any post-processing."""
         return model(inputs, None, mode="tensor")
+
+    def finish(self, model: Any, samples: Sequence[Any]) -> None:
+        """Bring what a model returns into the form that `prediction_type` takes, in place."""
 
     def pipeline_inputs(self, source: Any, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What goes through the pipeline for an image: one dict, and as many data samples return.

@@ -10,7 +10,12 @@ from mmengine.config import Config
 from numpy.typing import NDArray
 from torch import Tensor
 
-from uniformer_mm.datasets.redirect import dataset_configs, evaluators, set_num_classes
+from uniformer_mm.datasets.redirect import (
+    annotation_files,
+    dataset_configs,
+    evaluators,
+    set_num_classes,
+)
 from uniformer_mm.datasets.synthetic_kinetics import (
     CLASSES,
     SyntheticKineticsSpec,
@@ -19,7 +24,7 @@ from uniformer_mm.datasets.synthetic_kinetics import (
 from uniformer_mm.datasets.video_labels import check_video_labels
 from uniformer_mm.errors import UserError
 from uniformer_mm.predictions import ClassScores
-from uniformer_mm.predictions.class_scores import under_labels
+from uniformer_mm.predictions.class_scores import probabilities, under_labels
 from uniformer_mm.predictions.media import Image
 from uniformer_mm.tasks.task import (
     Task,
@@ -48,6 +53,12 @@ ITERATIONS = 200
 
 UNSUITED = ("mmengine.ClipRandAugment", "Flip", "RandomErasing")
 """Augmentations that would turn one class into another, or that only pay in long runs."""
+
+PLAIN_DATASETS = ("VideoDataset", "RepeatAugDataset", "RawframeDataset")
+"""mmaction2's datasets that read a list with a line per video."""
+
+SINGLE_LABEL_METRICS = ("top_k_accuracy", "mean_class_accuracy")
+"""What AccMetric measures by default."""
 
 KINETICS = "https://github.com/cvdfoundation/kinetics-dataset"
 
@@ -146,7 +157,14 @@ class Video(Task):
         return root
 
     def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
-        """The labels of the lists."""
+        """The lists, their labels, and what several labels per video need."""
+        from uniformer_mm.datasets.video_dataset import check_plain_list
+
+        for split, dataset, path in annotation_files(cfg, splits):
+            if dataset["type"] in PLAIN_DATASETS:
+                check_plain_list(path, dataset)
+            if dataset.get("multi_class"):
+                check_multi_label(cfg, split)
         check_video_labels(cfg, splits)
 
     def inference_pipeline(self, cfg: Config) -> list[Any]:
@@ -173,10 +191,17 @@ class Video(Task):
 
     def draw_truth(self, frames: NDArray[np.uint8], sample: Any, visualizer: Any) -> Image:
         """Frames of the clip under its class, or its classes and their shares."""
-        from uniformer_mm.hooks.video_pictures import CAPTION_HEIGHT, contact_sheet
+        from uniformer_mm.hooks.video_pictures import CAPTION_HEIGHT, contact_sheet, labels_of
 
         sheet = contact_sheet(frames)[CAPTION_HEIGHT:]
-        return under_labels(sheet, sample.get("gt_label"), visualizer.dataset_meta)
+        return under_labels(sheet, labels_of(sample), visualizer.dataset_meta)
+
+    def finish(self, model: Any, samples: Sequence[Any]) -> None:
+        """Make probabilities of what may be logits."""
+        for sample in samples:
+            sample.set_pred_score(
+                probabilities(sample.pred_score, getattr(model, "cls_head", None))
+            )
 
     def raw_outputs(self, model: Any, inputs: Tensor) -> Tensor:
         """Logits of the classes, (B, classes), of clips (B, C, T, H, W) or frames (B, N, C, H, W).
@@ -248,6 +273,29 @@ class FileFrames:
             yield
         except (DECORDError, RuntimeError, EOFError) as error:
             raise UserError(f"{self._path} cannot be read: {why_unreadable(error)}") from error
+
+
+def check_multi_label(cfg: Config, split: str) -> None:
+    """Look whether loss and metrics are for several labels per video.
+
+    Raises:
+        UserError: They are for one.
+    """
+    loss = cfg.model.cls_head.get("loss_cls", {"type": "CrossEntropyLoss"})["type"]
+    if loss == "CrossEntropyLoss":
+        raise UserError(
+            "multi_class=True in a dataset: a video has several labels, of which cross-entropy"
+            " expects one; set model.cls_head.loss_cls=dict(type='BCELossWithLogits')"
+        )
+    for where, metric in evaluators(cfg):
+        kinds = metric.get("metric_list", SINGLE_LABEL_METRICS)
+        kinds = [kinds] if isinstance(kinds, str) else kinds
+        wrong = sorted(set(kinds) & set(SINGLE_LABEL_METRICS))
+        if where == split and metric["type"] == "AccMetric" and wrong:
+            raise UserError(
+                f"multi_class=True in a dataset: {', '.join(wrong)} of {where}_evaluator is for"
+                " videos of one label; set metric_list=('mean_average_precision',)"
+            )
 
 
 def _shrink_pipeline(dataset: Any) -> None:
