@@ -151,7 +151,7 @@ def test_model(case):
     processor = cfg.model.data_preprocessor
     assert (processor.mean, processor.std) == ([0.45 * 255] * 3, [0.225 * 255] * 3)
     assert processor.format_shape == "NCTHW"
-    assert "to_rgb" not in processor, "decord gives RGB"
+    assert "to_rgb" not in processor, "the reader gives RGB"
     assert processor.blending == {
         "type": "mmengine.MixClips",
         "num_classes": CLASSES[data],
@@ -261,7 +261,7 @@ def test_augmentation(case):
     assert (erasing.fill_color, erasing.fill_std) == (114.75, 57.375)
     order = [name.removeprefix("mmengine.") for name in pipeline if name != "Flip"]
     assert order[2:7] == [
-        *("DecordDecode", "ClipRandAugment", "RandomResizedCrop", "Resize", "RandomErasing")
+        *("VideoReaderDecode", "ClipRandAugment", "RandomResizedCrop", "Resize", "RandomErasing")
     ]
 
 

@@ -47,9 +47,9 @@ def build(folder, lines, repeats=None, clip_len=8, **options):
             "data_prefix": {"video": ""},
             "num_classes": 3,
             "pipeline": [
-                {"type": "DecordInit"},
+                {"type": "mmengine.VideoReaderInit"},
                 {"type": "mmengine.SampleWindow", "clip_len": clip_len, "frame_interval": 4},
-                {"type": "DecordDecode"},
+                {"type": "mmengine.VideoReaderDecode"},
                 {"type": "RandomResizedCrop", "area_range": (0.3, 0.9)},
                 {"type": "Resize", "scale": (32, 32), "keep_ratio": False},
                 {"type": "FormatShape", "input_format": "NCTHW"},

@@ -11,6 +11,7 @@ from uniformer_mm.compat import (
     checkpoint_weights_only,
     fsdp_argument_order,
     import_warnings,
+    mmaction_decord_only,
     mmaction_drn_missing,
     mmaction_inferencer_classes,
     mmcv_ext_missing,
@@ -29,6 +30,7 @@ REPAIRS = (
     checkpoint_url_weights_only,
     mmseg_inferencer_classes,
     mmaction_inferencer_classes,
+    mmaction_decord_only,
     fsdp_argument_order,
 )
 

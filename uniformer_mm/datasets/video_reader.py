@@ -170,10 +170,11 @@ class VideoReader:
     @property
     def fps(self) -> float:
         """Mean number of frames per second."""
-        duration = self.timestamps[-1]
-        counted = (len(self) - 1) / duration if duration > 0 else self.rate
+        if self._resampled is not None:
+            return self.rate
+        counted = float(len(self) / (self._times[-1] + self._last_interval()))
         # Timestamps in milliseconds only come near what the container says exactly.
-        return self.rate if abs(counted / self.rate - 1) < 0.01 else float(counted)
+        return self.rate if abs(counted / self.rate - 1) < 0.01 else counted
 
     @cached_property
     def timestamps(self) -> NDArray[np.float64]:
