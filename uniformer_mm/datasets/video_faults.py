@@ -1,76 +1,90 @@
 """Why a video cannot be read."""
 
 import os
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from uniformer_mm.errors import UserError
 
 HEAD_SIZE = 4096
 """Bytes from the beginning of a file that hold the size of its container."""
 
-MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
-"""With one of these an MP4 or QuickTime file begins."""
+MP4_BOXES = frozenset(
+    (
+        *(b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"uuid"),
+        *(b"sidx", b"mfra", b"meta", b"udta", b"pnot", b"emsg", b"prft"),
+    )
+)
+"""The boxes that MP4 and QuickTime files are made of."""
 
 
-def head_and_size(source: str | BinaryIO) -> tuple[bytes, int]:
-    """The first bytes of a file, and its size in bytes.
+def check_whole(name: str, source: str | BinaryIO) -> None:
+    """Refuse an empty file, and one that is shorter than its container says.
+
+    That is known of AVI, Matroska, WebM, MP4 and QuickTime; FFmpeg takes them for shorter videos.
+
+    Args:
+        name: What the error calls the file.
+        source: Path, or an open file, which is rewound.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
+        UserError: It is empty, or bytes are missing.
     """
     if isinstance(source, str):
         with open(source, "rb") as file:
-            return file.read(HEAD_SIZE), os.path.getsize(source)
+            check_whole(name, file)
+        return
     size = source.seek(0, os.SEEK_END)
-    source.seek(0)
-    head = source.read(HEAD_SIZE)
-    source.seek(0)
-    return head, size
-
-
-def check_size(name: str, head: bytes, size: int) -> None:
-    """Refuse an empty file, and an AVI, Matroska or WebM file that is shorter than it says.
-
-    FFmpeg takes the latter for shorter videos.
-
-    Args:
-        name: What the error calls the file.
-        head: Its first bytes.
-        size: Its size in bytes.
-
-    Raises:
-        UserError: Bytes are missing.
-    """
     if not size:
         raise UserError(f"{name} cannot be read: the file is empty")
-    missing = container_size(head) - size
+    head = read_head(source)
+    missing = (boxes_end(source, size) if is_mp4(head) else container_size(head)) - size
+    source.seek(0)
     if missing > 0:
         raise UserError(f"{name} cannot be read: it is truncated, {missing} bytes are missing")
 
 
-def check_samples(name: str, stream: Any, size: int) -> None:
-    """Refuse an MP4 file whose index points beyond its end.
-
-    Args:
-        name: What the error calls the file.
-        stream: PyAV's stream.
-        size: Of the file in bytes.
-
-    Raises:
-        UserError: It does.
-    """
-    missing = max((entry.pos + entry.size for entry in stream.index_entries), default=0) - size
-    if missing > 0:
-        raise UserError(f"{name} cannot be read: it is truncated, {missing} bytes are missing")
+def read_head(source: str | BinaryIO) -> bytes:
+    """The first bytes of a file."""
+    if isinstance(source, str):
+        with open(source, "rb") as file:
+            return file.read(HEAD_SIZE)
+    source.seek(0)
+    return source.read(HEAD_SIZE)
 
 
 def why_not_opened(head: bytes) -> str:
     """Why FFmpeg finds no container in a file that begins so."""
-    if head[4:8] in MP4_BOXES:
-        return "it is truncated, or its recording was not completed: the index at its end is absent"
+    if is_mp4(head):
+        return "its recording was not completed: the index (moov) is absent"
     if is_text(head):
         return "it is text, not a video"
     return "it is not a video, or its beginning is damaged: FFmpeg knows no such format"
+
+
+def is_mp4(head: bytes) -> bool:
+    """Whether a file that begins so is MP4 or QuickTime."""
+    return head[4:8] in MP4_BOXES
+
+
+def boxes_end(file: BinaryIO, size: int) -> int:
+    """Where the last box of an MP4 file ends, which is beyond its end if it is truncated.
+
+    Args:
+        file: The file.
+        size: Of the file in bytes.
+    """
+    start = 0
+    while start + 8 <= size:
+        file.seek(start)
+        header = file.read(16)
+        length = int.from_bytes(header[:4], "big")
+        if length == 1:
+            length = int.from_bytes(header[8:], "big")
+        if length < 8 or header[4:8] not in MP4_BOXES:  # up to the end; or something after it
+            return size
+        start += length
+    return start
 
 
 def is_text(head: bytes) -> bool:

@@ -16,12 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from uniformer_mm.datasets.video_faults import (
-    check_samples,
-    check_size,
-    head_and_size,
-    why_not_opened,
-)
+from uniformer_mm.datasets.video_faults import check_whole, read_head, why_not_opened
 from uniformer_mm.errors import UserError
 
 try:
@@ -107,12 +102,12 @@ class VideoReader:
         self._decoder: Iterator[av.VideoFrame] | None = None
         self._next = 0
         with self._named_errors():
-            head, self._size = head_and_size(self._source)
-            check_size(self._name, head, self._size)
+            check_whole(self._name, self._source)
             try:
                 self._open()
             except av.InvalidDataError as error:
-                raise UserError(self._unreadable(why_not_opened(head))) from error
+                reason = why_not_opened(read_head(self._source))
+                raise UserError(self._unreadable(reason)) from error
         rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(0)
         self._stated_rate = rate if 0 < rate < 1000 else FRAME_RATE
         self.rate = float(fps or self._stated_rate)
@@ -256,8 +251,6 @@ class VideoReader:
             return []
         with self._named_errors():
             entries = [_Entry.of(packet, codec) for packet in self._packets()]
-            if len(entries) < self._stream.frames:
-                check_samples(self._name, self._stream, self._size)
             shown = {entry.stamp: entry for entry in entries if entry.is_shown}
             if not shown or any(entry.stamp is None or entry.may_be_empty for entry in entries):
                 return []
