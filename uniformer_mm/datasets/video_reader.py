@@ -216,10 +216,12 @@ class VideoReader:
         """For each frame that can be asked for the number of the stored one."""
         if self._resampled is None:
             return range(len(self._stamps))
+        start = Fraction(self._container.start_time or 0, av.time_base)
+        delay = max((self._stamps[0] or 0) * self._time_base - start, Fraction(0))
+        ends = [*self._times, self._times[-1] + self._last_interval()]
+        *ticks, end = [floor((delay + time) * self._resampled + Fraction(1, 2)) for time in ends]
         # Of frames that are rounded to the same tick the last is shown.
-        ticks = [_nearest(time * self._resampled) for time in self._times]
-        end = _nearest((self._times[-1] + self._last_interval()) * self._resampled)
-        return [bisect_right(ticks, tick) - 1 for tick in range(max(end, 1))]
+        return [bisect_right(ticks, tick) - 1 for tick in range(ticks[0], max(end, ticks[0] + 1))]
 
     @cached_property
     def _times(self) -> list[Fraction]:
@@ -529,7 +531,3 @@ class _Entry(NamedTuple):
             not packet.is_discard and not is_hidden,
             codec == "mpeg4" and packet.size <= NOT_CODED,
         )
-
-
-def _nearest(value: Fraction) -> int:
-    return floor(value + Fraction(1, 2))
