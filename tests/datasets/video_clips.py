@@ -80,7 +80,7 @@ def write_clip(
             prepare(stream)
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 100)
-        for number, time in zip(range(length), times or count()):
+        for number, time in zip(range(length), times or count(), strict=False):
             frame = av.VideoFrame.from_ndarray(picture(number, size), format="rgb24")
             frame.pts = time
             frame.time_base = Fraction(1, 25) if times is None else Fraction(1, 100)

@@ -25,7 +25,7 @@ try:
     from av.stream import Discard, Disposition
     from av.video.reformatter import Interpolation, VideoReformatter
 except ImportError as error:
-    raise UserError("videos are read with PyAV: pip install av") from error
+    raise UserError("videos are read with PyAV: pip install 'av>=17.1'") from error
 
 FRAME_RATE = Fraction(25)
 """Frames per second of a file that does not say its rate."""
