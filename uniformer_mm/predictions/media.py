@@ -286,17 +286,17 @@ class VideoWriter:
         Raises:
             UserError: The file cannot be written.
         """
-        import av
-
         # Colours are stored at half the resolution.
         image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
         if self._container is None:
             self._open(image.shape[1], image.shape[0])
+        import av
+
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24")
         self._container.mux(self._stream.encode(frame))
 
     def _open(self, width: int, height: int) -> None:
-        import av
+        from uniformer_mm.datasets.video_reader import av  # which says how to install it
 
         codec, options = CODECS[self.path.suffix]
         try:

@@ -15,7 +15,6 @@ from uniformer_mm.datasets.synthetic_kinetics import (
     SyntheticKineticsSpec,
     make_synthetic_kinetics,
 )
-from uniformer_mm.datasets.video_reader import VideoReader
 from uniformer_mm.errors import UserError
 from uniformer_mm.predictions import ClassScores
 from uniformer_mm.predictions.class_scores import under_labels
@@ -146,6 +145,8 @@ class Video(Task):
 
     def inference_pipeline(self, cfg: Config) -> list[Any]:
         """The steps of a config's test pipeline for a clip that has been opened."""
+        import uniformer_mm.datasets.video_transforms  # noqa: F401  registers the step
+
         steps = [step for step in test_pipeline(cfg) if not step_name(step).endswith("Init")]
         return [
             {"type": "mmengine.VideoReaderDecode"} if step_name(step).endswith("Decode") else step
@@ -154,6 +155,8 @@ class Video(Task):
 
     def pipeline_inputs(self, source: Any, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The frames of a clip."""
+        from uniformer_mm.datasets.video_reader import VideoReader
+
         in_memory = source.images is not None
         frames = source.images[..., ::-1] if in_memory else VideoReader(source.video.path)
         return [
