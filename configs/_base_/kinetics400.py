@@ -34,9 +34,9 @@ pack = [
     dict(type="PackActionInputs", meta_keys=("img_shape", "filename")),
 ]
 train_pipeline = [
-    dict(type="DecordInit"),
+    dict(type="mmengine.VideoReaderInit"),
     clip,
-    dict(type="DecordDecode"),
+    dict(type="mmengine.VideoReaderDecode"),
     dict(type="mmengine.ClipRandAugment", magnitude=7, num_ops=4, magnitude_std=0.5),
     dict(type="RandomResizedCrop", area_range=(0.08, 1.0), aspect_ratio_range=(0.75, 1.3333)),
     dict(type="Resize", scale=(224, 224), keep_ratio=False),
@@ -46,15 +46,15 @@ train_pipeline = [
     *pack,
 ]
 val_pipeline = [
-    dict(type="DecordInit"),
+    dict(type="mmengine.VideoReaderInit"),
     dict(clip, test_mode=True),
-    dict(type="DecordDecode"),
+    dict(type="mmengine.VideoReaderDecode"),
     dict(type="Resize", scale=(-1, 224)),
     dict(type="CenterCrop", crop_size=224),
     *pack,
 ]
 test_pipeline = [
-    dict(type="DecordInit"),
+    dict(type="mmengine.VideoReaderInit"),
     dict(clip, num_clips=4, test_mode=True),
     *val_pipeline[2:],
 ]

@@ -36,6 +36,15 @@ def test_what_is_imported_later_is_repaired_then(finder):
     assert part.__spec__.origin == part.__file__
 
 
+def test_a_module_may_have_several_repairs(finder):
+    def repair_more(module):
+        module.answer *= 2
+
+    for action in (repair, repair_more, repair):
+        repair_after_import("faulty_package.part", action)
+    assert importlib.import_module("faulty_package.part").answer == 84
+
+
 def test_what_has_been_imported_is_repaired_now(finder):
     part = importlib.import_module("faulty_package.part")
     repair_after_import("faulty_package.part", repair)

@@ -301,7 +301,7 @@ def test_augmentation(case):
     assert (erasing.fill_color, erasing.fill_std) == (114.75, 57.375)
     order = [name.removeprefix("mmengine.") for name in pipeline if name != "Flip"]
     assert order[2:7] == [
-        *("DecordDecode", "ClipRandAugment", "RandomResizedCrop", "Resize", "RandomErasing")
+        *("VideoReaderDecode", "ClipRandAugment", "RandomResizedCrop", "Resize", "RandomErasing")
     ]
 
 

@@ -2,6 +2,7 @@
 
 import pickle
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +11,18 @@ from PIL import Image
 
 pytest.importorskip("mmcv")
 
+from mmengine.fileio import BaseStorageBackend, register_backend
+
 from uniformer_mm.datasets import video_transforms
 from uniformer_mm.datasets.video_transforms import (
     INCREASING_OPERATIONS,
     OPERATIONS,
     ClipRandAugment,
     SampleWindow,
+    VideoReaderDecode,
+    VideoReaderInit,
 )
+from uniformer_mm.predictions.media import VideoWriter
 
 WINDOWS = [(8, 8), (16, 4), (16, 8), (32, 4)]
 LENGTHS = [1, 2, 7, 31, 63, 64, 65, 100, 127, 128, 129, 250, 299, 300, 1001]
@@ -215,3 +221,66 @@ def test_magnitudes_end_at_ten():
 def test_workers_that_are_spawned_can_have_them():
     for transform in (SampleWindow(8, 8), ClipRandAugment()):
         assert vars(pickle.loads(pickle.dumps(transform))) == vars(transform)
+
+
+# ----------------------------------------------------------------------------- opening and decoding
+
+
+@pytest.fixture(scope="module")
+def shades(tmp_path_factory):
+    """A video of ten frames of 25 per second, each brighter than the one before."""
+    path = tmp_path_factory.mktemp("shades") / "film.mp4"
+    with VideoWriter(path, 25) as writer:
+        for shade in range(0, 250, 25):
+            writer.write(np.full((32, 48, 3), shade, np.uint8))
+    return path
+
+
+def opened(path, **options):
+    return VideoReaderInit(**options)({"filename": str(path), "start_index": 0})
+
+
+def seen(results):
+    return [round(image.mean() / 25) for image in results["imgs"]]
+
+
+def test_decoded_frames_have_the_keys_of_mmactions_readers(shades):
+    results = opened(shades)
+    assert (results["total_frames"], results["avg_fps"]) == (10, 25)
+    results["frame_inds"] = np.array([[3, 9], [0, 3]])
+    results = VideoReaderDecode()(results)
+    assert seen(results) == [3, 9, 0, 3]
+    assert results["frame_inds"].tolist() == [3, 9, 0, 3]
+    assert isinstance(results["imgs"], list)
+    assert results["imgs"][0].dtype == np.uint8
+    assert results["img_shape"] == results["original_shape"] == (32, 48)
+    assert results["video_reader"] is None
+
+
+def test_boxes_become_pixels_as_with_mmactions_readers(shades):
+    results = opened(shades) | {"frame_inds": [0], "gt_bboxes": np.array([[0, 0.25, 0.5, 1]])}
+    results = VideoReaderDecode()(results | {"proposals": None})
+    assert results["gt_bboxes"].tolist() == [[0, 8, 24, 32]]
+    assert results["proposals"] is None
+
+
+def test_frames_are_resampled(shades):
+    results = opened(shades, fps=50)
+    assert (results["total_frames"], results["avg_fps"]) == (20, 50)
+    results["frame_inds"] = np.arange(20)
+    assert seen(VideoReaderDecode()(results)) == [number // 2 for number in range(20)]
+
+
+def test_videos_come_from_any_file_backend(shades):
+    results = opened(shades, backend_args={"backend": "memory_test"}, threads=2)
+    results["frame_inds"] = np.array([7, 1])
+    assert seen(VideoReaderDecode()(results)) == [7, 1]
+
+
+@register_backend("memory_test")
+class MemoryBackend(BaseStorageBackend):
+    def get(self, filepath):
+        return Path(filepath).read_bytes()
+
+    def get_text(self, filepath):
+        raise NotImplementedError

@@ -55,7 +55,7 @@ def test_files_of_one_name_are_told_apart_by_their_folders(folder):
         (["empty"], False, "no image or video in .*empty: known are .avi, .bmp"),
         (["below"], True, "no video in .*below"),
         (["b.png"], True, "b.png is an image, and the model looks at videos"),
-        (["notes.txt"], False, "notes.txt cannot be read: it is damaged, or neither an image"),
+        (["notes.txt"], False, "notes.txt cannot be read: it is text"),
     ],
 )
 def test_what_is_not_there_is_named(folder, names, videos_only, message):
@@ -117,11 +117,23 @@ def test_a_video_that_cannot_be_written_is_named(tmp_path):
         VideoWriter(tmp_path / "taken" / "film.mp4", 25).write(frame(0))
 
 
-def test_a_video_without_frames_is_named(tmp_path, folder, monkeypatch):
-    video = Video(folder / "film.mp4", "film.mp4")
-    monkeypatch.setattr(video, "images", lambda: iter(()))
-    with pytest.raises(UserError, match=r"film\.mp4 cannot be read"):
-        list(video.frames())
+def test_a_camera_without_frames_is_named(monkeypatch):
+    class Dark:
+        def isOpened(self):  # noqa: N802  OpenCV's name
+            return True
+
+        def get(self, _):
+            return 0.0
+
+        def read(self):
+            return False, None
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: Dark())
+    with pytest.raises(UserError, match="camera 0 gives no pictures"):
+        list(Video(0, "camera_0").frames())
 
 
 def test_a_video_is_one_clip_or_several(folder):

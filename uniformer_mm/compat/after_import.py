@@ -16,21 +16,22 @@ class RepairingFinder(MetaPathFinder):
 
     def __init__(self) -> None:
         """Start with nothing to repair."""
-        self.repairs: dict[str, Repair] = {}
+        self.repairs: dict[str, list[Repair]] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Spec of a module that waits for its repair, None for all others."""
-        repair = self.repairs.get(fullname)
-        spec = PathFinder.find_spec(fullname, path, target) if repair else None
-        if spec is None or spec.loader is None or repair is None:
+        repairs = self.repairs.get(fullname, [])
+        spec = PathFinder.find_spec(fullname, path, target) if repairs else None
+        if spec is None or spec.loader is None:
             return None
-        execute, repair_it = spec.loader.exec_module, repair
+        execute = spec.loader.exec_module
 
         def execute_and_repair(module: ModuleType) -> None:
             execute(module)
-            repair_it(module)
+            for repair in repairs:
+                repair(module)
 
         spec.loader.exec_module = execute_and_repair  # type: ignore[method-assign]
         return spec
@@ -49,6 +50,8 @@ def repair_after_import(module: str, repair: Repair) -> None:
     if module in sys.modules:
         repair(sys.modules[module])
         return
-    FINDER.repairs[module] = repair
+    repairs = FINDER.repairs.setdefault(module, [])
+    if repair not in repairs:
+        repairs.append(repair)
     if FINDER not in sys.meta_path:
         sys.meta_path.insert(0, FINDER)

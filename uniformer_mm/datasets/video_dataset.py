@@ -4,6 +4,7 @@ They are registered in mmengine's root registry: ``type='mmengine.CheckedVideoDa
 """
 
 import os
+import sys
 from collections.abc import Sequence
 from logging import INFO
 from typing import Any, ClassVar, NamedTuple
@@ -15,17 +16,6 @@ from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
 from uniformer_mm.errors import UserError
-
-HEAD_SIZE = 4096
-"""Bytes from the beginning of a file that hold the size of its container."""
-
-SHORT_ROWS = "from_size == to_size"
-"""What decord says where it takes the bytes that fill up a row of pixels for colours."""
-
-TOO_NARROW = (
-    "it is narrower than decord can read (that takes frames of 8, 16, 24, 48 and 72 pixels' width,"
-    " and others below 96, for ones of more colours). Enlarge it, to a width of 96 for instance"
-)
 
 DELIMITERS = (" ", ",", "\t", ";")
 """Signs between the entries of a line that are found without being named."""
@@ -196,8 +186,7 @@ class CheckedList:
 class CheckedVideos(CheckedList):
     """Mix-in for a VideoDataset.
 
-    Without it, decord does not say which file it cannot read, and a truncated AVI file ends the
-    process.
+    Without it, decord does not say which file it cannot read.
     """
 
     kind = "VideoDataset"
@@ -214,18 +203,18 @@ class CheckedVideos(CheckedList):
         Raises:
             UserError: There is no such file, or it cannot be decoded.
         """
-        from decord import DECORDError
-
         path = self.get_data_info(idx)["filename"]
         remedy = f"Replace the file, or take it out of {self.ann_file}."
+        decord = sys.modules.get("decord")
         try:
-            if os.path.isfile(path):
-                check_size(path)
             return super().prepare_data(idx)  # type: ignore[misc]
+        except UserError as error:
+            raise UserError(f"{error}. {remedy}") from error
         except FileNotFoundError as error:
             raise UserError(f"there is no video {path}. {remedy}") from error
-        except (DECORDError, RuntimeError, EOFError, OSError) as error:
-            raise UserError(f"{path} cannot be read: {why_unreadable(error)}. {remedy}") from error
+        except (OSError, RuntimeError, getattr(decord, "DECORDError", OSError)) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise UserError(f"{path} cannot be read: {reason}. {remedy}") from error
 
 
 @DATASETS.register_module()
@@ -251,43 +240,3 @@ class CheckedRawframeDataset(CheckedList, RawframeDataset):
         *offset, total = numbers[: 1 + self.with_offset]
         frames = {"offset": offset[0]} if offset else {}
         return {"frame_dir": path, "total_frames": total, **frames}
-
-
-def why_unreadable(error: Exception) -> str:
-    """What an error of decord's, or of `check_size`, says of a file."""
-    if SHORT_ROWS in str(error):
-        return TOO_NARROW
-    reason = str(error).strip().splitlines()[0]
-    return f"it is truncated, or not a video ({reason})"
-
-
-def check_size(path: str) -> None:
-    """Refuse an AVI, Matroska or WebM file that is shorter than it says.
-
-    decord crashes on the first and takes the others for shorter videos. MP4 files need no check:
-    decord refuses truncated ones.
-
-    Raises:
-        EOFError: Bytes are missing.
-    """
-    with open(path, "rb") as file:
-        expected = container_size(file.read(HEAD_SIZE))
-    missing = expected - os.path.getsize(path)
-    if missing > 0:
-        raise EOFError(f"{missing} bytes are missing at its end")
-
-
-def container_size(head: bytes) -> int:
-    """Size of a file in bytes according to its beginning; 0 if that does not say."""
-    if head.startswith(b"RIFF"):
-        size = int.from_bytes(head[4:8], "little")
-        return 0 if size == 2**32 - 1 else 8 + size
-    segment = head.find(b"\x18\x53\x80\x67")
-    if head.startswith(b"\x1a\x45\xdf\xa3") and 0 < segment < len(head) - 12:
-        # A variable-length integer: as many bytes as the position of the first bit that is set.
-        start = segment + 4
-        length = 9 - head[start].bit_length()
-        unknown = 2 ** (7 * length) - 1
-        size = int.from_bytes(head[start : start + length], "big") & unknown
-        return 0 if size == unknown else start + length + size
-    return 0

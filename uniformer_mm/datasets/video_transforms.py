@@ -3,6 +3,7 @@
 They are registered in mmengine's root registry: ``type='mmengine.SampleWindow'``.
 """
 
+import io
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,14 +11,88 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
+from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.registry import TRANSFORMS
 from PIL import Image, ImageEnhance, ImageOps
+
+from uniformer_mm.datasets.video_reader import VideoReader
 
 MAX_LEVEL = 10.0
 """Magnitude at which an operation of `ClipRandAugment` does the most."""
 
 APPLY_PROBABILITY = 0.5
 FILL_COLOUR = (128, 128, 128)
+
+
+@TRANSFORMS.register_module()
+class VideoReaderInit(BaseTransform):
+    """Open a video with `VideoReader`; takes the place of mmaction's DecordInit.
+
+    Required key: filename. Added keys: video_reader, total_frames, avg_fps.
+
+    Args:
+        threads: Threads that decode; 0 leaves the number to FFmpeg.
+        fps: Frames per second to resample to, as ffmpeg's filter `fps` does; None does not.
+        backend_args: Of mmengine's file backend, where videos are not local files.
+    """
+
+    def __init__(
+        self,
+        threads: int = 1,
+        fps: float | None = None,
+        backend_args: dict[str, Any] | None = None,
+    ) -> None:
+        self.threads = threads
+        self.fps = fps
+        self.backend_args = backend_args
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Open the file.
+
+        Raises:
+            UserError: It cannot be read.
+        """
+        path = str(results["filename"])
+        backend = get_file_backend(path, backend_args=self.backend_args, enable_singleton=True)
+        source = path if isinstance(backend, LocalBackend) else io.BytesIO(backend.get(path))
+        reader = VideoReader(source, threads=self.threads, fps=self.fps, name=path)
+        results["video_reader"] = reader
+        results["total_frames"] = len(reader)
+        results["avg_fps"] = reader.fps
+        return results
+
+
+@TRANSFORMS.register_module()
+class VideoReaderDecode(BaseTransform):
+    """Decode the chosen frames; takes the place of mmaction's DecordDecode.
+
+    Required keys: video_reader (a `VideoReader`, or frames (T, H, W, 3) in memory), frame_inds.
+    Added keys: imgs, frames (H, W, 3), RGB, uint8; original_shape, img_shape (H, W). Modified keys:
+    frame_inds, to one axis; video_reader, to None; gt_bboxes and proposals, if there are any, from
+    fractions of the frame to pixels.
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Decode, each frame once.
+
+        Raises:
+            UserError: The file cannot be decoded.
+        """
+        reader, results["video_reader"] = results["video_reader"], None
+        indices = results["frame_inds"] = np.asarray(results["frame_inds"]).reshape(-1)
+        if isinstance(reader, VideoReader):
+            with reader:
+                images = reader.read(indices)
+        else:
+            images = reader[indices]
+        results["imgs"] = list(images)
+        height, width = results["imgs"][0].shape[:2]
+        results["original_shape"] = results["img_shape"] = (height, width)
+        for key in ("gt_bboxes", "proposals"):
+            if results.get(key) is not None:
+                sides = np.array([width, height, width, height])
+                results[key] = (results[key] * sides).astype(np.float32)
+        return results
 
 
 @TRANSFORMS.register_module()

@@ -45,6 +45,7 @@ def all_checks() -> Iterator[Check]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for module, requirement in (
         ("cv2", "opencv-python"),
+        ("av", "av"),
         ("torchvision", "torchvision"),
         ("mmcv.ops", "'uniformer-mm[lite]'"),
     ):

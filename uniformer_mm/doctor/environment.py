@@ -15,7 +15,7 @@ from uniformer_mm.doctor.findings import NOTE, Finding
 from uniformer_mm.version import __version__
 from uniformer_mm.zoo import PACKAGE
 
-BASE = ("torchvision", "numpy", "mmengine")
+BASE = ("torchvision", "numpy", "mmengine", "av")
 OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python")
 MMCV = ("mmcv", "mmcv-lite")
 

@@ -1,14 +1,18 @@
-"""Images, videos and cameras: found, read and written with OpenCV.
+"""Images, videos and cameras: found, read and written with OpenCV and PyAV.
 
 Images are arrays (H, W, 3), uint8, BGR, as OpenCV reads them and as MM's pipelines take them.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -17,6 +21,9 @@ from numpy.typing import NDArray
 from uniformer_mm.checkpoints.writing import write_whole
 from uniformer_mm.errors import UserError
 
+if TYPE_CHECKING:
+    from uniformer_mm.datasets.video_reader import VideoReader
+
 Image = NDArray[np.uint8]
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"))
@@ -24,8 +31,11 @@ VIDEO_SUFFIXES = frozenset(
     (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".gif")
 )
 
-CODECS = {".mp4": "mp4v", ".webm": "VP80"}
-"""What the OpenCV of pip can write: MPEG-4 for players, VP8 for browsers; it has no H.264."""
+CODECS = {
+    ".mp4": ("libx264", {"preset": "veryfast", "crf": "18"}),
+    ".webm": ("libvpx", {"deadline": "realtime", "cpu-used": "4", "crf": "10", "b": "4M"}),
+}
+"""Encoders of FFmpeg, with their options, that players and browsers understand."""
 
 FRAME_RATE = 25.0
 """Of cameras and of files that do not say theirs."""
@@ -45,7 +55,7 @@ class Frame:
 
     name: str
     image: Image
-    video: "Video | None" = None
+    video: Video | None = None
     index: int | None = None
     boxes: NDArray[np.float32] | None = None
 
@@ -67,7 +77,7 @@ class Clip:
     """
 
     name: str
-    video: "Video | None" = None
+    video: Video | None = None
     images: NDArray[np.uint8] | None = None
     start: int = 0
 
@@ -86,10 +96,11 @@ class Clip:
 
     def glimpses(self, count: int) -> NDArray[np.uint8]:
         """So many frames (T, H, W, 3) at most, evenly spread."""
-        length = (self.video and self.video.length) or 1
-        length = length if self.images is None else len(self.images)
-        chosen = set(np.linspace(0, length - 1, min(count, length)).astype(int).tolist())
-        return np.stack([image for index, image in enumerate(self.frames()) if index in chosen])
+        if self.images is None and self.video is not None:
+            with self.video.open() as reader:
+                return reader.read(_spread(len(reader), count))[..., ::-1]
+        assert self.images is not None, "a clip has a video or images"
+        return self.images[_spread(len(self.images), count)]
 
 
 @dataclass(frozen=True)
@@ -126,24 +137,43 @@ class Video:
         Raises:
             UserError: It cannot be read.
         """
-        capture = self._open()
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        length = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        capture.release()
-        self.rate = rate if 0 < rate < 1000 else FRAME_RATE
-        self.length = None if isinstance(self.path, int) else max(length, 1)
+        if isinstance(self.path, int):
+            with self._camera() as capture:
+                rate = capture.get(cv2.CAP_PROP_FPS)
+            self.rate = rate if 0 < rate < 1000 else FRAME_RATE
+            self.length = None
+        else:
+            with self.open() as reader:
+                self.rate, self.length = reader.rate, reader.length_estimate
+
+    def open(self) -> VideoReader:
+        """A reader of the file.
+
+        Raises:
+            UserError: It cannot be read.
+        """
+        from uniformer_mm.datasets.video_reader import VideoReader
+
+        assert isinstance(self.path, Path), "cameras have no reader"
+        return VideoReader(self.path, threads=0)
 
     def images(self) -> Iterator[Image]:
-        """All frames; those of a camera until the consumer stops."""
-        capture = self._open()
-        try:
-            while True:
-                found, image = capture.read()
-                if not found:
-                    return
+        """All frames; those of a camera until the consumer stops.
+
+        Raises:
+            UserError: None can be decoded.
+        """
+        if not isinstance(self.path, int):
+            with self.open() as reader:
+                yield from (swapped(image) for image in reader)
+            return
+        with self._camera() as capture:
+            found, image = capture.read()
+            if not found:
+                raise self._no_camera()
+            while found:
                 yield image.astype(np.uint8, copy=False)
-        finally:
-            capture.release()
+                found, image = capture.read()
 
     def frames(self) -> Iterator[Frame]:
         """All frames with their numbers.
@@ -151,11 +181,8 @@ class Video:
         Raises:
             UserError: None can be decoded.
         """
-        index = -1
         for index, image in enumerate(self.images()):
             yield Frame(self.name, image, self, index)
-        if index < 0:
-            raise self._unreadable()
 
     def clips(self, length: int | None) -> Iterator[Clip]:
         """The whole as one clip, or one after every so many frames."""
@@ -173,19 +200,19 @@ class Video:
         if images:
             yield Clip(self.name, self, np.stack(images), start)
 
-    def _open(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(str(self.path) if isinstance(self.path, Path) else self.path)
-        if not capture.isOpened():
-            raise self._unreadable()
-        return capture
+    @contextmanager
+    def _camera(self) -> Iterator[cv2.VideoCapture]:
+        assert isinstance(self.path, int), "cameras are numbers"
+        capture = cv2.VideoCapture(self.path)
+        try:
+            if not capture.isOpened():
+                raise self._no_camera()
+            yield capture
+        finally:
+            capture.release()
 
-    def _unreadable(self) -> UserError:
-        if isinstance(self.path, int):
-            return UserError(f"camera {self.path} gives no pictures: is it there, and free?")
-        return UserError(
-            f"{self.path} cannot be read: it is damaged, or neither an image nor a video that"
-            " OpenCV knows"
-        )
+    def _no_camera(self) -> UserError:
+        return UserError(f"camera {self.path} gives no pictures: is it there, and free?")
 
 
 def swapped(image: Image) -> Image:
@@ -237,9 +264,10 @@ class VideoWriter:
             raise UserError(f"{path}: videos are written as {' or '.join(CODECS)}")
         self.path = path
         self.rate = rate
-        self._writer: cv2.VideoWriter | None = None
+        self._container: Any = None
+        self._stream: Any = None
 
-    def __enter__(self) -> "VideoWriter":
+    def __enter__(self) -> VideoWriter:
         """Nothing yet: the first frame says the size."""
         return self
 
@@ -258,24 +286,36 @@ class VideoWriter:
         Raises:
             UserError: The file cannot be written.
         """
-        # Both codecs store colours at half the resolution.
+        # Colours are stored at half the resolution.
         image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
-        if self._writer is None:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UserError(f"cannot write {self.path}: {error.strerror}") from error
-            codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix])
-            size = (image.shape[1], image.shape[0])
-            self._writer = cv2.VideoWriter(str(self.path), codec, self.rate, size)
-            if not self._writer.isOpened():
-                raise UserError(f"cannot write {self.path}: no right to, or no codec for it")
-        self._writer.write(np.ascontiguousarray(image))
+        if self._container is None:
+            self._open(image.shape[1], image.shape[0])
+        import av
+
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24")
+        self._container.mux(self._stream.encode(frame))
+
+    def _open(self, width: int, height: int) -> None:
+        from uniformer_mm.datasets.video_reader import av  # which says how to install it
+
+        codec, options = CODECS[self.path.suffix]
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._container = av.open(str(self.path), "w")
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}") from error
+        self._stream = self._container.add_stream(
+            codec, rate=Fraction(self.rate).limit_denominator(1001), options=options
+        )
+        self._stream.width, self._stream.height = width, height
+        self._stream.pix_fmt = "yuv420p"
 
     def close(self) -> None:
         """Complete the file."""
-        if self._writer is not None:
-            self._writer.release()
+        if self._container is not None:
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+            self._container = None
 
 
 def find_sources(
@@ -317,6 +357,11 @@ def find_sources(
         ImageFile(path, name) if is_image(path) else Video(path, name)
         for path, name in files.items()
     ]
+
+
+def _spread(length: int, count: int) -> NDArray[np.int64]:
+    """Numbers of `count` frames at most, evenly spread."""
+    return np.linspace(0, length - 1, min(count, length)).astype(np.int64)
 
 
 def is_image(path: str | Path) -> bool:

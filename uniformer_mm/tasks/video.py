@@ -1,7 +1,6 @@
 """Action recognition on Kinetics, Something-Something, UCF101 and HMDB51, with mmaction2."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -168,20 +167,24 @@ class Video(Task):
         check_video_labels(cfg, splits)
 
     def inference_pipeline(self, cfg: Config) -> list[Any]:
-        """The steps of a config's test pipeline for frames that are decoded on demand."""
+        """The steps of a config's test pipeline for a clip that has been opened."""
+        import uniformer_mm.datasets.video_transforms  # noqa: F401  registers the step
+
         steps = [step for step in test_pipeline(cfg) if not step_name(step).endswith("Init")]
         return [
-            {"type": "ArrayDecode"} if step_name(step).endswith("Decode") else step
+            {"type": "mmengine.VideoReaderDecode"} if step_name(step).endswith("Decode") else step
             for step in steps
         ]
 
     def pipeline_inputs(self, source: Any, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The frames of a clip."""
+        from uniformer_mm.datasets.video_reader import VideoReader
+
         in_memory = source.images is not None
-        frames = source.images[..., ::-1] if in_memory else FileFrames(source.video.path)
+        frames = source.images[..., ::-1] if in_memory else VideoReader(source.video.path)
         return [
             {
-                "array": frames,
+                "video_reader": frames,
                 "total_frames": len(frames),
                 "start_index": 0,
                 "modality": "RGB",
@@ -221,58 +224,6 @@ class Video(Task):
             "--tta: videos are always tested on several views, the average of which is the score;"
             " change num_clips of the sampling and the crop in test_dataloader.dataset.pipeline"
         )
-
-
-class FileFrames:
-    """Frames of a video file (H, W, 3), RGB, each decoded when it is asked for.
-
-    They are those that mmaction's DecordDecode gives.
-
-    Args:
-        path: The file.
-
-    Raises:
-        UserError: It cannot be decoded.
-    """
-
-    def __init__(self, path: Path) -> None:
-        from decord import VideoReader
-
-        from uniformer_mm.datasets.video_dataset import check_size
-
-        self._path = path
-        with self._readable():
-            check_size(str(path))
-            self._reader = VideoReader(str(path), num_threads=1)
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self._reader)
-
-    def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        """One of them.
-
-        Raises:
-            UserError: It cannot be decoded.
-        """
-        from uniformer_mm.datasets.video_dataset import TOO_NARROW
-
-        with self._readable():
-            frame = self._reader[int(index)].asnumpy()
-        if frame.shape[-1] != 3:
-            raise UserError(f"{self._path} cannot be read: {TOO_NARROW}")
-        return frame
-
-    @contextmanager
-    def _readable(self) -> Iterator[None]:
-        from decord import DECORDError
-
-        from uniformer_mm.datasets.video_dataset import why_unreadable
-
-        try:
-            yield
-        except (DECORDError, RuntimeError, EOFError) as error:
-            raise UserError(f"{self._path} cannot be read: {why_unreadable(error)}") from error
 
 
 def check_multi_label(cfg: Config, split: str) -> None:
