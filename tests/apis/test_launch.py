@@ -21,9 +21,11 @@ def test_without_gpu_precision_is_single_and_batch_norm_plain():
         {
             "optim_wrapper": {"type": "AmpOptimWrapper", "loss_scale": "dynamic", "clip_grad": 1},
             "model": {"head": [{"norm_cfg": {"type": "SyncBN", "requires_grad": True}}]},
+            "sync_bn": "torch",
         }
     )
     launch.adapt_to_machine(cfg)
+    assert "sync_bn" not in cfg
     assert cfg.optim_wrapper == {"type": "OptimWrapper", "clip_grad": 1}
     assert cfg.model.head[0].norm_cfg == {"type": "BN", "requires_grad": True}
 

@@ -337,10 +337,10 @@ def test_a_checkpoint_of_something_else_is_refused(run, tmp_path, mode):
         run(mode, hook={}, load_from=str(tmp_path / "other.pth"))
 
 
-def test_without_the_hook_mmengine_loads_what_it_knows_and_says_so(run, made):
+def test_without_the_hook_mmengine_loads_what_it_knows_and_says_so(run, made, capsys):
     path, _ = made("ImageNet")
-    _, log = run("train", "classifier", load_from=str(path))
-    assert "missing keys in source state_dict: backbone.patch_embed1.proj.weight" in log
+    run("train", "classifier", load_from=str(path))
+    assert "missing keys in source state_dict: backbone.patch_embed1." in capsys.readouterr().out
     path, expected = made("mmseg 0.x")
     assert same(run("train", load_from=str(path))[0], expected)
 

@@ -85,6 +85,7 @@ def adapt_to_machine(cfg: Config) -> None:
         for option in ("loss_scale", "dtype", "use_fsdp"):
             wrapper.pop(option, None)
     replace_sync_batch_norm(cfg.model)
+    cfg.pop("sync_bn", None)  # mmengine's switch for all norms
     if cfg.get("launcher", "none") != "none":
         cfg.env_cfg.dist_cfg.backend = "gloo"
         cfg.model_wrapper_cfg = {

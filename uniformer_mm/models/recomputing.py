@@ -77,9 +77,11 @@ def recomputed(layer: nn.Module, x: Tensor, *steps: Step) -> Tensor:
 class _Kept:
     """A tensor for the backward pass, which must not be changed in place until then."""
 
+    __slots__ = ("tensor", "version")
+
     def __init__(self, tensor: Tensor) -> None:
-        # Detached: a layer's output would keep the node of the graph that keeps this.
-        self.tensor = tensor.detach()
+        # A layer's output would keep the node of the graph that keeps this.
+        self.tensor = tensor if tensor.is_leaf else tensor.detach()
         self.version = tensor._version
 
     def unchanged(self) -> Tensor:
