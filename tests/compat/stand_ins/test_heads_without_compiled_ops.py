@@ -50,9 +50,7 @@ class Head(NamedTuple):
 HEADS = {
     "TOOD": Head("tood/tood_r50_fpn_1x_coco.py", {"nms", *DCN}),
     "VFNet": Head("vfnet/vfnet_r50_fpn_1x_coco.py", {"nms", *DCN, *DCN_WEIGHTS}),
-    "RepPoints": Head(
-        "reppoints/reppoints-moment_r50_fpn_1x_coco.py", {"nms", *DCN, *DCN_WEIGHTS}
-    ),
+    "RepPoints": Head("reppoints/reppoints-moment_r50_fpn_1x_coco.py", {"nms", *DCN, *DCN_WEIGHTS}),
     "DyHead": Head("dyhead/atss_r50_fpn_dyhead_1x_coco.py", {"nms", *MODULATED_DCN}),
     "Cascade RPN": Head(
         "cascade_rpn/cascade-rpn_faster-rcnn_r50-caffe_fpn_1x_coco.py",
