@@ -46,7 +46,8 @@ def ms_deform_attn_forward(
     )
     for _, _, value_of_level, locations, weights in levels:
         output += _attend(value_of_level, locations, weights)
-    return output.view(n, -1, queries).transpose(1, 2).to(value.dtype, copy=True)
+    output = output.view(n, heads * value.shape[3], queries).transpose(1, 2)
+    return output.contiguous().to(value.dtype)
 
 
 @keep_types
@@ -67,7 +68,7 @@ def ms_deform_attn_backward(
     The samples are computed again, level by level.
     """
     n, queries, heads = sampling_locations.shape[:3]
-    grad = single(grad_output).transpose(1, 2).reshape(n * heads, -1, queries)
+    grad = single(grad_output).transpose(1, 2).reshape(n * heads, value.shape[3], queries)
     levels = _levels(
         value,
         value_spatial_shapes,

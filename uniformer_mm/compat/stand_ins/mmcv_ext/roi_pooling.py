@@ -83,8 +83,9 @@ def _bins(start: Tensor, end: Tensor, number: int, size: int) -> tuple[Tensor, T
     """First pixel and number of pixels, (K, number), of the bins between (K,) two borders."""
     step = ((end - start) / number)[:, None]
     bin_number = torch.arange(number, dtype=start.dtype, device=start.device)
-    first = (bin_number * step + start[:, None]).floor().long().clamp(0, size)
-    last = ((bin_number + 1) * step + start[:, None]).ceil().long().clamp(0, size)
+    # Borders are rounded to single precision, as by C's floorf and ceilf.
+    first = (bin_number * step + start[:, None]).float().floor().long().clamp(0, size)
+    last = ((bin_number + 1) * step + start[:, None]).float().ceil().long().clamp(0, size)
     return first, (last - first).clamp(min=0)
 
 

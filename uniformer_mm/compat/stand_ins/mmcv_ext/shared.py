@@ -105,7 +105,7 @@ def sample_positions(
         extent = extent.clamp(min=1)
     bins = extent.new_tensor([size[1], size[0]])
     step = extent / bins
-    samples = torch.full_like(step, sampling_ratio) if sampling_ratio > 0 else step.ceil()
+    samples = torch.full_like(step, sampling_ratio) if sampling_ratio > 0 else step.float().ceil()
     # One transfer from the GPU tells the kinds of RoIs; there are few of them.
     kinds, kind = torch.unique(samples.long().clamp(min=0), dim=0, return_inverse=True)
     for of_kind, (columns, rows) in enumerate(kinds.tolist()):
