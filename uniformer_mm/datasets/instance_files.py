@@ -70,9 +70,7 @@ class Instances(Annotations):
         first = len(self)
         super().add(annotations)
         self.ignored += [
-            first + row
-            for row, annotation in enumerate(annotations)
-            if annotation.get("ignore")
+            first + row for row, annotation in enumerate(annotations) if annotation.get("ignore")
         ]
         if self.use.masks:
             masks = column(annotations, "segmentation")
