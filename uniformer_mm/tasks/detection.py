@@ -115,7 +115,7 @@ class Detection(Task):
                     f" heads of the model have {min(counts)}: set num_classes of all of them, or"
                     " metainfo=dict(classes=...) of the datasets"
                 )
-            check_once(path, check_annotations, _use(cfg, split, dataset))
+            check_once(split, path, check_annotations, _use(cfg, split, dataset))
 
     def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
         """Boxes and masks beside the ground truth."""
