@@ -6,9 +6,10 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from uniformer_mm.apis import launch
+from uniformer_mm.apis import cli, launch
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks import task_of
+from uniformer_mm.tasks.detection import Detection
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -28,6 +29,34 @@ def test_without_gpu_precision_is_single_and_batch_norm_plain():
     assert "sync_bn" not in cfg
     assert cfg.optim_wrapper == {"type": "OptimWrapper", "clip_grad": 1}
     assert cfg.model.head[0].norm_cfg == {"type": "BN", "requires_grad": True}
+
+
+@pytest.mark.parametrize(
+    ("launcher", "variables", "first"),
+    [
+        ("none", {"RANK": "1"}, True),
+        ("pytorch", {"RANK": "0"}, True),
+        ("pytorch", {"RANK": "1"}, False),
+        ("slurm", {"SLURM_PROCID": "0"}, True),
+        ("slurm", {"SLURM_PROCID": "3"}, False),
+        ("mpi", {"OMPI_COMM_WORLD_RANK": "1"}, False),
+        ("pytorch", {}, True),
+    ],
+)
+def test_only_the_first_process_checks_data(launcher, variables, first, monkeypatch, tmp_path):
+    for name in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    checked = []
+    monkeypatch.setattr(Detection, "check_data", lambda *_: checked.append(True))
+    monkeypatch.setattr(cli, "adapt_to_machine", lambda cfg: None)
+    monkeypatch.setattr(cli, "missing_data", lambda cfg, splits: ("", []))
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    config = str(CONFIGS / "det" / "mask_rcnn_uniformer_s.py")
+    arguments = cli.make_parser(None).parse_args([config, "--launcher", launcher])
+    cli.prepare_config(arguments, ("train",))
+    assert checked == [True] * first
 
 
 @without_gpu

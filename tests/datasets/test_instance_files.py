@@ -81,7 +81,10 @@ def test_annotations_that_count_categories_from_0_are_refused(tmp_path):
         ([{"bbox": [30, 20, 55, 45]}, {}], "1 of 2 boxes reach beyond .* x1, y1, x2, y2"),
         ([{"bbox": [30, 20, 90, 20]}, {}], "1 of 2 boxes reach beyond .* another size"),
         ([{}, {"image_id": "2"}], "image_id '2' and other ids are strings"),
-        ([{"segmentation": [[0.1, 0.2, 0.5, 0.2, 0.5, 0.4]]}], "masks lie within 0 and 1"),
+        (
+            [{"segmentation": [[0.1, 0.2, 0.5, 0.2, 0.5, 0.4]]}],
+            "coordinates of masks lie within 0 and 1",
+        ),
     ],
 )
 def test_what_is_likely_to_be_wrong_is_a_warning(tmp_path, changes, warning):

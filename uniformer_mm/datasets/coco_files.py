@@ -252,7 +252,7 @@ class Annotations:
 
     Args:
         path: The file.
-        needed: Which of bbox, area, iscrowd and num_keypoints every annotation needs.
+        needed: Which of bbox, area and iscrowd every annotation needs.
         integers: Whether their ids have to be integers.
     """
 
@@ -290,7 +290,6 @@ class Annotations:
             or not set(map(type, categories)) <= {int, str}
             or not set(map(type, crowds)) <= {int}
             or not set(crowds) <= {0, 1}
-            or "num_keypoints" in self.needed
         ):
             self.find_fault(annotations, self._fault)
             boxes = floats(column(annotations, "bbox", [0, 0, 0, 0]), 4)
@@ -412,9 +411,6 @@ class Annotations:
         crowd = annotation.get("iscrowd", self._default("iscrowd", 0))
         if crowd not in (0, 1):
             return f"has the iscrowd {shown(crowd)}: it needs 0 or 1"
-        count = annotation.get("num_keypoints", self._default("num_keypoints", 0))
-        if "num_keypoints" in self.needed and not are_finite([count]):
-            return f"has the num_keypoints {shown(count)}: it needs a number to be evaluated"
         return ""
 
 

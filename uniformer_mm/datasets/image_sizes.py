@@ -2,14 +2,15 @@
 
 import io
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine import fileio
 from mmengine.dataset import Compose
-from PIL import Image
 
 from uniformer_mm.errors import UserError
+
+if TYPE_CHECKING:  # the tools start without mmcv, and say what to install
+    from mmcv.transforms import LoadImageFromFile
 
 COCO_KINDS = ("CocoDataset", "BaseCocoStyleDataset")
 """Classes of mmdet and mmpose for files in COCO's format; others derive from them."""
@@ -26,7 +27,7 @@ class CheckedLoading:
         files: Annotation files of the dataset.
     """
 
-    def __init__(self, loader: LoadImageFromFile, files: Sequence[str]) -> None:
+    def __init__(self, loader: "LoadImageFromFile", files: Sequence[str]) -> None:
         self.loader = loader
         self.files = files
 
@@ -49,6 +50,8 @@ class CheckedLoading:
 
     def _cause(self, path: str, shape: tuple[int, ...], stated: tuple[int, ...]) -> str:
         """Why sizes differ, most likely, and what to do."""
+        from PIL import Image
+
         if shape[::-1] == stated:
             backend_args = getattr(self.loader, "backend_args", None)
             with Image.open(io.BytesIO(fileio.get(path, backend_args=backend_args))) as image:
@@ -95,8 +98,10 @@ def check_image_sizes(dataset: Any) -> list[str]:
     return files
 
 
-def _loaders(part: Any) -> Iterator[LoadImageFromFile]:
+def _loaders(part: Any) -> Iterator["LoadImageFromFile"]:
     """Transforms that load images, at any depth of a pipeline."""
+    from mmcv.transforms import BaseTransform, LoadImageFromFile
+
     if isinstance(part, LoadImageFromFile):
         if type(part).__module__.split(".")[0] in ("mmcv", "mmpose"):
             yield part

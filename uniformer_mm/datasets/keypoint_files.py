@@ -60,7 +60,7 @@ class Persons(Annotations):
     integer_images = True
 
     def __init__(self, path: str, use: KeypointUse) -> None:
-        needed = ["bbox", "area", "num_keypoints"] if use.evaluated else []
+        needed = ["bbox", "area"] if use.evaluated else []
         super().__init__(path, needed, integers=True)
         self.use = use
         self.facts: list[NDArray[np.float64]] = []

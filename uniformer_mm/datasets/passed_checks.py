@@ -23,13 +23,14 @@ SETTLED = 2.0
 BLOCK = 1 << 20
 
 
-def check_once(path: str, check: Callable[[str, Use], Report], use: Use) -> Report:
+def check_once(split: str, path: str, check: Callable[[str, Use], Report], use: Use) -> Report:
     """Check an annotation file unless it has passed before, and log what is used of it.
 
     A file of the same size and time as a file that passed is taken for the same; where only the
     time differs, its content is compared by a hash.
 
     Args:
+        split: What the dataset is for, for the log.
         path: The file.
         check: The check.
         use: What a dataset takes from the file; a file is checked for every use.
@@ -47,7 +48,7 @@ def check_once(path: str, check: Callable[[str, Use], Report], use: Use) -> Repo
         report = check(path, use)
         if stat is not None:
             _write_note(note, path, stat, report)
-    print_log(report.line, logger="current")
+    print_log(f"{split}: {report.line}", logger="current")
     for warning in report.warnings:
         print_log(warning, logger="current", level=logging.WARNING)
     return report

@@ -101,7 +101,7 @@ class Detection(Task):
         """The annotations."""
         for split, dataset, path in annotation_files(cfg, splits):
             if dataset["type"] in COCO_DATASETS:
-                check_once(path, check_annotations, _use(cfg, split, dataset))
+                check_once(split, path, check_annotations, _use(cfg, split, dataset))
 
     def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
         """Boxes and masks beside the ground truth."""

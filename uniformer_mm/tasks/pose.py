@@ -144,7 +144,7 @@ class Pose(Task):
                         f" model.head.out_channels is {outputs}: set it to {len(joints)}, or"
                         " metainfo of the datasets"
                     )
-                check_once(path, check_keypoints, _use(cfg, split, dataset, joints))
+                check_once(split, path, check_keypoints, _use(cfg, split, dataset, joints))
         files = {
             (dataset["bbox_file"], str(Path(dataset.get("data_root") or "", dataset["ann_file"])))
             for split, dataset in dataset_configs(cfg)
