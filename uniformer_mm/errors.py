@@ -60,12 +60,13 @@ def causes_of(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def add_hint(error: BaseException, text: str) -> None:
-    """Have a line printed after the traceback of an error (Python 3.11)."""
-    error.__notes__ = [*getattr(error, "__notes__", ()), f"hint: {text}"]  # type: ignore[attr-defined]
+    """Have a line printed after the traceback of an error, once (Python 3.11)."""
+    notes = dict.fromkeys([*getattr(error, "__notes__", ()), f"hint: {text}"])
+    error.__notes__ = list(notes)  # type: ignore[attr-defined]
 
 
 def package_of(frame: FrameType) -> str:
-    """Name of the package whose code a frame runs; empty if it is none, as a config is not."""
+    """Name of the package whose code a frame runs; empty for the code of a config."""
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
