@@ -2,6 +2,7 @@
 
 import sysconfig
 from collections.abc import Iterator
+from itertools import dropwhile
 from pathlib import Path
 from traceback import walk_tb
 from types import FrameType
@@ -44,12 +45,16 @@ def _without_control(text: str) -> str:
 
 
 def is_in_own_code(error: BaseException) -> bool:
-    """Whether an error came up in, or below, code of the user's own: a bug there, or here.
+    """Whether an error came up in, or below, code of the user's own that the stack has called.
 
-    The first frame of a traceback is that of the code which has caught the error.
+    It may be a bug there. A script of the user's own that calls this package does not count.
     """
-    tracebacks = [each.__traceback__ and each.__traceback__.tb_next for each in causes_of(error)]
-    return any(_is_own(frame) for traceback in tracebacks for frame, _ in walk_tb(traceback))
+    first, *causes = [
+        # The first frame is that of the code which has caught the error.
+        [_is_own(frame) for frame, _ in walk_tb(each.__traceback__)][1:]
+        for each in causes_of(error)
+    ]
+    return any(dropwhile(bool, first)) or any(map(any, causes))
 
 
 def causes_of(error: BaseException | None) -> Iterator[BaseException]:
@@ -60,12 +65,13 @@ def causes_of(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def add_hint(error: BaseException, text: str) -> None:
-    """Have a line printed after the traceback of an error (Python 3.11)."""
-    error.__notes__ = [*getattr(error, "__notes__", ()), f"hint: {text}"]  # type: ignore[attr-defined]
+    """Have a line printed after the traceback of an error, once (Python 3.11)."""
+    notes = dict.fromkeys([*getattr(error, "__notes__", ()), f"hint: {text}"])
+    error.__notes__ = list(notes)  # type: ignore[attr-defined]
 
 
 def package_of(frame: FrameType) -> str:
-    """Name of the package whose code a frame runs; empty if it is none, as a config is not."""
+    """Name of the package whose code a frame runs; empty for the code of a config."""
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 

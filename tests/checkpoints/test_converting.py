@@ -99,7 +99,7 @@ def test_what_is_of_another_model_is_refused_and_leaves_no_file(convert, tmp_pat
 
 @pytest.mark.parametrize("convert", [to_openmmlab, to_official])
 def test_a_converted_file_says_what_its_shapes_do_not(classifier, tmp_path, convert):
-    """The size of a head and the order of the classes, whatever it is called."""
+    """The size of a head and the order of the classes, under any name."""
     cfg, weights = classifier
     path, _ = convert(cfg, weights, tmp_path)
     path = path.rename(tmp_path / "mask_rcnn_uniformer_s_plus-1a2b3c4d.pth")

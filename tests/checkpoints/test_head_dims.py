@@ -1,4 +1,4 @@
-"""The size of an attention head, which shapes do not tell, is known whatever a file is called."""
+"""The size of an attention head, which shapes do not tell, is known under any file name."""
 
 import hashlib
 

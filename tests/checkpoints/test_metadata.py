@@ -73,7 +73,7 @@ def test_mmaction_numbers_the_classes_of_kinetics_in_its_own_way(tmp_path, monke
     assert theirs != ours
     assert "assumed" not in capsys.readouterr().out
     *_, unknown = paths.values()
-    assert checkpoint_meta(cfg, OFFICIAL, unknown)["classes"] == ours, "whatever it is called"
+    assert checkpoint_meta(cfg, OFFICIAL, unknown)["classes"] == ours, "under any name"
     assert "the authors' list (kinetics400.txt) is assumed" in capsys.readouterr().out
 
 

@@ -209,7 +209,7 @@ def test_bugs_in_a_module_of_ones_own_keep_their_traceback(trainer, tmp_path, mo
 def test_what_is_not_certainly_a_fault_of_the_config_keeps_its_traceback(trainer):
     with pytest.raises(ZeroDivisionError) as caught:
         trainer(DETECTOR, "model.neck.out_channels=0")
-    assert "while model_weights was built from the config" in caught.value.__notes__[0]
+    assert "while model_weights was built from the config" in "".join(caught.value.__notes__)
 
 
 def test_an_option_that_ones_own_module_does_not_have_is_refused(

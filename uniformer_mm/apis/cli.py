@@ -188,7 +188,7 @@ def run_tool(main: Callable[[], None]) -> None:
     except Exception as error:
         message = explanation(error)
         if not message:
-            if part_at_fault(error) and not hasattr(error, "__notes__"):
+            if part_at_fault(error):
                 add_hint(error, bug_hint(error))
             raise
         argparse.ArgumentParser().exit(USER_ERROR, f"error: {message}\n")

@@ -14,7 +14,7 @@ from uniformer_mm.apis.faults import is_raised_by, reason
 from uniformer_mm.apis.launch import build_runner, building
 from uniformer_mm.checkpoints import CheckpointError, locate
 from uniformer_mm.checkpoints.latest import latest_checkpoint
-from uniformer_mm.errors import UserError
+from uniformer_mm.errors import UserError, add_hint
 from uniformer_mm.hooks.finite_loss import FiniteLossHook
 from uniformer_mm.hooks.safe_checkpoint import SafeCheckpointHook
 from uniformer_mm.hooks.stop_signal import StopSignalHook
@@ -117,6 +117,8 @@ def train(runner: Runner) -> None:
                 " weights, give it as load_from without resume (--load-from)"
             ) from error
         message = explanation(error)
+        if not message:
+            add_hint(error, _resuming(runner))
         if not message or isinstance(error, CheckpointError):
             raise
         raise UserError(f"{message.rstrip('.')}. {_resuming(runner)}") from error

@@ -38,7 +38,7 @@ def check_head_dim(content: Any, source: str, head_dim: int | None) -> None:
 
     Args:
         content: The checkpoint as it was read.
-        source: From where: whatever `locate` takes, for the hash and for the error.
+        source: From where, as `locate` takes it, for the hash and for the error.
         head_dim: Of the model; None if it has no such thing.
 
     Raises:

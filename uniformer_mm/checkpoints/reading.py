@@ -28,7 +28,7 @@ META = "uniformer_mm"
 
 
 def read_checkpoint(source: str, map_location: Any = "cpu") -> Any:
-    """The content of a file of torch (its weights-only reader) or safetensors, whatever its name.
+    """Read a file of torch (by its weights-only reader) or safetensors, under any name.
 
     Args:
         source: Whatever `locate` takes.
@@ -78,7 +78,7 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def _read_safetensors(path: Path, map_location: Any) -> dict[str, Any]:
-    """The tensors, beside the meta if our converter wrote the file."""
+    """The tensors, with the meta if our converter wrote the file."""
     from safetensors import safe_open
 
     named = isinstance(map_location, str | torch.device)

@@ -1,7 +1,7 @@
 """Saving a checkpoint formats the whole config again.
 
 Defect: `Config.pretty_text` has yapf format the config at every access, and mmengine's Runner puts
-    it into every checkpoint. Whatever interrupts yapf meanwhile, such as the end of a data loader's
+    it into every checkpoint. What interrupts yapf meanwhile, such as the end of a data loader's
     process, becomes "SyntaxError: Failed to format the config file".
     https://github.com/open-mmlab/mmengine/pull/1647
 Versions: mmengine <= 0.10.7, onedl-mmengine <= 0.10.12.
