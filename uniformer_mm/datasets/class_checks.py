@@ -106,7 +106,7 @@ def check_class_counts(cfg: Config, splits: Sequence[str]) -> None:
 
 def dataset_counts(dataset: Mapping[str, Any], scope: str | None) -> Counts:
     """What the config of a dataset, or else its class, says of its classes or keypoints."""
-    kind = dataset["type"]
+    kind = dataset.get("type")
     if str(kind).endswith("MOTChallengeDataset"):  # trackers find one of its 13 classes
         return Counts()
     if isinstance(kind, str):
@@ -123,7 +123,7 @@ def dataset_counts(dataset: Mapping[str, Any], scope: str | None) -> Counts:
         ]
         return Counts(keypoints=converted[-1] if converted else meta["num_keypoints"])
     names = dataset.get("classes") or meta.get("classes") or ()
-    if isinstance(names, str):  # a single name, or a file that mmpretrain reads
+    if not isinstance(names, list | tuple):  # a single name, or a file that mmpretrain reads
         names = ()
     count = dataset.get("num_classes") or len(names) or None
     things, stuff = meta.get("thing_classes"), meta.get("stuff_classes")
