@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
-from uniformer_mm.datasets.class_counts import Place, class_places
+from uniformer_mm.datasets.class_counts import Place, class_places, type_name
 from uniformer_mm.datasets.redirect import dataset_configs
 from uniformer_mm.errors import UserError, printable
 
@@ -107,7 +107,7 @@ def check_class_counts(cfg: Config, splits: Sequence[str]) -> None:
 def dataset_counts(dataset: Mapping[str, Any], scope: str | None) -> Counts:
     """What the config of a dataset, or else its class, says of its classes or keypoints."""
     kind = dataset.get("type")
-    if str(kind).endswith("MOTChallengeDataset"):  # trackers find one of its 13 classes
+    if type_name(dataset) == "MOTChallengeDataset":  # trackers find one of its 13 classes
         return Counts()
     if isinstance(kind, str):
         kind = DATASETS.get(kind if "." in kind else f"{scope}.{kind}")
@@ -119,7 +119,7 @@ def dataset_counts(dataset: Mapping[str, Any], scope: str | None) -> Counts:
         converted = [
             step["num_keypoints"]
             for step in dataset.get("pipeline") or ()
-            if str(step["type"]).endswith("KeypointConverter")
+            if type_name(step) == "KeypointConverter"
         ]
         return Counts(keypoints=converted[-1] if converted else meta["num_keypoints"])
     names = dataset.get("classes") or meta.get("classes") or ()

@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from mmengine.registry import DATASETS, TRANSFORMS, DefaultScope
 
 from uniformer_mm.datasets.class_checks import dataset_counts
+from uniformer_mm.datasets.class_counts import type_name
 from uniformer_mm.datasets.redirect import dataset_configs, evaluators
 from uniformer_mm.errors import UserError
 
@@ -45,11 +46,7 @@ def warn_of_absent_classes(cfg: Config, splits: Sequence[str]) -> None:
         return
     looked_at: list[Mapping[str, Any]] = []
     for split, dataset in dataset_configs(cfg):
-        loads = [
-            step
-            for step in dataset.get("pipeline") or ()
-            if str(step["type"]).rpartition(".")[-1] in LOADERS
-        ]
+        loads = [step for step in dataset.get("pipeline") or () if type_name(step) in LOADERS]
         if split in splits and loads and dataset not in looked_at:
             looked_at.append(dataset)
             with DefaultScope.overwrite_default_scope("mmseg"):
@@ -64,7 +61,9 @@ def warn_of_other_ignored_label(cfg: Config) -> None:
     heads = [cfg.model.get(name) for name in ("decode_head", "auxiliary_head")]
     parts = [part for head in heads for part in (head if isinstance(head, list) else [head])]
     trained = {part.get("ignore_index", IGNORED) for part in parts if part}
-    scored = {m.get("ignore_index", IGNORED) for _, m in evaluators(cfg) if "IoU" in str(m["type"])}
+    scored = {
+        m.get("ignore_index", IGNORED) for _, m in evaluators(cfg) if type_name(m) == "IoUMetric"
+    }
     if trained and scored and trained != scored:
         print_log(
             f"ignore_index of the heads is {_shown(trained)}, that of the scores {_shown(scored)}:"
