@@ -1,5 +1,6 @@
 """Point the datasets of a config somewhere else, and say what is missing where they point."""
 
+import json
 from collections.abc import Iterator, Sequence
 from os.path import join
 from pathlib import Path
@@ -247,13 +248,13 @@ def _leave_out_semantic_maps(cfg: Config) -> None:
 
 
 def _panoptic_classes(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the categories with instances, and of stuff.
+    """Names of the categories with instances, and of stuff, of a file whose categories are right.
 
     Raises:
         UserError: The file is not of panoptic annotations, or lists stuff before things.
     """
-    content = read_coco(path)
-    categories, annotations = content["categories"], content["annotations"]
+    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    categories, annotations = content["categories"], content.get("annotations", [])
     if not all("isthing" in entry for entry in categories) or not all(
         "segments_info" in annotation for annotation in annotations
     ):
