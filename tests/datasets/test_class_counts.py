@@ -105,17 +105,21 @@ def test_both_numbers_and_the_data_are_named():
     check_class_counts(cfg, ("val", "test"))
 
 
-def test_a_classifier_of_videos_may_have_more_outputs_than_classes_but_not_fewer():
+def test_classifiers_of_videos_have_the_number_of_their_datasets_and_blending():
     cfg = load_config(str(ROOT / "configs" / "video" / "uniformer_s_16x4_ucf101.py"))
-    for _, dataset in dataset_configs(cfg):
-        dataset["num_classes"] = 51
     check_class_counts(cfg, ALL)
-    set_num_classes(cfg.model, 50)
-    with pytest.raises(UserError, match=r"51 classes, .*cls_head\.num_classes=50, .*blending"):
-        check_class_counts(cfg, ALL)
+    for count in (100, 102):
+        set_num_classes(cfg.model, count)
+        message = rf"101 classes, .*cls_head\.num_classes={count}, .*blending.*{count}\."
+        with pytest.raises(UserError, match=message):
+            check_class_counts(cfg, ALL)
     cfg.model.data_preprocessor.blending.num_classes = 101
-    with pytest.raises(UserError, match=r"different numbers of classes: .*=50, .*=101\."):
+    with pytest.raises(UserError, match=r"different numbers of classes: .*=102, .*=101\."):
         check_class_counts(cfg, ())
+    set_num_classes(cfg.model, 102)
+    for _, dataset in dataset_configs(cfg):
+        del dataset["num_classes"]
+    check_class_counts(cfg, ALL)
 
 
 # ------------------------------------------------------------------------------------------- --coco

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from uniformer_mm.datasets import label_maps
-from uniformer_mm.datasets.label_maps import warn_of_absent_classes
+from uniformer_mm.datasets.label_maps import warn_of_absent_classes, warn_of_other_ignored_label
 from uniformer_mm.errors import UserError
 
 
@@ -81,3 +81,15 @@ def test_a_broken_map_is_named(warn, tmp_path):
     (tmp_path / "images" / "000.jpg").write_bytes(b"")
     with pytest.raises(UserError, match=r"maps/000\.png cannot be read"):
         warn()
+
+
+def test_heads_and_scores_that_ignore_other_labels_are_warned_of(monkeypatch):
+    warnings = []
+    monkeypatch.setattr(label_maps, "print_log", lambda text, **_: warnings.append(text))
+    head, metric = {"type": "FCNHead", "ignore_index": 254}, {"type": "IoUMetric"}
+    cfg = Config({"model": {"decode_head": [head, head]}, "val_evaluator": metric})
+    warn_of_other_ignored_label(cfg)
+    assert "heads is 254, that of the scores 255" in warnings.pop()
+    cfg.val_evaluator.ignore_index = 254
+    warn_of_other_ignored_label(cfg)
+    assert not warnings

@@ -6,6 +6,7 @@ import re
 import shutil
 
 import pytest
+import torch
 from running import CONFIG, run_inside
 
 BRIEF = [
@@ -82,13 +83,24 @@ def test_empty_images_and_boxes_outside_of_the_image_are_trained_around(own_set)
     assert all(math.isfinite(loss) for loss in losses)
 
 
-def test_a_checkpoint_of_other_classes_is_not_evaluated(trained, synthetic_folder, capsys):
+def test_a_checkpoint_of_other_classes_is_not_evaluated(
+    trained, synthetic_folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(synthetic_folder)
     work_dir, _ = trained
-    status = run_inside(
-        *("test.py", CONFIG, work_dir / "iter_2.pth", "--synthetic", 8, "--cfg-options"),
-        *("model.roi_head.bbox_head.num_classes=9", "model.roi_head.mask_head.num_classes=9"),
-    )
+    checkpoint = torch.load(work_dir / "iter_2.pth", weights_only=False)
+    checkpoint["state_dict"]["roi_head.bbox_head.fc_cls.weight"] = torch.zeros(10, 1024)
+    torch.save(checkpoint, tmp_path / "other.pth")
+    assert run_inside("test.py", CONFIG, tmp_path / "other.pth", "--synthetic", 8) == 2
     error = capsys.readouterr().err
-    assert status == 2
-    assert "roi_head.bbox_head.fc_cls.weight (7, 1024) instead of (10, 1024)" in error
+    assert "roi_head.bbox_head.fc_cls.weight (10, 1024) instead of (7, 1024)" in error
     assert "another number of classes" in error
+
+
+def test_heads_for_another_number_of_classes_are_not_trained(own_set, capsys):
+    folder, content = own_set
+    assert train(folder, content, "model.roi_head.mask_head.num_classes=80") == 2
+    error = capsys.readouterr().err
+    assert "annotations.json) has 6 classes" in error
+    assert "model.roi_head.mask_head.num_classes=80. Set it" in error
+    assert not (folder / "work").exists()

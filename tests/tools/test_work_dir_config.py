@@ -34,11 +34,14 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("task", CONFIGS)
 def test_it_gives_the_scores_of_the_training(task, folder, monkeypatch, capfd):
     monkeypatch.chdir(folder)
+    # Formatting the config takes longer than the training.
+    monkeypatch.setattr("mmengine.config.config.FormatCode", lambda text, **_: (text, True))
     config, work_dir = folder / f"{task}.py", folder / task
     small = dict(HEADS[task], backbone=BACKBONE)
     if task == "det":
         small["test_cfg"] = {"rcnn": {"max_per_img": 5}}
-    config.write_text(f"_base_ = {str(ROOT / CONFIGS[task])!r}\nmodel = {small!r}\n")
+    imports = "custom_imports = None\n" if task == "det" else ""  # the tool has imported ours
+    config.write_text(f"{imports}_base_ = {str(ROOT / CONFIGS[task])!r}\nmodel = {small!r}\n")
     arguments = ["--synthetic", 1, "--work-dir", work_dir, "--cfg-options", *OPTIONS]
     assert run_inside("train.py", config, *arguments) == 0
     assert list((work_dir / "pictures").iterdir())

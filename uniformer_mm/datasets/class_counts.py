@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,7 @@ def class_places(model: Any, path: str = "model") -> Iterator[Place]:
     if not isinstance(model, dict) or "language_model" in model:
         return
     name = path.rpartition(".")[-1].partition("[")[0]
-    kind = str(model.get("type", "")).rpartition(".")[-1]
+    kind = type_name(model)
     for key, value in model.items():
         counted = KINDS.get(key)
         if counted == "classes" and {name, kind} & {*OWN_CLASSES}:
@@ -87,6 +87,12 @@ def class_places(model: Any, path: str = "model") -> Iterator[Place]:
             yield Place(f"{path}.{key}", model, key, "weights", beyond)
         elif key not in SKIPPED:
             yield from class_places(value, f"{path}.{key}")
+
+
+def type_name(config: Mapping[str, Any]) -> str:
+    """Name of the class of a part of a config, without scope; empty if it has none."""
+    kind = config.get("type", "")
+    return kind.__name__ if isinstance(kind, type) else str(kind).rpartition(".")[-1]
 
 
 def set_num_classes(model: Any, num_classes: int, num_stuff: int = 0, path: str = "model") -> None:

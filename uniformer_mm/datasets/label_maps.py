@@ -12,11 +12,15 @@ from mmengine.logging import print_log
 from mmengine.registry import DATASETS, TRANSFORMS, DefaultScope
 
 from uniformer_mm.datasets.class_checks import dataset_counts
-from uniformer_mm.datasets.redirect import dataset_configs
+from uniformer_mm.datasets.class_counts import type_name
+from uniformer_mm.datasets.redirect import dataset_configs, evaluators
 from uniformer_mm.errors import UserError
 
 LOADERS = ("LoadAnnotations", "LoadLabelMap")
 """Steps of pipelines that read label maps."""
+
+IGNORED = 255
+"""`ignore_index` of mmseg's heads and scores by default."""
 
 LOOKED_AT = 100
 """Label maps of a split that are read, evenly spaced."""
@@ -42,11 +46,7 @@ def warn_of_absent_classes(cfg: Config, splits: Sequence[str]) -> None:
         return
     looked_at: list[Mapping[str, Any]] = []
     for split, dataset in dataset_configs(cfg):
-        loads = [
-            step
-            for step in dataset.get("pipeline") or ()
-            if str(step["type"]).rpartition(".")[-1] in LOADERS
-        ]
+        loads = [step for step in dataset.get("pipeline") or () if type_name(step) in LOADERS]
         if split in splits and loads and dataset not in looked_at:
             looked_at.append(dataset)
             with DefaultScope.overwrite_default_scope("mmseg"):
@@ -54,6 +54,28 @@ def warn_of_absent_classes(cfg: Config, splits: Sequence[str]) -> None:
                 fault = _fault(dataset, {**loads[0], "type": "LoadAnnotations"})
             if fault:
                 print_log(f"{split}: {fault}", logger="current", level=logging.WARNING)
+
+
+def warn_of_other_ignored_label(cfg: Config) -> None:
+    """Warn where heads and scores ignore different labels: their pixels then lower the scores."""
+    heads = [cfg.model.get(name) for name in ("decode_head", "auxiliary_head")]
+    parts = [part for head in heads for part in (head if isinstance(head, list) else [head])]
+    trained = {part.get("ignore_index", IGNORED) for part in parts if part}
+    scored = {
+        m.get("ignore_index", IGNORED) for _, m in evaluators(cfg) if type_name(m) == "IoUMetric"
+    }
+    if trained and scored and trained != scored:
+        print_log(
+            f"ignore_index of the heads is {_shown(trained)}, that of the scores {_shown(scored)}:"
+            " set decode_head.ignore_index, auxiliary_head.ignore_index, val_evaluator.ignore_index"
+            " and test_evaluator.ignore_index to the label of pixels that are not labelled",
+            logger="current",
+            level=logging.WARNING,
+        )
+
+
+def _shown(labels: set[int]) -> str:
+    return " and ".join(map(str, sorted(labels, key=str)))
 
 
 def _fault(config: Mapping[str, Any], step: Mapping[str, Any]) -> str:

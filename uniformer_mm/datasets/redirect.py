@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from uniformer_mm.datasets.class_counts import set_num_classes
+from uniformer_mm.datasets.class_counts import set_num_classes, type_name
 from uniformer_mm.datasets.coco_files import category_names, read_categories, read_coco
 from uniformer_mm.errors import UserError
 
@@ -70,7 +70,7 @@ def use_coco_data(
         metainfo["palette"] = distinct_colours(len(classes))
     use_coco_files(cfg, images, annotations)
     things = classes
-    if any(_is(dataset, "CocoPanopticDataset") for _, dataset in dataset_configs(cfg)):
+    if any(type_name(dataset) == "CocoPanopticDataset" for _, dataset in dataset_configs(cfg)):
         things, stuff = _panoptic_classes(annotations["train"])
         metainfo.update(thing_classes=things, stuff_classes=stuff)
     elif cfg.get("default_scope") == "mmdet":
@@ -101,7 +101,7 @@ def use_coco_files(cfg: Config, images: dict[str, str], annotations: dict[str, s
         prefix = {"img": str(images[source]).rstrip("/") + "/"}
         if cfg.get("default_scope") == "mmdet":
             _make_coco_dataset(dataset)
-        if _is(dataset, "CocoPanopticDataset"):
+        if type_name(dataset) == "CocoPanopticDataset":
             prefix["seg"] = _panoptic_folder(annotations[source])
         # Items, not `update`, which would merge the prefixes.
         dataset["data_root"] = ""
@@ -111,7 +111,7 @@ def use_coco_files(cfg: Config, images: dict[str, str], annotations: dict[str, s
         _use_coco_metrics(cfg)
     for _, metric in evaluators(cfg):
         metric["ann_file"] = str(annotations["val"])
-        if _is(metric, "CocoPanopticMetric"):
+        if type_name(metric) == "CocoPanopticMetric":
             metric["seg_prefix"] = _panoptic_folder(annotations["val"])
 
 
@@ -186,14 +186,9 @@ def _leaf_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield dataset
 
 
-def _is(config: dict[str, Any], kind: str) -> bool:
-    """Whether a part of a config is of a type, with or without scope."""
-    return str(config.get("type")).rpartition(".")[-1] == kind
-
-
 def _without_concatenation(dataset: dict[str, Any]) -> dict[str, Any]:
     """Inside whatever wrapper, the first of datasets that would all become the same."""
-    if _is(dataset, "ConcatDataset"):
+    if type_name(dataset) == "ConcatDataset":
         return _without_concatenation(dataset["datasets"][0])
     if "dataset" in dataset:
         dataset["dataset"] = _without_concatenation(dataset["dataset"])
@@ -206,7 +201,7 @@ def _make_coco_dataset(dataset: dict[str, Any]) -> None:
     Raises:
         UserError: It has no boxes, or is of videos.
     """
-    if _is(dataset, "CocoDataset") or _is(dataset, "CocoPanopticDataset"):
+    if type_name(dataset) in ("CocoDataset", "CocoPanopticDataset"):
         return
     from mmdet.datasets import BaseDetDataset
     from mmdet.registry import DATASETS
@@ -229,7 +224,7 @@ def _use_coco_metrics(cfg: Config) -> None:
     )
     for split in SPLITS[1:]:
         metrics = [metric for name, metric in evaluators(cfg) if name == split]
-        suited = [m for m in metrics if _is(m, "CocoMetric") or _is(m, "CocoPanopticMetric")]
+        suited = [m for m in metrics if type_name(m) in ("CocoMetric", "CocoPanopticMetric")]
         if len(suited) < len(metrics):
             metric = {"type": "CocoMetric", "metric": ["bbox", "segm"] if masks else ["bbox"]}
             cfg[f"{split}_evaluator"] = suited or metric
@@ -250,7 +245,7 @@ def _leave_out_semantic_maps(cfg: Config) -> None:
 
 
 def _panoptic_classes(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the categories with instances, and of stuff.
+    """Names of the categories with instances, and of stuff, of a file whose categories are right.
 
     Raises:
         UserError: The file is not of panoptic annotations, or lists stuff before things.

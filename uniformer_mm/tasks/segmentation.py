@@ -10,7 +10,10 @@ from mmengine.config import Config
 from numpy.typing import NDArray
 from torch import Tensor
 
-from uniformer_mm.datasets.label_maps import warn_of_absent_classes
+from uniformer_mm.datasets.label_maps import (
+    warn_of_absent_classes,
+    warn_of_other_ignored_label,
+)
 from uniformer_mm.datasets.redirect import dataset_configs, set_num_classes
 from uniformer_mm.datasets.synthetic_ade20k import (
     CLASSES,
@@ -101,6 +104,7 @@ class Segmentation(Task):
                     f" or img_suffix of the dataset for {split}"
                 )
         warn_of_absent_classes(cfg, splits)
+        warn_of_other_ignored_label(cfg)
 
     def make_synthetic_data(self, cfg: Config, count: int, folder: Path) -> Path:
         """Drawn scenes with a class for each pixel."""
