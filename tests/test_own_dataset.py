@@ -46,6 +46,30 @@ def draw_actions(folder: Path) -> None:
         (folder / f"{split}.txt").write_text("".join(lines))
 
 
+def draw_pets(folder: Path) -> None:
+    """Two images of each class and split, and a hidden folder."""
+    rng = np.random.default_rng(0)
+    for path in (f"{split}/{name}" for split in ("train", "val") for name in ("cat", "dog")):
+        (folder / path).mkdir(parents=True)
+        for index in range(2):
+            image = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+            cv2.imwrite(str(folder / path / f"{index}.webp"), image)
+    (folder / "train" / ".ipynb_checkpoints").mkdir()
+
+
+ONE_EPOCH = ["train_cfg.max_epochs=1", "train_cfg.val_interval=1", "train_dataloader.batch_size=2"]
+SMALL_CLIPS = [
+    *ONE_EPOCH,
+    *(
+        f"{split}_dataloader.dataset.pipeline.1.{key}"
+        for split in ("train", "val")
+        for key in ("clip_len=4", "frame_interval=2")
+    ),
+    "train_dataloader.dataset.pipeline.5.scale=(64,64)",
+    "val_dataloader.dataset.pipeline.3.scale=(-1,64)",
+    "val_dataloader.dataset.pipeline.4.crop_size=64",
+]
+
 # config: (maker of its folder, name of it, the least sizes and schedule, what is printed)
 CASES = {
     "my_maps": (
@@ -59,25 +83,13 @@ CASES = {
         ],
         ("mIoU: ", r"\|\s*leaf\s*\|", r"\|\s*stem\s*\|"),
     ),
-    "my_actions": (
-        (draw_actions, "clips"),
-        [
-            *(
-                "train_cfg.max_epochs=1",
-                "train_cfg.val_interval=1",
-                "train_dataloader.batch_size=2",
-            ),
-            *(
-                f"{split}_dataloader.dataset.pipeline.1.{key}"
-                for split in ("train", "val")
-                for key in ("clip_len=4", "frame_interval=2")
-            ),
-            "train_dataloader.dataset.pipeline.5.scale=(64,64)",
-            "val_dataloader.dataset.pipeline.3.scale=(-1,64)",
-            "val_dataloader.dataset.pipeline.4.crop_size=64",
-        ],
-        ("acc/top1: ",),
+    "my_pets": (
+        (draw_pets, "pets"),
+        [*ONE_EPOCH, "train_dataloader.dataset.pipeline.1.scale=64"],
+        ("accuracy/top1: ",),
     ),
+    "my_actions": ((draw_actions, "clips"), SMALL_CLIPS, ("acc/top1: ",)),
+    "my_labels": ((draw_actions, "clips"), SMALL_CLIPS, ("acc/mean_average_precision: ",)),
 }
 
 
@@ -89,8 +101,9 @@ def test_every_example_is_tried():
 def test_own_data_train_and_evaluate(name, tmp_path, monkeypatch, capfd):
     (make, folder), options, printed = CASES[name]
     make(tmp_path / folder)
+    for other, text in EXAMPLES.items():  # one may derive from another
+        (tmp_path / f"{other}.py").write_text(text.replace('"configs/', f'"{ROOT}/configs/'))
     config = tmp_path / f"{name}.py"
-    config.write_text(EXAMPLES[name].replace('"configs/', f'"{ROOT}/configs/'))
     monkeypatch.chdir(tmp_path)
     for split in ("train", "val"):
         loader = f"{split}_dataloader"

@@ -227,6 +227,14 @@ def test_names_of_classes_are_those_of_the_folders(tmp_path, names, classes, mes
             task_of(cfg).check_data(cfg, ["train", "val"])
 
 
+def test_more_best_classes_than_there_are_are_refused(tmp_path):
+    cfg = folder_set(tmp_path, ("cat", "dog"), None)
+    cfg.val_evaluator = {"type": "Accuracy", "topk": (1, 5)}
+    task_of(cfg).check_data(cfg, ["train"])
+    with pytest.raises(UserError, match=r"top-5 accuracy of 3 classes: set val_evaluator\.topk"):
+        task_of(cfg).check_data(cfg, ["train", "val"])
+
+
 @needs_mmpretrain
 def test_a_file_that_is_no_image_and_an_absent_one_are_named(own_set):
     cfg, root = own_set

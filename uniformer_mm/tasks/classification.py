@@ -10,7 +10,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.fileio import list_from_file
 from numpy.typing import NDArray
 
-from uniformer_mm.datasets.redirect import dataset_configs, set_num_classes
+from uniformer_mm.datasets.redirect import dataset_configs, evaluators, set_num_classes
 from uniformer_mm.datasets.synthetic_imagenet import (
     CLASSES,
     SyntheticImagenetSpec,
@@ -111,6 +111,8 @@ class Classification(Task):
     def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
         """The folders of images, how many classes they have, and the labels of lists."""
         num_classes = cfg.model.get("head", {}).get("num_classes")
+        if num_classes is not None:
+            _check_top_k(cfg, splits, num_classes)
         trained: Path | None = None
         for split, dataset in dataset_configs(cfg):
             if dataset["type"] not in FOLDER_DATASETS:
@@ -189,6 +191,16 @@ def _check_labels(listing: Path, num_classes: int) -> None:
                     f"{listing}, line {number}: label {label!r}, but the model's classes are 0 to"
                     f" {num_classes - 1}. Correct it, or {OTHER_CLASSES}"
                 )
+
+
+def _check_top_k(cfg: Config, splits: Sequence[str], num_classes: int) -> None:
+    """Look for accuracies among more classes than there are, which fail after the first epoch."""
+    for split, metric in evaluators(cfg):
+        most = max(np.atleast_1d(metric.get("topk", 1)), default=1)
+        if split in splits and metric["type"] == "Accuracy" and most > num_classes:
+            raise UserError(
+                f"top-{most} accuracy of {num_classes} classes: set {split}_evaluator.topk=(1,)"
+            )
 
 
 def _places(dataset: dict[str, Any]) -> tuple[Path, Path]:
