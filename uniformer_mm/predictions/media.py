@@ -286,27 +286,24 @@ class VideoWriter:
         Raises:
             UserError: The file cannot be written.
         """
-        # Colours are stored at half the resolution.
-        image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
-        if self._container is None:
-            self._open(image.shape[1], image.shape[0])
-        import av
-
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24")
-        self._container.mux(self._stream.encode(frame))
-
-    def _open(self, width: int, height: int) -> None:
         from uniformer_mm.datasets.video_reader import av  # which says how to install it
 
-        codec, options = CODECS[self.path.suffix]
+        # Colours are stored at half the resolution.
+        image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._container = av.open(str(self.path), "w")
+            if self._container is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._container = av.open(str(self.path), "w")
+                self._start(image.shape[1], image.shape[0])
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24")
+            self._container.mux(self._stream.encode(frame))
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror}") from error
-        self._stream = self._container.add_stream(
-            codec, rate=Fraction(self.rate).limit_denominator(1001), options=options
-        )
+
+    def _start(self, width: int, height: int) -> None:
+        codec, options = CODECS[self.path.suffix]
+        rate = Fraction(self.rate).limit_denominator(1001)
+        self._stream = self._container.add_stream(codec, rate=rate, options=options)
         self._stream.width, self._stream.height = width, height
         self._stream.pix_fmt = "yuv420p"
 
