@@ -25,7 +25,8 @@ from uniformer_mm.apis.cli import run_tool
 from uniformer_mm.apis.launch import load_config
 from uniformer_mm.apis.memory import keep_freed_memory
 from uniformer_mm.errors import UserError
-from uniformer_mm.predictions.media import Clip, Video, VideoWriter, is_image
+from uniformer_mm.predictions.finding import is_image
+from uniformer_mm.predictions.media import Clip, Video, VideoWriter
 from uniformer_mm.tasks import TASKS, task_of
 from uniformer_mm.zoo import list_models
 

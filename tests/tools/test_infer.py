@@ -108,7 +108,7 @@ def test_damaged_images_are_named_and_the_others_predicted(folder, tmp_path, cap
     out = tmp_path / "out"
     assert infer(folder, damaged, folder / "in" / "a.png", "--out", out) == 2
     error = capsys.readouterr().err
-    assert f"error: {damaged} cannot be read" in error
+    assert f"error: not predicted (1):\n{damaged} cannot be read: it is not an image" in error
     assert "Traceback" not in error
     assert len(json.loads((out / "predictions.json").read_text())) == 1
 

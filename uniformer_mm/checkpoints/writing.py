@@ -1,6 +1,9 @@
 """Files that are written whole, or not at all."""
 
 import os
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
@@ -20,20 +23,39 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         UserError: It cannot be written; then what was there before is still there.
     """
-    partial = path.with_name(f".{path.name}{PARTIAL}")
+    write_parts(path, [content])
+
+
+def write_parts(path: Path, parts: Iterable[bytes]) -> None:
+    """Write a file out of parts that need not be in memory together, like `write_whole`.
+
+    Raises:
+        UserError: It cannot be written; then what was there before is still there.
+    """
+    partial = partial_path(path)
+    size = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(content)
+        with partial.open("xb") as file:
+            for part in parts:
+                size += len(part)
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise UserError(
-            f"cannot write {path} ({len(content) / 2**20:.1f} MiB): {error.strerror}. Make room or"
+            f"cannot write {path} ({size / 2**20:.1f} MiB): {error.strerror}. Make room or"
             " the folder writable, or choose another --work-dir."
         ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()  # if it has not got its name
+
+
+def partial_path(path: Path) -> Path:
+    """A name for a file that is being written: in its folder, short, hidden, and used only once."""
+    return path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
 
 
 class AtomicBackend(LocalBackend):

@@ -12,6 +12,8 @@ from mmengine.runner import Runner
 from numpy.typing import NDArray
 from torch import Tensor
 
+from uniformer_mm.predictions.painting import LARGEST_SIDE
+
 COLUMNS, ROWS = 4, 2
 FRAME_HEIGHT = 160
 GAP = 4
@@ -99,6 +101,7 @@ def contact_sheet(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Up to eight evenly spaced frames, row by row, under an empty bar for a caption."""
     chosen = frames[np.linspace(0, len(frames) - 1, min(len(frames), ROWS * COLUMNS)).astype(int)]
     width = round(FRAME_HEIGHT * chosen.shape[2] / chosen.shape[1])
+    width = min(max(width, 1), LARGEST_SIDE // COLUMNS)
     rows = -(-len(chosen) // COLUMNS)
     height = CAPTION_HEIGHT + rows * (FRAME_HEIGHT + GAP)
     canvas = np.zeros((height, COLUMNS * (width + GAP) - GAP, 3), dtype=np.uint8)

@@ -1,28 +1,29 @@
-"""Images, videos and cameras: found, read and written with OpenCV.
+"""Images, videos and cameras: read and written with OpenCV.
 
 Images are arrays (H, W, 3), uint8, BGR, as OpenCV reads them and as MM's pipelines take them.
 """
 
-import os
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 
-from uniformer_mm.checkpoints.writing import write_whole
-from uniformer_mm.errors import UserError
+from uniformer_mm.checkpoints.writing import partial_path, write_whole
+from uniformer_mm.errors import UserError, printable
+from uniformer_mm.predictions.regular_files import open_regular
 
 Image = NDArray[np.uint8]
 
-IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"))
-VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".gif")
-)
+MAX_PIXELS = 2**28
+"""Pixels of the largest image that is decoded unless the user says otherwise: 0.8 GB."""
 
 CODECS = {".mp4": "mp4v", ".webm": "VP80"}
 """What the OpenCV of pip can write: MPEG-4 for players, VP8 for browsers; it has no H.264."""
@@ -94,14 +95,21 @@ class Clip:
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file."""
+    """An image file.
+
+    Attributes:
+        path: The file.
+        name: File name, relative to the folder that was searched.
+        max_pixels: Pixels from which on it is not decoded.
+    """
 
     path: Path
     name: str
+    max_pixels: int = MAX_PIXELS
 
     def frames(self) -> Iterator[Frame]:
         """The image."""
-        yield Frame(self.name, read_image(self.path))
+        yield Frame(self.name, read_image(self.path, self.max_pixels))
 
 
 @dataclass(eq=False)
@@ -174,6 +182,13 @@ class Video:
             yield Clip(self.name, self, np.stack(images), start)
 
     def _open(self) -> cv2.VideoCapture:
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError as error:  # OpenCV would end the process
+            raise UserError(
+                f"{printable(str(self.path))} cannot be read by OpenCV: its name is not UTF-8."
+                " Rename it"
+            ) from error
         capture = cv2.VideoCapture(str(self.path) if isinstance(self.path, Path) else self.path)
         if not capture.isOpened():
             raise self._unreadable()
@@ -183,9 +198,57 @@ class Video:
         if isinstance(self.path, int):
             return UserError(f"camera {self.path} gives no pictures: is it there, and free?")
         return UserError(
-            f"{self.path} cannot be read: it is damaged, or neither an image nor a video that"
-            " OpenCV knows"
+            f"{printable(str(self.path))} cannot be read: it is damaged, or neither an image nor a"
+            " video that OpenCV knows"
         )
+
+
+class FrameFolder(Video):
+    """A folder of images that are the frames of a video.
+
+    Args:
+        path: The folder.
+        name: Its name, relative to the folder that was searched.
+        files: The frames in their order.
+        max_pixels: Pixels from which on one is not decoded.
+    """
+
+    def __init__(
+        self, path: Path, name: str, files: Sequence[Path], max_pixels: int = MAX_PIXELS
+    ) -> None:
+        self.path = path
+        self.name = name
+        self.rate = FRAME_RATE
+        self.length = len(files)
+        self._files = files
+        self._max_pixels = max_pixels
+        self._shape: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        """How many frames there are."""
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> Image:
+        """One frame (H, W, 3), RGB.
+
+        Raises:
+            UserError: It cannot be read, or is of another size than the one before.
+        """
+        return swapped(self._read(self._files[index]))
+
+    def images(self) -> Iterator[Image]:
+        """All frames."""
+        return map(self._read, self._files)
+
+    def _read(self, path: Path) -> Image:
+        image = read_image(path, self._max_pixels)
+        if self._shape not in (None, image.shape):
+            raise UserError(
+                f"{printable(str(path))} is another size than the frames before it: frames of a"
+                " video have one size"
+            )
+        self._shape = image.shape
+        return image
 
 
 def swapped(image: Image) -> Image:
@@ -193,20 +256,66 @@ def swapped(image: Image) -> Image:
     return np.ascontiguousarray(image[..., ::-1])
 
 
-def read_image(path: str | Path) -> Image:
+def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image:
     """An image file.
 
+    Args:
+        path: The file.
+        max_pixels: Pixels from which on it is not decoded: what a header states costs nothing to
+            write, but its pixels need memory.
+
     Raises:
-        UserError: There is no such file, or it is not an image.
+        UserError: There is no such file, it is not an image, or it is too large.
     """
+    with open_regular(path) as file:
+        pixels = count_pixels(file)
+        if pixels and pixels > max_pixels:
+            raise UserError(
+                f"{printable(str(path))} is not decoded: it has {pixels} pixels, and the limit is"
+                f" {max_pixels}. Raise it with --max-pixels, in Python with"
+                " Inferencer(max_pixels=...)"
+            )
+        file.seek(0)
+        content = file.read()
     try:
-        content = np.frombuffer(Path(path).read_bytes(), np.uint8)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+        buffer = np.frombuffer(content, np.uint8)
+        image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if content else None
+    except cv2.error as error:  # its own limits
+        reason = " ".join(str(error.err or error).split())
+        raise UserError(f"{printable(str(path))} cannot be read by OpenCV: {reason}") from error
     if image is None:
-        raise UserError(f"{path} cannot be read: it is damaged, or not an image")
+        raise UserError(f"{printable(str(path))} cannot be read: {_why_no_image(content, pixels)}")
     return image.astype(np.uint8, copy=False)
+
+
+def count_pixels(file: BinaryIO, formats: tuple[str, ...] | None = None) -> int | None:
+    """Pixels that the header of an image states; None if it is not an image for Pillow.
+
+    Args:
+        file: Read from its present position.
+        formats: Pillow's names of those to try; all by default.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of large images: the limit here is the caller's
+        try:
+            with PillowImage.open(file, formats=formats) as image:
+                return image.width * image.height
+        except PillowImage.DecompressionBombError as error:  # its limit, not the caller's
+            pixels = re.search(r"\d+", str(error))
+            return int(pixels[0]) if pixels else None
+        except Exception:  # damaged headers fail in many ways; OpenCV has the last word
+            return None
+
+
+def _why_no_image(content: bytes, pixels: int | None) -> str:
+    """Why OpenCV does not decode a file."""
+    if not content:
+        return "it is empty"
+    if pixels is not None:
+        return "it begins like an image, but it is truncated or damaged"
+    if b"<svg" in content[:1000]:
+        return "it is an SVG drawing, which has no pixels: export it as PNG"
+    return "it is not an image that OpenCV knows"
 
 
 def write_image(path: Path, image: Image) -> None:
@@ -216,11 +325,14 @@ def write_image(path: Path, image: Image) -> None:
         UserError: The format is unknown, or the file cannot be written.
     """
     try:
-        content = cv2.imencode(path.suffix, image)[1]
+        encoded, content = cv2.imencode(path.suffix, image)
     except cv2.error as error:
         raise UserError(
             f"{path}: pictures are written as .png, .jpg or what else OpenCV knows"
         ) from error
+    if not encoded:
+        height, width = image.shape[:2]
+        raise UserError(f"{path}: OpenCV cannot write {width} x {height} pixels as {path.suffix}")
     write_whole(path, content.tobytes())
 
 
@@ -237,6 +349,8 @@ class VideoWriter:
             raise UserError(f"{path}: videos are written as {' or '.join(CODECS)}")
         self.path = path
         self.rate = rate
+        # OpenCV takes the container from the suffix.
+        self._partial = Path(f"{partial_path(path)}{path.suffix}")
         self._writer: cv2.VideoWriter | None = None
 
     def __enter__(self) -> "VideoWriter":
@@ -267,69 +381,17 @@ class VideoWriter:
                 raise UserError(f"cannot write {self.path}: {error.strerror}") from error
             codec = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix])
             size = (image.shape[1], image.shape[0])
-            self._writer = cv2.VideoWriter(str(self.path), codec, self.rate, size)
+            self._writer = cv2.VideoWriter(str(self._partial), codec, self.rate, size)
             if not self._writer.isOpened():
                 raise UserError(f"cannot write {self.path}: no right to, or no codec for it")
         self._writer.write(np.ascontiguousarray(image))
 
     def close(self) -> None:
-        """Complete the file."""
+        """Complete the file, and give it its name."""
         if self._writer is not None:
             self._writer.release()
-
-
-def find_sources(
-    paths: Sequence[str | Path | int], videos_only: bool = False
-) -> list[ImageFile | Video]:
-    """Images, videos and cameras.
-
-    Args:
-        paths: Files, folders (with those below them) and numbers of cameras.
-        videos_only: Leave images in folders out, and refuse others.
-
-    Returns:
-        One for each file and camera, by name within a folder. Two of one name are told apart by the
-        folders above them.
-
-    Raises:
-        UserError: There is no such file, nothing in a folder, or it cannot be read.
-    """
-    cameras: dict[int, str] = {}
-    files: dict[Path, str] = {}
-    for entry in paths:
-        path = Path(str(entry))
-        if str(entry).isdecimal():
-            cameras[int(str(entry))] = f"camera_{entry}"
-        elif path.is_dir():
-            inside = _files_below(path, videos_only)
-            files.update((file, file.relative_to(path).as_posix()) for file in inside)
-        elif not path.is_file():
-            raise UserError(f"no file or folder {path}")
-        elif videos_only and is_image(path):
-            raise UserError(f"{path} is an image, and the model looks at videos")
-        else:
-            files[path] = path.name
-    if len(set(files.values())) < len(files):
-        absolute = {path: os.path.abspath(path) for path in files}
-        root = os.path.commonpath(list(absolute.values()))
-        files = {path: Path(absolute[path]).relative_to(root).as_posix() for path in files}
-    return [Video(number, name) for number, name in cameras.items()] + [
-        ImageFile(path, name) if is_image(path) else Video(path, name)
-        for path, name in files.items()
-    ]
-
-
-def is_image(path: str | Path) -> bool:
-    """Whether a file is an image by its name or its first bytes, rather than a video."""
-    suffix = Path(path).suffix.lower()
-    known = suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    return suffix in IMAGE_SUFFIXES if known else cv2.haveImageReader(str(path))
-
-
-def _files_below(folder: Path, videos_only: bool) -> list[Path]:
-    suffixes = VIDEO_SUFFIXES if videos_only else IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in suffixes]
-    if not files:
-        wanted = "video" if videos_only else "image or video"
-        raise UserError(f"no {wanted} in {folder}: known are {', '.join(sorted(suffixes))}")
-    return files
+            self._writer = None
+            try:
+                self._partial.replace(self.path)
+            except OSError as error:
+                raise UserError(f"cannot write {self.path}: {error.strerror}") from error

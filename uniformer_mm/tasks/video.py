@@ -19,7 +19,7 @@ from uniformer_mm.datasets.synthetic_kinetics import (
 from uniformer_mm.errors import UserError
 from uniformer_mm.predictions import ClassScores
 from uniformer_mm.predictions.class_scores import under_labels
-from uniformer_mm.predictions.media import Image
+from uniformer_mm.predictions.media import FrameFolder, Image
 from uniformer_mm.tasks.task import (
     Task,
     from_random_weights,
@@ -154,8 +154,11 @@ class Video(Task):
 
     def pipeline_inputs(self, source: Any, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The frames of a clip."""
-        in_memory = source.images is not None
-        frames = source.images[..., ::-1] if in_memory else FileFrames(source.video.path)
+        frames: Any = source.video
+        if source.images is not None:
+            frames = source.images[..., ::-1]
+        elif not isinstance(frames, FrameFolder):
+            frames = FileFrames(frames.path)
         return [
             {
                 "array": frames,
