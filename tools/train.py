@@ -72,10 +72,11 @@ def main() -> None:
     if synthetic:
         runner.test()
         if is_main_process():
-            print(summary(runner, arguments.config, seconds, pictures))
+            count = "" if arguments.synthetic is None else f" {arguments.synthetic}"
+            print(summary(runner, arguments.config, seconds, pictures, f"--synthetic{count}"))
 
 
-def summary(runner: Runner, config: str, seconds: float, pictures: Path) -> str:
+def summary(runner: Runner, config: str, seconds: float, pictures: Path, data: str) -> str:
     """What came out, and where to look next."""
     task = task_of(runner.cfg)
     scores = {
@@ -93,8 +94,8 @@ def summary(runner: Runner, config: str, seconds: float, pictures: Path) -> str:
         f"  log             {runner.log_dir}",
         f"  checkpoint      {checkpoint}",
         "Next:",
-        f"  tools/test.py {config} {checkpoint} --synthetic",
-        f"  tools/train.py {config} --synthetic --cfg-options model.backbone.arch=base",
+        f"  tools/test.py {config} {checkpoint} {data}",
+        f"  tools/train.py {config} {data} --cfg-options model.backbone.arch=base",
     ]
     if task.takes_coco_data:
         lines.append(

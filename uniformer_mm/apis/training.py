@@ -1,5 +1,6 @@
 """Training that can be stopped at any moment, and goes on as if it had not been."""
 
+import os
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -10,6 +11,7 @@ from mmengine.runner import Runner
 from uniformer_mm.apis.cli import explanation
 from uniformer_mm.apis.faults import is_raised_by, reason
 from uniformer_mm.apis.launch import build_runner, building
+from uniformer_mm.apis.lock import lock, unlock
 from uniformer_mm.checkpoints import CheckpointError, locate
 from uniformer_mm.checkpoints.latest import latest_checkpoint
 from uniformer_mm.errors import UserError
@@ -18,6 +20,9 @@ from uniformer_mm.hooks.safe_checkpoint import SafeCheckpointHook
 from uniformer_mm.hooks.stop_signal import StopSignalHook
 from uniformer_mm.loops import ResumableEpochBasedTrainLoop, ResumableIterBasedTrainLoop
 from uniformer_mm.models.checks import check_whole
+
+RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
+"""Where launchers write the number of a process."""
 
 RESUMABLE_LOOPS = {
     "EpochBasedTrainLoop": ResumableEpochBasedTrainLoop,
@@ -51,9 +56,13 @@ def build_trainer(cfg: Config, new_heads: bool = False) -> Runner:
         new_heads: Whether heads of a checkpoint that do not fit start anew.
 
     Raises:
-        UserError: Something in the config is wrong, or the working directory cannot be written.
+        UserError: Something in the config is wrong, or the working directory cannot be written, or
+            is in use.
     """
     _check_writable(Path(cfg.work_dir))
+    ranks = [int(os.environ[name]) for name in RANKS if os.environ.get(name)]
+    if cfg.get("launcher", "none") == "none" or not any(ranks):
+        lock(Path(cfg.work_dir))
     with building():
         make_resumable(cfg)
     runner = build_runner(cfg, bool(cfg.get("resume")), new_heads)
@@ -107,10 +116,17 @@ def train(runner: Runner) -> None:
                 f"training cannot go on from {runner._load_from}: {reason(error)} To start from its"
                 " weights, give it as load_from without resume (--load-from)"
             ) from error
+        if not Path(runner.log_dir).is_dir():
+            raise UserError(
+                f"the working directory {runner.work_dir} was deleted or moved while training was"
+                f" writing into it. {_resuming(runner)}"
+            ) from error
         message = explanation(error)
         if not message or isinstance(error, CheckpointError):
             raise
         raise UserError(f"{message.rstrip('.')}. {_resuming(runner)}") from error
+    finally:
+        unlock(Path(runner.work_dir))
 
 
 def _resuming(runner: Runner) -> str:

@@ -2,6 +2,9 @@
 
 import os
 import secrets
+import socket
+import time
+import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +18,9 @@ ATOMIC = "atomic"
 
 PARTIAL = ".partial"
 """How the names of files end that are being written; they begin with a dot."""
+
+ABANDONED = 3600.0
+"""Seconds after which another host is not writing a partial file any more."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -55,7 +61,38 @@ def write_parts(path: Path, parts: Iterable[bytes]) -> None:
 
 def partial_path(path: Path) -> Path:
     """A name for a file that is being written: in its folder, short, hidden, and used only once."""
-    return path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
+    return path.with_name(f".{_host()}-{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
+
+
+def delete_abandoned(folder: Path) -> None:
+    """Delete partial files that nobody is writing any more.
+
+    Those are the ones of processes that have ended; what may be another host's has to be old.
+    """
+    for path in folder.glob(f".*{PARTIAL}*"):
+        host, _, rest = path.name[1:].partition("-")
+        process = rest.partition("-")[0]
+        with suppress(OSError):  # another has just deleted it
+            if host == _host() and process.isdecimal():
+                if not _is_running(int(process)):
+                    path.unlink()
+            elif time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()
+
+
+def _host() -> str:
+    """A short name of this machine."""
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 class AtomicBackend(LocalBackend):

@@ -7,6 +7,7 @@ charge. What replaces a missing module lies in `stand_ins`.
 """
 
 from uniformer_mm.compat import (
+    checkpoint_config_runs,
     checkpoint_url_weights_only,
     checkpoint_weights_only,
     fsdp_argument_order,
@@ -17,6 +18,7 @@ from uniformer_mm.compat import (
     mmseg_inferencer_classes,
     multimodal_imports,
     pkg_resources_missing,
+    yaml_safe,
 )
 
 REPAIRS = (
@@ -30,6 +32,8 @@ REPAIRS = (
     mmseg_inferencer_classes,
     mmaction_inferencer_classes,
     fsdp_argument_order,
+    yaml_safe,
+    checkpoint_config_runs,
 )
 
 

@@ -8,7 +8,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from uniformer_mm.checkpoints.writing import ATOMIC, PARTIAL, write_whole
+from uniformer_mm.checkpoints.writing import ATOMIC, delete_abandoned, write_whole
 
 EXTRA = "extra_checkpoint"
 """Where the message hub keeps the path of a checkpoint between the regular ones."""
@@ -42,8 +42,7 @@ class SafeCheckpointHook(CheckpointHook):
         """Delete what is left of a file that was being written when the process was killed."""
         super().before_train(runner)
         if is_main_process():
-            for path in Path(self.out_dir).glob(f".*{PARTIAL}"):
-                path.unlink()
+            delete_abandoned(Path(self.out_dir))
 
     def save_now(self, runner: Runner, iterations: int) -> str:
         """Save the present state out of turn, unless it is saved already.
