@@ -2,7 +2,14 @@
 
 import builtins
 import json
+import os
 import runpy
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from unittest.mock import MagicMock
 
 import cv2
 import numpy as np
@@ -231,9 +238,60 @@ def test_the_page_runs(shelf, folder, tmp_path):
     choices, image, slider = functions["choose"]("Actions")
     assert choices.value in models.names["mmaction"]
     assert (image.visible, slider.visible) == (False, False)
-    picture, film, data = functions["run"](title, name, str(folder / "in/a.png"), None, 0.3)
+    image, video = ({"path": str(folder / "in" / file)} for file in ("a.png", "film.mp4"))
+    picture, film, data = functions["run"](title, name, image, None, 0.3)
     assert (picture.visible, film.visible, data["file_name"]) == (True, False, "a.png")
-    picture, film, data = functions["run"](title, name, None, str(folder / "in/film.mp4"), 0.3)
+    picture, film, data = functions["run"](title, name, None, video, 0.3)
     assert (picture.visible, film.visible, len(data)) == (False, True, 2)
     with pytest.raises(gradio.Error, match="Upload"):
         functions["run"](title, name, None, None, 0.3)
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(gradio.Error, match=r"^.text\.png cannot be read: it is not an image"):
+        functions["run"](title, name, {"path": str(tmp_path / "text.png")}, None, 0.3)
+    with pytest.raises(gradio.Error, match="no model nonsense"):
+        functions["run"](title, "nonsense", image, None, 0.3)
+
+
+def test_results_are_deleted_when_they_are_old(shelf, tmp_path):
+    demo, _ = shelf
+    for name, age in (("old", demo["KEPT"] + 60), ("new", 0)):
+        (tmp_path / "results" / name).mkdir(parents=True)
+        os.utime(tmp_path / "results" / name, (time.time() - age,) * 2)
+    demo["delete_old"](tmp_path / "results")
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])
+def test_a_signal_ends_the_page_and_deletes_what_was_uploaded(
+    shelf, folder, tmp_path, monkeypatch, number, status
+):
+    """Here the page is another one, which is sent the signal once it has an upload."""
+
+    class Page:
+        def launch(self, **options):
+            assert options["prevent_thread_lock"]
+            uploads = Path(os.environ["GRADIO_TEMP_DIR"])
+            uploads.mkdir()
+            (uploads / "upload.png").write_bytes(b"")
+            os.kill(os.getpid(), number)
+
+    def end_process(status):
+        raise SystemExit(status)
+
+    demo, _ = shelf
+    page_maker = {"import_gradio": MagicMock(), "make_page": lambda *_: Page()}
+    for name, replacement in page_maker.items():
+        monkeypatch.setitem(demo["main"].__globals__, name, replacement)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "_exit", end_process)
+    monkeypatch.setattr(sys, "argv", ["demo.py"])
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
+    before = [(each, signal.getsignal(each)) for each in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        with pytest.raises(SystemExit) as caught:
+            demo["main"]()
+    finally:
+        for each, handler in before:
+            signal.signal(each, handler)
+    assert caught.value.code == status
+    assert not list(tmp_path.iterdir())
