@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from mmengine.config import Config
 
 from uniformer_mm.apis import lock as locking
+from uniformer_mm.apis.training import build_trainer
 from uniformer_mm.errors import UserError
 
 HOLDER = """
@@ -40,6 +42,10 @@ def holder(tmp_path):
 def test_a_second_training_is_refused_until_the_first_one_dies(tmp_path, holder):
     with pytest.raises(UserError, match=rf"{tmp_path}: process {holder.pid} on elsewhere\. Choose"):
         locking.lock(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UserError, match="another training is running"):
+        build_trainer(Config({"work_dir": str(tmp_path)}))
+    assert sorted(tmp_path.iterdir()) == before
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     locking.lock(tmp_path)  # although the worker is still there

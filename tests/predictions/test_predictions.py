@@ -386,6 +386,7 @@ def test_crowds_are_nobody(tmp_path):
         (None, "cannot read"),
         ("[1, 2]", "has no boxes of people"),
         ("nonsense", "has no boxes of people"),
+        ("[" * 100_000, "has no boxes of people"),
         ('{"images": [], "annotations": [{"image_id": 1}]}', "has no boxes of people"),
         ('{"x.jpg": [[1, 2, 3]]}', "a box is four numbers"),
         ('{"x.jpg": [[5, 2, 3, 4]]}', "x1 < x2 and y1 < y2"),

@@ -19,7 +19,7 @@ def test_training_ends_with_scores_pictures_and_what_to_do_next(trained):
     work_dir, result = trained
     assert "coco/bbox_mAP" in result.stdout
     assert "coco/segm_mAP" in result.stdout
-    assert f"tools/test.py {CONFIG}" in result.stdout
+    assert f"tools/test.py {CONFIG} {work_dir / 'iter_2.pth'} --synthetic 8\n" in result.stdout
     assert (work_dir / "iter_2.pth").is_file()
     pictures = list((work_dir / "pictures").glob("*.jpg"))
     assert len(pictures) == 2
