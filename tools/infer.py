@@ -70,7 +70,7 @@ def main() -> None:
     print(f"{len(folder)} predictions in {printable(str(folder.path))}")
     if left_out := {kind: count for kind, count in sources.skipped.items() if count}:
         counts = ", ".join(f"{count} {printable(kind)}" for kind, count in left_out.items())
-        print(f"{sum(left_out.values())} files in folders were skipped: {counts}")
+        print(f"skipped in folders: {counts}")
     if faults:
         raise UserError(f"not predicted ({len(faults)}):\n{listing(faults)}")
     if interrupted:

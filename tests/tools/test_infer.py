@@ -86,6 +86,21 @@ def test_a_folder_is_predicted(folder, detected):
     assert coco.annToMask(coco.anns[1]).shape == (64, 96)
 
 
+def test_a_folder_of_frames_is_a_video(folder, tmp_path, capsys):
+    for number, path in enumerate(sorted((folder / "in").rglob("*.png"))):
+        (tmp_path / "clip").mkdir(exist_ok=True)
+        (tmp_path / "clip" / f"{number}.png").write_bytes(path.read_bytes())
+    (tmp_path / "clip" / "notes.txt").write_text("")
+    assert infer(folder, tmp_path / "clip", "--frames", "--out", tmp_path / "out") == 0
+    assert "skipped in folders: 1 .txt\n" in capsys.readouterr().out
+    entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [(entry["file_name"], entry["frame"]) for entry in entries] == [("clip", 0), ("clip", 1)]
+    assert Video(tmp_path / "out" / "pictures" / "clip.mp4", "").length == 2
+    assert infer(folder, tmp_path / "clip", "--max-pixels", 100, "--out", tmp_path / "small") == 2
+    error = capsys.readouterr().err
+    assert error.count("has 6144 pixels, and the limit is 100. Raise it with --max-pixels") == 2
+
+
 def test_people_are_sought_where_a_detector_found_them(folder, detected, capsys):
     people = ["--boxes", detected / "predictions.json", "--random-weights"]
     out = folder / "people"
