@@ -53,7 +53,9 @@ def synthetic_folder(tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp("synthetic")
     spec = make_spec(SyntheticCocoSpec, 8, image_size=IMAGE_SIZE)
-    make_synthetic_coco(folder / "data" / "synthetic" / "coco", spec)
+    parent = folder / "data" / "synthetic"
+    make_synthetic_coco(parent / "8" / "coco", spec)
+    (parent / "coco").symlink_to(Path("8", "coco"))  # for --coco
     return folder
 
 

@@ -7,13 +7,19 @@ Examples:
   uv run --extra demo tools/demo.py
 
 On the page are the models of the zoo with public weights, which are downloaded when they are first
-used, and those of --model. Nothing that is uploaded leaves this machine; it is removed when the
-page ends. A browser cannot show every video, so results are WebM files.
+used, and those of --model. Nothing that is uploaded leaves this machine. Uploads and results are
+deleted after an hour, and all of them when the page ends (Ctrl-C or SIGTERM). A browser cannot show
+every video, so results are WebM files.
 """
 
 import argparse
 import os
+import queue
+import shutil
+import signal
+import sys
 import tempfile
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -24,8 +30,9 @@ from uniformer_mm import Inferencer
 from uniformer_mm.apis.cli import run_tool
 from uniformer_mm.apis.launch import load_config
 from uniformer_mm.apis.memory import keep_freed_memory
-from uniformer_mm.errors import UserError
-from uniformer_mm.predictions.media import Clip, Video, VideoWriter, is_image
+from uniformer_mm.errors import UserError, printable
+from uniformer_mm.predictions.finding import is_image
+from uniformer_mm.predictions.media import Clip, Video, VideoWriter
 from uniformer_mm.tasks import TASKS, task_of
 from uniformer_mm.zoo import list_models
 
@@ -43,6 +50,15 @@ SCOPES = {task.extra: scope for scope, task in TASKS.items()}
 
 LOADED = 2
 """Models in memory at the same time."""
+
+KEPT = 3600
+"""Seconds after which uploads and results are deleted."""
+
+ATTEMPTS = 100
+"""To delete a folder into which another thread writes."""
+
+LOOKING = 600
+"""Seconds between two looks for what is to be deleted."""
 
 
 class Models:
@@ -95,6 +111,8 @@ class Models:
         Raises:
             UserError: The file or the weights cannot be had, or do not fit the model.
         """
+        if name not in self._sources:
+            raise UserError(f"no model {name}")
         inferencer = self._inferencer(name)
         if has_threshold(inferencer.task.scope):
             inferencer.threshold = threshold
@@ -151,14 +169,43 @@ def main() -> None:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     models = Models(arguments.model, arguments.device, arguments.max_frames)
     gradio = import_gradio()
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder
+    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: ended.put(number))
+    with tempfile.TemporaryDirectory(prefix="uniformer-demo-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = str(Path(folder, "uploads"))
         theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
-        page = make_page(gradio, models, Path(folder))
+        page = make_page(gradio, models, Path(folder, "results"))
         try:
-            page.launch(server_name=arguments.host, server_port=arguments.port, theme=theme)
+            page.launch(
+                server_name=arguments.host,
+                server_port=arguments.port,
+                theme=theme,
+                show_error=True,
+                prevent_thread_lock=True,
+            )
         except OSError as error:
             raise UserError(f"port {arguments.port} cannot be used: choose --port") from error
+        number = ended.get()
+        end(Path(folder), 0 if number == signal.SIGINT else 128 + number)
+
+
+def end(folder: Path, status: int) -> None:
+    """End the process at once, whatever other threads do, and leave nothing in a folder."""
+    for _ in range(ATTEMPTS):  # a prediction may be writing into it
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            break
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def delete_old(folder: Path) -> None:
+    """Delete results that nobody is looking at any more."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for result in folder.iterdir():
+        if time.time() - result.stat().st_mtime > KEPT:
+            shutil.rmtree(result, ignore_errors=True)
 
 
 def has_threshold(scope: str) -> bool:
@@ -206,17 +253,19 @@ def make_page(gradio: Any, models: Models, folder: Path) -> Any:
     def run(
         task: str,
         name: str,
-        image: str | None,
-        video: str | None,
+        image: dict[str, Any] | None,
+        video: dict[str, Any] | None,
         threshold: float,
         progress: Any = gradio.Progress(),  # noqa: B008  gradio looks for it in the signature
     ) -> tuple[Any, Any, Any]:
         """A prediction, or a message in a corner of the page."""
-        path = video if task in clips_only or not image else image
-        if not path:
+        upload = video if task in clips_only or not image else image
+        if not upload:
             raise gradio.Error("Upload an image or a video first.", print_exception=False)
+        path = str(upload["path"])
         try:
             progress(0, desc=f"{name}: loading, then predicting")
+            delete_old(folder)
             result, data = models.predict(
                 name,
                 path,
@@ -225,7 +274,8 @@ def make_page(gradio: Any, models: Models, folder: Path) -> Any:
                 lambda count: progress((count, None), desc=f"{count} predictions", unit="frames"),
             )
         except UserError as error:
-            raise gradio.Error(str(error), print_exception=False) from error
+            message = str(error).replace(f"{Path(path).parent}{os.sep}", "")
+            raise gradio.Error(printable(message), print_exception=False) from error
         is_picture = result.suffix == ".png"
         return (
             gradio.Image(value=str(result) if is_picture else None, visible=is_picture),
@@ -235,7 +285,7 @@ def make_page(gradio: Any, models: Models, folder: Path) -> Any:
 
     first = next(iter(tasks))
     scope = scopes[first]
-    with gradio.Blocks(title="UniFormer") as page:
+    with gradio.Blocks(title="UniFormer", delete_cache=(LOOKING, KEPT)) as page:
         gradio.Markdown("# UniFormer\nUpload an image or a video, choose a model, and run it.")
         with gradio.Row():
             with gradio.Column():
@@ -260,7 +310,10 @@ def make_page(gradio: Any, models: Models, folder: Path) -> Any:
         image.upload(lambda: None, None, video)
         video.upload(lambda: None, None, image)
         task.change(choose, task, [name, image, threshold])
-        button.click(run, [task, name, image, video, threshold], [picture, film, data])
+        # gradio's own look at inputs fails on what is no image, and encodes others once more. It
+        # takes files out of its folder of uploads only, also without.
+        inputs = [task, name, image, video, threshold]
+        button.click(run, inputs, [picture, film, data], preprocess=False)
     return page
 
 

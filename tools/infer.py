@@ -28,9 +28,10 @@ from uniformer_mm import Inferencer
 from uniformer_mm.apis.cli import add_model_arguments, run_tool
 from uniformer_mm.apis.inference import CAMERA_CLIP
 from uniformer_mm.apis.memory import keep_freed_memory
-from uniformer_mm.errors import UserError
+from uniformer_mm.errors import UserError, listing, printable
+from uniformer_mm.predictions.finding import check_paths
 from uniformer_mm.predictions.folder import PredictionFolder, check_unused
-from uniformer_mm.predictions.media import ImageFile, Video, find_sources
+from uniformer_mm.predictions.media import MAX_PIXELS, ImageFile, Video
 from uniformer_mm.predictions.prediction import Prediction
 
 INTERRUPTED = 130
@@ -48,9 +49,9 @@ def main() -> None:
         check_display()
     if not arguments.overwrite:
         check_unused(arguments.out)
-    find_sources(arguments.inputs)  # what is not there is said before the model is built
+    check_paths(arguments.inputs)  # what is not there is said before the model is built
     inferencer = build(arguments)
-    sources = inferencer.find(arguments.inputs)
+    sources = inferencer.find(arguments.inputs, arguments.frames)
     faults: list[UserError] = []
     stream = inferencer.stream(sources, arguments.clip_length, faults)
     total = count_predictions(sources, inferencer.task.takes_clips, arguments.clip_length)
@@ -66,9 +67,12 @@ def main() -> None:
                     break
         except KeyboardInterrupt:
             interrupted = total is not None
-    print(f"{len(folder)} predictions in {folder.path}")
+    print(f"{len(folder)} predictions in {printable(str(folder.path))}")
+    if left_out := {kind: count for kind, count in sources.skipped.items() if count}:
+        counts = ", ".join(f"{count} {printable(kind)}" for kind, count in left_out.items())
+        print(f"skipped in folders: {counts}")
     if faults:
-        raise UserError("\n".join(str(fault) for fault in faults))
+        raise UserError(f"not predicted ({len(faults)}):\n{listing(faults)}")
     if interrupted:
         sys.exit(INTERRUPTED)
 
@@ -85,6 +89,19 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="INPUT",
         help="image, video, folder (with those below it), or number of a camera; models of images"
         " see videos frame by frame",
+    )
+    parser.add_argument(
+        "--frames",
+        action="store_true",
+        help="take a folder of images for the frames of a video; video recognition knows folders of"
+        " numbered images (img_00001.jpg)",
+    )
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        default=MAX_PIXELS,
+        metavar="N",
+        help=f"do not decode images of more pixels ({MAX_PIXELS})",
     )
     add_model_arguments(parser, out=Path("predictions"))
     parser.add_argument(
@@ -142,6 +159,7 @@ def build(arguments: argparse.Namespace) -> Inferencer:
         fused=arguments.fuse,
         random_weights=arguments.random_weights,
         cfg_options=arguments.cfg_options,
+        max_pixels=arguments.max_pixels,
     )
 
 

@@ -30,8 +30,9 @@ from uniformer_mm import Inferencer
 from uniformer_mm.apis.cli import add_model_arguments, run_tool
 from uniformer_mm.errors import UserError
 from uniformer_mm.inspection.looking import VIEWS, Onlooker, look_at_kernels, save_sights
+from uniformer_mm.predictions.finding import check_paths
 from uniformer_mm.predictions.folder import check_unused
-from uniformer_mm.predictions.media import find_sources, write_image
+from uniformer_mm.predictions.media import write_image
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
         raise UserError(f"{arguments.view} {needed}")
     if not arguments.overwrite:
         check_unused(arguments.out)
-    find_sources(arguments.inputs)  # what is not there is said before the model is built
+    check_paths(arguments.inputs)  # what is not there is said before the model is built
     inferencer = Inferencer(
         arguments.model,
         arguments.checkpoint,

@@ -1,7 +1,7 @@
 """The error of a user's mistake, which tools show without a traceback, and what is not one."""
 
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import dropwhile
 from pathlib import Path
 from traceback import walk_tb
@@ -32,10 +32,15 @@ class UserError(Exception):
         return "\n".join(map(_without_control, super().__str__().split("\n")))
 
 
-def printable(text: str) -> str:
-    """What a message may show of a file's own text, which could steer a terminal."""
-    shown = _without_control(text[:LONGEST_TEXT])
-    return shown if len(text) <= LONGEST_TEXT else f"{shown}..."
+def printable(text: str, longest: int = LONGEST_TEXT) -> str:
+    """What a message may show of a file's own text or name, which could steer a terminal."""
+    shown = _without_control(text[:longest])
+    return shown if len(text) <= longest else f"{shown}..."
+
+
+def listing(errors: Sequence[Exception]) -> str:
+    """One error a line, without what could steer a terminal."""
+    return "\n".join(printable(str(error), LONGEST_TEXT * 4) for error in errors)
 
 
 def _without_control(text: str) -> str:

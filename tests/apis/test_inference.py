@@ -397,6 +397,59 @@ def test_faults_may_be_collected(inferencer_of, files, tmp_path):
         list(inferencer_of("cls").stream(paths))
 
 
+def test_a_broken_file_does_not_keep_others_from_being_predicted(inferencer_of, files, tmp_path):
+    (tmp_path / "b.png").write_text("no image")
+    (tmp_path / "c.mp4").write_text("no video")
+    write_image(tmp_path / "stripe.png", np.zeros((2, 4000, 3), np.uint8))
+    for name in ("a.png", "d.png"):
+        (tmp_path / name).write_bytes((files / "a.png").read_bytes())
+    found = []
+    stream = inferencer_of("cls").stream(tmp_path)
+    with pytest.raises(UserError) as caught:
+        found.extend(prediction.source.name for prediction in stream)
+    assert found == ["a.png", "d.png"]
+    reasons = str(caught.value).splitlines()
+    assert [Path(line.split()[0]).name for line in reasons] == ["c.mp4", "b.png", "stripe.png"]
+
+
+def test_an_input_that_the_model_refuses_is_named_unless_it_refuses_all(
+    inferencer_of, files, monkeypatch
+):
+    inferencer = inferencer_of("cls")
+    test_step = type(inferencer.model).test_step
+    seen = []
+
+    def refusing(self, data):
+        seen.append(data)
+        if len(seen) == 1:
+            raise RuntimeError("out of memory")
+        return test_step(self, data)
+
+    monkeypatch.setattr(type(inferencer.model), "test_step", refusing)
+    paths, faults = [files / "a.png", files / "b.png"], []
+    found = list(inferencer.stream(paths, faults=faults))
+    assert [prediction.source.name for prediction in found] == ["b.png"]
+    assert ["a.png" in str(fault) and "out of memory" in str(fault) for fault in faults] == [True]
+    seen.clear()
+    with pytest.raises(RuntimeError, match="out of memory"):
+        list(inferencer.stream(paths[:1], faults=[]))
+
+
+def test_recognisers_look_at_folders_of_frames(inferencer_of, files, tmp_path):
+    inferencer = inferencer_of("video", batch_size=2)
+    video = Video(files / "film.mp4", "film.mp4")
+    images = list(video.images())
+    for index, image in enumerate(images):
+        write_image(tmp_path / "clip" / f"img_{index}.png", image)
+    expected = inferencer.predict(np.stack(images))
+    assert_same(inferencer.predict(tmp_path / "clip"), expected)
+    (found,) = inferencer.stream(tmp_path)
+    assert_same(found, expected)
+    assert found.to_dict()["file_name"] == "clip"
+    parts = list(inferencer.stream(tmp_path / "clip", clip_length=5))
+    assert [part.source.position["frames"] for part in parts] == [[0, 4], [5, 9], [10, 11]]
+
+
 def test_the_package_has_no_other_names():
     with pytest.raises(AttributeError, match="has no attribute 'Trainer'"):
         uniformer_mm.Trainer  # noqa: B018

@@ -120,3 +120,11 @@ def test_a_wrong_option_of_the_backbone_is_named(tmp_path, synthetic_folder, opt
     cfg.model.backbone.update(option)
     with pytest.raises(UserError, match=message):
         launch.build_runner(cfg, exact_checkpoint=False)
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_json_that_is_nested_too_deeply_is_named(tmp_path, opening):
+    path = tmp_path / "deep.json"
+    path.write_text(opening * 100_000)
+    with pytest.raises(UserError, match=r"deep\.json cannot be read .* nested too deeply"):
+        launch.load_config(str(path))

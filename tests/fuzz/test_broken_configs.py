@@ -230,3 +230,12 @@ def test_settings_are_refused(trainer, capsys, setting):
         # Formatting the config for the log takes longer than all else.
         patch.setattr(Config, "pretty_text", "the config")
         assert_refused(trainer, capsys, SETTINGS[setting], DETECTOR, setting)
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".yml"])
+def test_code_in_yaml_is_refused_before_anything_runs(tmp_path, capsys, suffix):
+    path = tmp_path / f"evil{suffix}"
+    path.write_text(f"model: !!python/object/apply:os.system ['touch {tmp_path / 'ran'}']")
+    assert run_inside("train.py", path, "--synthetic") == 2
+    assert f"error: {path} cannot be read as a config: " in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists()

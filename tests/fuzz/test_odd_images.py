@@ -1,7 +1,9 @@
 """Unusual images are read as what they show; broken ones are named, and the others predicted."""
 
 import json
+import os
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -72,6 +74,26 @@ BROKEN = {
 }
 """Contents of files that are no images, out of those of a sound JPEG and PNG file."""
 
+HOSTILE = {
+    "pipe.png": os.mkfifo,
+    "device.png": lambda path: path.symlink_to("/dev/zero"),
+    "loop.png": lambda path: path.symlink_to(path.name),
+    "progressive.jpg": lambda path: path.write_bytes(progressive_jpeg()[:-999]),
+    "svg.png": lambda path: path.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>'),
+    "stripe.png": lambda path: cv2.imwrite(str(path), np.zeros((10, 65500, 3), np.uint8)),
+    "text.mp4": lambda path: path.write_text("no video"),
+}
+"""What keeps a program waiting, fills its memory or ends it: how it is made."""
+
+ODD_NAMES = ["not_utf8_\udcff.png", "new\nline\x1b[31m.png", "n" * 251 + ".png"]
+"""Names of sound files."""
+
+
+def progressive_jpeg():
+    file = BytesIO()
+    scene().save(file, "jpeg", progressive=True, quality=95)
+    return file.getvalue()
+
 
 def write_broken(folder, names=tuple(BROKEN)):
     scene().save(folder / "sound.jpg")
@@ -125,14 +147,21 @@ def test_a_folder_of_all_kinds_is_predicted_but_for_the_broken_ones(
     write_broken(folder)
     for name, write in UNUSUAL.items():
         write(scene(), folder / name)
+    for name, make in HOSTILE.items():
+        make(folder / name)
+    for name in ODD_NAMES:
+        (folder / name).write_bytes((folder / "sound.png").read_bytes())
     (tmp_path / "model.py").write_text(config)
     options = ["--cfg-options", *SMALL] if config == DETECTOR else []
     arguments = (folder, "--random-weights", "--threshold", 0, "--out", out, *options)
-    before = {path: path.read_bytes() for path in folder.iterdir()}
+    files = [path for path in folder.iterdir() if path.name not in HOSTILE]
+    before = {path: path.read_bytes() for path in files}
     assert run_inside("infer.py", tmp_path / "model.py", *arguments) == 2
-    error = capsys.readouterr().err.partition("error: ")[2].splitlines()
-    assert [Path(line.split(" ")[0]).name for line in error] == sorted([*BROKEN, *unfit])
-    sound = sorted({*UNUSUAL, "sound.jpg", "sound.png"} - {*unfit})
+    error = capsys.readouterr().err.partition("error: ")[2].splitlines()[1:]
+    assert sorted(Path(line.split(" ")[0]).name for line in error) == sorted(
+        [*BROKEN, *HOSTILE, *unfit]
+    )
+    sound = sorted({*UNUSUAL, *ODD_NAMES, "sound.jpg", "sound.png"} - {*unfit})
     found = json.loads((out / "predictions.json").read_text())
     images = found["images"] if config == DETECTOR else found
     assert [image["file_name"] for image in images] == sound
@@ -140,4 +169,4 @@ def test_a_folder_of_all_kinds_is_predicted_but_for_the_broken_ones(
     sizes = {image["file_name"]: (image.get("width"), image.get("height")) for image in images}
     if config == DETECTOR:
         assert sizes["rotated.jpg"] == sizes["rotated.png"] == (HEIGHT, WIDTH)
-    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path: path.read_bytes() for path in files} == before

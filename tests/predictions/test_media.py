@@ -1,5 +1,8 @@
 """Images, videos and cameras: what is found, read and written."""
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -7,11 +10,9 @@ import pytest
 from uniformer_mm.errors import UserError
 from uniformer_mm.predictions.media import (
     Clip,
-    ImageFile,
+    FrameFolder,
     Video,
     VideoWriter,
-    find_sources,
-    is_image,
     read_image,
     write_image,
 )
@@ -35,44 +36,6 @@ def folder(tmp_path):
     return tmp_path / "in"
 
 
-def test_folders_are_searched_in_order_for_images_and_videos(folder):
-    found = find_sources([folder])
-    assert [source.name for source in found] == ["b.png", "below/a.JPG", "film.mp4"]
-    assert [type(source) for source in found] == [ImageFile, ImageFile, Video]
-    assert [source.name for source in find_sources([folder], videos_only=True)] == ["film.mp4"]
-
-
-def test_files_of_one_name_are_told_apart_by_their_folders(folder):
-    write_image(folder / "below" / "b.png", RED)
-    twice = [folder / "b.png", folder / "below" / "b.png", folder / "b.png"]
-    assert [source.name for source in find_sources(twice)] == ["b.png", "below/b.png"]
-
-
-@pytest.mark.parametrize(
-    ("names", "videos_only", "message"),
-    [
-        (["none.png"], False, "no file or folder .*none.png"),
-        (["empty"], False, "no image or video in .*empty: known are .avi, .bmp"),
-        (["below"], True, "no video in .*below"),
-        (["b.png"], True, "b.png is an image, and the model looks at videos"),
-        (["notes.txt"], False, "notes.txt cannot be read: it is text"),
-    ],
-)
-def test_what_is_not_there_is_named(folder, names, videos_only, message):
-    (folder / "empty").mkdir()
-    with pytest.raises(UserError, match=message):
-        find_sources([folder / name for name in names], videos_only)
-
-
-def test_images_are_known_by_name_or_content(folder):
-    image, film = folder / "picture", folder / "film"
-    image.write_bytes((folder / "b.png").read_bytes())
-    film.write_bytes((folder / "film.mp4").read_bytes())
-    assert is_image(image)
-    assert not is_image(film)
-    assert is_image("not_there.jpeg")
-
-
 def test_images_are_bgr_with_three_channels(tmp_path):
     write_image(tmp_path / "red.png", RED)
     np.testing.assert_array_equal(read_image(tmp_path / "red.png"), RED)
@@ -80,13 +43,45 @@ def test_images_are_bgr_with_three_channels(tmp_path):
     assert read_image(tmp_path / "grey.png").shape == (4, 4, 3)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"not an image"])
-def test_unreadable_images_are_named(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file"),
+        (b"", "it is empty"),
+        (b"not an image", "it is not an image"),
+        (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "SVG"),
+        (cv2.imencode(".png", RED)[1].tobytes()[:-20], "truncated or damaged"),
+    ],
+)
+def test_unreadable_images_are_named_with_the_reason(tmp_path, content, reason):
     path = tmp_path / "broken.png"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UserError, match=r"broken\.png"):
+    with pytest.raises(UserError, match=rf"broken\.png.*{reason}"):
         read_image(path)
+
+
+@pytest.mark.parametrize(("side", "limit"), [(16000, 2**24), (2**16, 2**28), (2**16, 2**40)])
+def test_large_images_are_refused_by_what_their_header_states(tmp_path, side, limit):
+    """With any limit: OpenCV has one of its own."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    head = b"\x89PNG\r\n\x1a\n\0\0\0\r" + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "bomb.png").write_bytes(head + b"\0" * 99)
+    with pytest.raises(UserError, match=r"bomb\.png (is not decoded: it has \d+ pixels|cannot be)"):
+        read_image(tmp_path / "bomb.png", limit)
+
+
+def test_frames_of_a_folder_are_a_video(tmp_path):
+    paths = [tmp_path / f"{number}.png" for number in range(len(SHADES))]
+    for path, shade in zip(paths, SHADES, strict=True):
+        write_image(path, frame(shade))
+    folder = FrameFolder(tmp_path, "frames", paths)
+    assert [entry.image.mean() for entry in folder.frames()] == list(SHADES)
+    assert [clip.position["frames"] for clip in folder.clips(4)] == [[0, 3], [4, 6]]
+    assert (len(folder), folder.length, folder[2].mean()) == (len(SHADES), len(SHADES), SHADES[2])
+    write_image(paths[3], frame(0, (8, 8)))
+    with pytest.raises(UserError, match=r"3\.png is another size"):
+        list(folder.images())
 
 
 def test_pictures_need_a_known_format(tmp_path):
@@ -155,23 +150,3 @@ def test_glimpses_are_spread_over_a_clip(folder, count):
     for clip in (Clip("film.mp4", video), Clip("array", images=images)):
         means = clip.glimpses(count).mean((1, 2, 3))
         assert means == pytest.approx(np.array(SHADES)[expected], abs=4)
-
-
-def test_cameras_are_numbers(folder, monkeypatch):
-    opened = []
-    capture = cv2.VideoCapture
-
-    def open_file_instead(source):
-        opened.append(source)
-        return capture(str(folder / "film.mp4"))
-
-    monkeypatch.setattr(cv2, "VideoCapture", open_file_instead)
-    (camera,) = find_sources(["0"])
-    assert (camera.name, camera.length) == ("camera_0", None)
-    assert len(list(camera.frames())) == len(SHADES)
-    assert opened == [0, 0]
-
-
-def test_a_camera_that_is_not_there_is_named():
-    with pytest.raises(UserError, match="camera 97 gives no pictures"):
-        find_sources([97])

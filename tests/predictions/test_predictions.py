@@ -302,6 +302,24 @@ def test_what_was_done_before_an_error_is_kept(tmp_path):
     assert len(json.loads((tmp_path / "predictions.json").read_text())["images"]) == 1
 
 
+def test_predictions_are_on_the_disk_as_they_come_and_survive_a_kill(tmp_path):
+    name = "below/\udcff\x1b.jpg"
+    folder = PredictionFolder(tmp_path, Detections, ANIMALS, [ImageFile(tmp_path, name)])
+    folder.add(detections(source=Frame(name, GREY_IMAGE)))
+    folder.add(detections(source=Frame(name, GREY_IMAGE)))
+    (lines,) = tmp_path.glob("predictions-*.jsonl")
+    entries = [json.loads(line) for line in lines.read_bytes().splitlines()]
+    assert [entry["file_name"] for entry in entries] == [name, name]
+    assert len(entries[0]["annotations"]) == 2
+    with folder:
+        pass
+    coco = COCO(tmp_path / "predictions.json")
+    assert [image["file_name"] for image in coco.dataset["images"]] == [name, name]
+    assert [annotation["image_id"] for annotation in coco.dataset["annotations"]] == [1, 1, 2, 2]
+    assert not list(tmp_path.glob("predictions-*"))
+    assert not list(tmp_path.rglob(".*"))
+
+
 def test_folders_in_use_are_refused(tmp_path):
     check_unused(tmp_path / "new")
     (tmp_path / "used").mkdir()
@@ -319,6 +337,24 @@ def test_pictures_are_named_by_their_files():
         "y.png": "y.png",
         "y.jpg": "y.jpg",
     }
+
+
+def test_names_of_pictures_are_portable(tmp_path):
+    names = ["\udcff.jpg", "\udcfe.jpg", "a\n.jpg", "n" * 251 + ".jpg", "n" * 251 + ".ts", "é" * 99]
+    stems = stems_of(names)
+    assert len(set(stems.values())) == len(names)
+    assert stems["é" * 99] == "é" * 99
+    for stem in stems.values():
+        assert stem.isprintable()
+        assert len(f"{stem}.mp4".encode()) <= 255
+
+
+@pytest.mark.parametrize(("size", "shape"), [((10, 6000), 6000), ((6000, 10), 320)])
+def test_pictures_of_stripes_are_not_enlarged(size, shape):
+    source = Frame("x.png", np.zeros((*size, 3), np.uint8))
+    picture = class_scores([0.25, 0.75], source=source).draw()
+    assert picture.shape[1] == shape
+    assert picture.shape[0] < size[0] + 400
 
 
 def test_boxes_are_those_of_people(tmp_path):
@@ -352,6 +388,7 @@ def test_crowds_are_nobody(tmp_path):
         (None, "cannot read"),
         ("[1, 2]", "has no boxes of people"),
         ("nonsense", "has no boxes of people"),
+        ("[" * 100_000, "has no boxes of people"),
         ('{"images": [], "annotations": [{"image_id": 1}]}', "has no boxes of people"),
         ('{"x.jpg": [[1, 2, 3]]}', "a box is four numbers"),
         ('{"x.jpg": [[5, 2, 3, 4]]}', "x1 < x2 and y1 < y2"),

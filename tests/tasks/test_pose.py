@@ -71,14 +71,14 @@ def test_a_synthetic_run_trains_evaluates_and_paints(drawn, monkeypatch):
     runner.test()
     truth = json.loads(
         Path(
-            drawn, "data/synthetic/coco_keypoints/annotations/person_keypoints_val2017.json"
+            drawn, "data/synthetic/8/coco_keypoints/annotations/person_keypoints_val2017.json"
         ).read_text()
     )
     for image in truth["images"]:
         picture = cv2.imread(str(drawn / "pictures" / image["file_name"]))
         assert picture.shape == (image["height"], 2 * image["width"], 3)
         original = cv2.imread(
-            str(drawn / "data/synthetic/coco_keypoints/val2017" / image["file_name"])
+            str(drawn / "data/synthetic/8/coco_keypoints/val2017" / image["file_name"])
         )
         annotated = picture[:, : image["width"]]
         assert (np.abs(annotated.astype(int) - original) > 60).any(), "joints on the left"
@@ -121,7 +121,7 @@ def test_augmented_testing_flips(drawn, monkeypatch):
 def own(drawn, tmp_path, monkeypatch):
     """An annotation file of drawn people: its content, and a function that trains on it."""
     monkeypatch.chdir(tmp_path)
-    coco = drawn / "data" / "synthetic" / "coco_keypoints"
+    coco = drawn / "data" / "synthetic" / "8" / "coco_keypoints"
     content = json.loads((coco / "annotations/person_keypoints_val2017.json").read_text())
 
     def prepare_own(content, *options):

@@ -1,11 +1,15 @@
 """What holds for every task, and how configs are shrunken."""
 
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks import TASKS, task_of
 from uniformer_mm.tasks.task import from_random_weights, scale_sizes, shrink_schedule
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def test_every_codebase_has_its_task():
@@ -19,6 +23,17 @@ def test_datasets_without_a_generated_counterpart_are_named(task, tmp_path):
     cfg = Config({"train_dataloader": {"dataset": {"type": "LVISV1Dataset"}}})
     with pytest.raises(UserError, match=r"no counterpart for datasets \['LVISV1Dataset'\]"):
         task.use_synthetic_data(cfg, 4, tmp_path)
+
+
+def test_synthetic_sets_of_different_counts_do_not_replace_each_other(tmp_path):
+    roots = []
+    for count in (2, 3, 2):
+        cfg = Config.fromfile(CONFIGS / "cls" / "uniformer_s_in1k.py")
+        roots.append(task_of(cfg).use_synthetic_data(cfg, count, tmp_path))
+        assert Path(cfg.train_dataloader.dataset.data_root).is_relative_to(roots[-1])
+    first, second, again = roots
+    assert first == again != second
+    assert len(list(first.rglob("*.JPEG"))) < len(list(second.rglob("*.JPEG")))
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.scope)

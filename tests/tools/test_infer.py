@@ -2,7 +2,14 @@
 
 import builtins
 import json
+import os
 import runpy
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from unittest.mock import MagicMock
 
 import cv2
 import numpy as np
@@ -79,6 +86,21 @@ def test_a_folder_is_predicted(folder, detected):
     assert coco.annToMask(coco.anns[1]).shape == (64, 96)
 
 
+def test_a_folder_of_frames_is_a_video(folder, tmp_path, capsys):
+    for number, path in enumerate(sorted((folder / "in").rglob("*.png"))):
+        (tmp_path / "clip").mkdir(exist_ok=True)
+        (tmp_path / "clip" / f"{number}.png").write_bytes(path.read_bytes())
+    (tmp_path / "clip" / "notes.txt").write_text("")
+    assert infer(folder, tmp_path / "clip", "--frames", "--out", tmp_path / "out") == 0
+    assert "skipped in folders: 1 .txt\n" in capsys.readouterr().out
+    entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [(entry["file_name"], entry["frame"]) for entry in entries] == [("clip", 0), ("clip", 1)]
+    assert Video(tmp_path / "out" / "pictures" / "clip.mp4", "").length == 2
+    assert infer(folder, tmp_path / "clip", "--max-pixels", 100, "--out", tmp_path / "small") == 2
+    error = capsys.readouterr().err
+    assert error.count("has 6144 pixels, and the limit is 100. Raise it with --max-pixels") == 2
+
+
 def test_people_are_sought_where_a_detector_found_them(folder, detected, capsys):
     people = ["--boxes", detected / "predictions.json", "--random-weights"]
     out = folder / "people"
@@ -108,7 +130,7 @@ def test_damaged_images_are_named_and_the_others_predicted(folder, tmp_path, cap
     out = tmp_path / "out"
     assert infer(folder, damaged, folder / "in" / "a.png", "--out", out) == 2
     error = capsys.readouterr().err
-    assert f"error: {damaged} cannot be read" in error
+    assert f"error: not predicted (1):\n{damaged} cannot be read: it is not an image" in error
     assert "Traceback" not in error
     assert len(json.loads((out / "predictions.json").read_text())) == 1
 
@@ -231,9 +253,60 @@ def test_the_page_runs(shelf, folder, tmp_path):
     choices, image, slider = functions["choose"]("Actions")
     assert choices.value in models.names["mmaction"]
     assert (image.visible, slider.visible) == (False, False)
-    picture, film, data = functions["run"](title, name, str(folder / "in/a.png"), None, 0.3)
+    image, video = ({"path": str(folder / "in" / file)} for file in ("a.png", "film.mp4"))
+    picture, film, data = functions["run"](title, name, image, None, 0.3)
     assert (picture.visible, film.visible, data["file_name"]) == (True, False, "a.png")
-    picture, film, data = functions["run"](title, name, None, str(folder / "in/film.mp4"), 0.3)
+    picture, film, data = functions["run"](title, name, None, video, 0.3)
     assert (picture.visible, film.visible, len(data)) == (False, True, 2)
     with pytest.raises(gradio.Error, match="Upload"):
         functions["run"](title, name, None, None, 0.3)
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(gradio.Error, match=r"^.text\.png cannot be read: it is not an image"):
+        functions["run"](title, name, {"path": str(tmp_path / "text.png")}, None, 0.3)
+    with pytest.raises(gradio.Error, match="no model nonsense"):
+        functions["run"](title, "nonsense", image, None, 0.3)
+
+
+def test_results_are_deleted_when_they_are_old(shelf, tmp_path):
+    demo, _ = shelf
+    for name, age in (("old", demo["KEPT"] + 60), ("new", 0)):
+        (tmp_path / "results" / name).mkdir(parents=True)
+        os.utime(tmp_path / "results" / name, (time.time() - age,) * 2)
+    demo["delete_old"](tmp_path / "results")
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])
+def test_a_signal_ends_the_page_and_deletes_what_was_uploaded(
+    shelf, folder, tmp_path, monkeypatch, number, status
+):
+    """Here the page is another one, which is sent the signal once it has an upload."""
+
+    class Page:
+        def launch(self, **options):
+            assert options["prevent_thread_lock"]
+            uploads = Path(os.environ["GRADIO_TEMP_DIR"])
+            uploads.mkdir()
+            (uploads / "upload.png").write_bytes(b"")
+            os.kill(os.getpid(), number)
+
+    def end_process(status):
+        raise SystemExit(status)
+
+    demo, _ = shelf
+    page_maker = {"import_gradio": MagicMock(), "make_page": lambda *_: Page()}
+    for name, replacement in page_maker.items():
+        monkeypatch.setitem(demo["main"].__globals__, name, replacement)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "_exit", end_process)
+    monkeypatch.setattr(sys, "argv", ["demo.py"])
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
+    before = [(each, signal.getsignal(each)) for each in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        with pytest.raises(SystemExit) as caught:
+            demo["main"]()
+    finally:
+        for each, handler in before:
+            signal.signal(each, handler)
+    assert caught.value.code == status
+    assert not list(tmp_path.iterdir())

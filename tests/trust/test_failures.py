@@ -90,6 +90,15 @@ class TellSaved(Hook):
         SAVED.set()
 
 
+def test_a_working_directory_that_vanishes(detector, capsys):
+    folder = detector.folder / "work"
+    detector.do_at(2, lambda runner: shutil.rmtree(folder))
+    assert detector.train("work") == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith(f"error: the working directory {folder} was deleted or moved")
+    assert "No checkpoint has been saved yet" in message
+
+
 @TRANSFORMS.register_module()
 class EndProcess:
     """Ends the process at its third sample, in the second batch, once the first is saved."""

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -202,15 +203,34 @@ def test_damaged_checkpoints_are_passed_over(checkpoints, damage, capsys):
         latest_checkpoint(first.parent)
 
 
-@pytest.mark.parametrize("content", ["", "elsewhere/iter_11.pth", None])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "elsewhere/iter_11.pth", None, "x" * 100_000, "missing/" + "x" * 300),
+        *(b"\xff\xfe" * 9, "iter\0.pth", "two\nlines", "/dev/zero"),
+    ],
+)
 def test_the_latest_checkpoint_is_found_without_its_name(checkpoints, content):
     """An old run of mmengine was killed while writing it, the folder was moved, or it is lost."""
     *_, latest = checkpoints
     record = latest.with_name("last_checkpoint")
     record.unlink()
     if content is not None:
-        record.write_text(content)
+        record.write_bytes(content if isinstance(content, bytes) else content.encode())
     assert latest_checkpoint(latest.parent) == latest
+
+
+def test_what_is_no_file_is_no_checkpoint(checkpoints):
+    folder = checkpoints[0].parent
+    (folder / "iter_98.pth").symlink_to("iter_98.pth")
+    (folder / "iter_97.pth").symlink_to("nowhere.pth")
+    (folder / "iter_96.pth").symlink_to("/dev/zero")
+    (folder / "iter_95.pth").mkdir()
+    os.mkfifo(folder / "iter_94.pth")
+    for make in (Path.unlink, lambda record: record.symlink_to(record.name), None):
+        assert latest_checkpoint(folder) == checkpoints[-1]
+        if make:
+            make(folder / "last_checkpoint")
 
 
 def test_resuming_where_nothing_is_yet_begins_as_the_config_says(tmp_path):

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import islice
 from logging import WARNING
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,17 @@ from uniformer_mm.apis.launch import building, load_config
 from uniformer_mm.apis.models import load_model
 from uniformer_mm.checkpoints.metadata import CLASS_LISTS, check_class_count
 from uniformer_mm.datasets.reading import unusable
-from uniformer_mm.errors import UserError, add_hint, is_in_own_code
+from uniformer_mm.errors import UserError, add_hint, is_in_own_code, listing, printable
 from uniformer_mm.models.fusion import fuse
 from uniformer_mm.predictions import Prediction
 from uniformer_mm.predictions.boxes import Boxes, as_boxes, persons, read_boxes
+from uniformer_mm.predictions.finding import Sources, find_sources, is_image
 from uniformer_mm.predictions.media import (
+    MAX_PIXELS,
     Clip,
     Frame,
     ImageFile,
     Video,
-    find_sources,
-    is_image,
     read_image,
 )
 from uniformer_mm.tasks import task_of
@@ -39,6 +39,14 @@ from uniformer_mm.zoo import MIM, find_model
 
 CAMERA_CLIP = 64
 """Frames of a camera that a recogniser looks at as a whole, unless the user says otherwise."""
+
+
+MAX_RATIO = 1000
+"""Of the sides of an image: pipelines enlarge the shorter side to hundreds of pixels."""
+
+
+class ModelError(UserError):
+    """A model's error on an input; its cause is the error."""
 
 
 class Inferencer:
@@ -62,6 +70,7 @@ class Inferencer:
         random_weights: Do without a checkpoint, to try things out.
         fused: Predict with a fused copy of the model, which is quicker: `fuse` says what that is.
         cfg_options: Settings of the config that are overridden, by dotted name.
+        max_pixels: Pixels from which on an image file is not decoded.
 
     Raises:
         UserError: The model cannot be built from what is given.
@@ -81,11 +90,13 @@ class Inferencer:
         random_weights: bool = False,
         fused: bool = False,
         cfg_options: dict[str, Any] | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         if batch_size < 1:
             raise UserError(f"a batch has at least one input, not {batch_size}")
         self.device = find_device(device)
         self.batch_size = batch_size
+        self.max_pixels = max_pixels
         self.cfg = _config_of(model)
         self._name = self.cfg.filename or "the config"
         self._override(cfg_options or {})
@@ -126,14 +137,20 @@ class Inferencer:
         """
         if not isinstance(source, str | Path):
             item = self._from_array(source)
-        elif Path(source).is_dir():
+        elif Path(source).is_dir() and not self.task.takes_clips:
             raise UserError(f"{source} is a folder: use stream()")
         elif self.task.takes_clips:
-            item = next(self._items(self.find([source]), None, None))
+            sources = self.find([source], frames=True)
+            if sources.faults:
+                raise sources.faults[0]
+            (video, *others) = sources
+            if others or not isinstance(video, Video):
+                raise UserError(f"{source} has {len(sources)} videos: use stream()")
+            item = next(video.clips(None))
         elif Path(source).is_file() and not is_image(source):
             raise UserError(f"{source} is not an image: for videos, use stream()")
         else:
-            item = Frame(Path(source).name, read_image(source))
+            item = Frame(Path(source).name, read_image(source, self.max_pixels))
         if boxes is not None:
             if self.task.scope != "mmpose" or not isinstance(item, Frame):
                 raise UserError(f"boxes are for pose estimation, not for {self.task.scope}")
@@ -149,17 +166,20 @@ class Inferencer:
     ) -> Iterator[Prediction]:
         """Predictions of files, folders and cameras, one after the other.
 
-        A model of images sees videos frame by frame.
+        A model of images sees videos frame by frame. A source that cannot be read, or that is of a
+        shape that the pipeline cannot bring to the model's, does not keep the others from being
+        predicted.
 
         Args:
             sources: Files, folders, numbers of cameras, or what `find` made of them.
             clip_length: Frames of a clip, at least 1; by default a recogniser looks at whole files,
                 and at `CAMERA_CLIP` frames of a camera.
-            faults: Takes the errors of images that cannot be read, or that are of a shape that the
-                pipeline cannot bring to the model's; without it they are raised.
+            faults: Takes the errors of sources that cannot be predicted; without it they are raised
+                at the end, in one.
 
         Raises:
-            UserError: A source is not there, cannot be read, or is not what the model takes.
+            UserError: A source is not there, or, after all others are predicted, sources cannot be
+                read or are not what the model takes.
         """
         if clip_length is not None and clip_length < 1:
             raise UserError(f"the clip length is at least 1 frame, not {clip_length}")
@@ -167,17 +187,45 @@ class Inferencer:
             sources = [sources]
         entries: list[Any] = list(sources)
         known = all(isinstance(entry, ImageFile | Video) for entry in entries)
-        items = self._items(entries if known else self.find(entries), clip_length, faults)
-        batches = iter(lambda: list(islice(items, self.batch_size)), [])
-        return chain.from_iterable(self._predict(batch, faults) for batch in batches)
+        chosen = entries if known else self.find(entries)
+        found_faults = [] if faults is None else faults
+        found_faults += getattr(sources if known else chosen, "faults", ())
+        return self._stream(chosen, clip_length, found_faults, raises=faults is None)
 
-    def find(self, paths: Sequence[str | Path | int]) -> list[ImageFile | Video]:
+    def _stream(
+        self,
+        sources: Iterable[ImageFile | Video],
+        clip_length: int | None,
+        faults: list[UserError],
+        raises: bool,
+    ) -> Iterator[Prediction]:
+        items = self._items(sources, clip_length, faults)
+        succeeded = False
+        while batch := list(islice(items, self.batch_size)):
+            predictions = self._predict(batch, faults)
+            succeeded = succeeded or bool(predictions)
+            yield from predictions
+        refused = next((fault for fault in faults if isinstance(fault, ModelError)), None)
+        if refused and refused.__cause__ and not succeeded:
+            raise refused.__cause__  # it is the model's, not the files'
+        if raises and faults:
+            raise UserError(listing(faults)) from faults[0]
+
+    def find(self, paths: Sequence[str | Path | int], frames: bool = False) -> Sources:
         """Files and cameras that the model can look at; in folders others are left out.
 
+        Args:
+            paths: Files, folders and numbers of cameras.
+            frames: Take every folder of images for the frames of a video; recognisers know those
+                whose images are numbered.
+
+        Returns:
+            The sources, with the errors of those that cannot be read.
+
         Raises:
-            UserError: There is no such file, nothing in a folder, or a recogniser gets an image.
+            UserError: There is no such file, or nothing in a folder.
         """
-        return find_sources(paths, videos_only=self.task.takes_clips)
+        return find_sources(paths, self.task.takes_clips, frames, self.max_pixels)
 
     @torch.inference_mode()
     def input_shape(self) -> tuple[int, ...]:
@@ -198,7 +246,7 @@ class Inferencer:
         self,
         sources: Iterable[ImageFile | Video],
         clip_length: int | None,
-        faults: list[UserError] | None,
+        faults: list[UserError],
     ) -> Iterator[Frame | Clip]:
         for source in sources:
             try:
@@ -208,9 +256,7 @@ class Inferencer:
                 else:
                     yield from source.frames()
             except UserError as error:
-                if faults is None:
-                    raise
-                faults.append(error)
+                faults.append(_without_frames(error))
 
     def _from_array(self, source: NDArray[np.uint8] | Sequence[Any]) -> Frame | Clip:
         try:
@@ -241,29 +287,38 @@ class Inferencer:
                 except UserError as error:
                     if faults is None:
                         raise
-                    faults.append(error)
+                    faults.append(_without_frames(error))
                     continue
                 inputs += prepared
                 owners += [len(usable)] * len(prepared)
                 usable.append(item)
-            outputs = self._forward(inputs)
-        self.task.finish(self.model, outputs)
-        return [
-            self.task.prediction_type.from_samples(
-                item,
-                [output for output, of in zip(outputs, owners, strict=True) if of == owner],
-                self.meta,
-                self.threshold,
-            )
-            for owner, item in enumerate(usable)
-        ]
+            outputs = self._forward(inputs, returns_errors=faults is not None)
+        self.task.finish(self.model, [each for each in outputs if not isinstance(each, Exception)])
+        predictions = []
+        for owner, item in enumerate(usable):
+            samples = [output for output, of in zip(outputs, owners, strict=True) if of == owner]
+            refused = next((each for each in samples if isinstance(each, Exception)), None)
+            if refused is not None and faults is not None:
+                faults.append(ModelError(unusable(item.name, refused)))
+                faults[-1].__cause__ = refused
+                continue
+            kind = self.task.prediction_type
+            predictions.append(kind.from_samples(item, samples, self.meta, self.threshold))
+        return predictions
 
     def _inputs_of(self, item: Frame | Clip) -> list[Any]:
         """What the model gets for an image or a clip.
 
         Raises:
-            UserError: A step of the pipeline fails on it.
+            UserError: A step of the pipeline fails on it, or would need a multiple of its memory.
         """
+        if isinstance(item, Frame):
+            shorter, longer = sorted(item.image.shape[:2])
+            if longer > MAX_RATIO * shorter:
+                raise UserError(
+                    f"{printable(item.name)} is not predicted: its sides are {longer} and {shorter}"
+                    f" pixels, and one may be {MAX_RATIO} times the other. Crop it"
+                )
         try:
             return [self._pipeline(entry) for entry in self.task.pipeline_inputs(item, self.meta)]
         except UserError:
@@ -275,8 +330,8 @@ class Inferencer:
             raise UserError(unusable(item.name, error)) from error
 
     @torch.inference_mode()
-    def _forward(self, inputs: Sequence[Any]) -> list[Any]:
-        """The model's data samples, in the order of its inputs."""
+    def _forward(self, inputs: Sequence[Any], returns_errors: bool) -> list[Any]:
+        """The model's data samples, or maybe errors, in the order of its inputs."""
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for index, entry in enumerate(inputs):
             by_shape.setdefault(tuple(entry["inputs"].shape), []).append(index)
@@ -285,7 +340,13 @@ class Inferencer:
             for start in range(0, len(indices), self.batch_size):
                 chosen = indices[start : start + self.batch_size]
                 batch = pseudo_collate([inputs[index] for index in chosen])
-                for index, output in zip(chosen, self.model.test_step(batch), strict=True):
+                try:
+                    samples = self.model.test_step(batch)
+                except Exception as error:  # of memory, or of a size that the model does not take
+                    if not returns_errors:
+                        raise
+                    samples = [error] * len(chosen)
+                for index, output in zip(chosen, samples, strict=True):
                     outputs[index] = output
         return outputs
 
@@ -323,6 +384,13 @@ class Inferencer:
         return [
             item if item.boxes is not None else replace(item, boxes=found) for item, found in boxed
         ]
+
+
+def _without_frames(error: UserError) -> UserError:
+    """An error that does not keep the images in memory on which it came up."""
+    if error.__cause__:
+        error.__cause__.__traceback__ = None
+    return error.with_traceback(None)
 
 
 def find_device(name: str) -> str:

@@ -36,10 +36,10 @@ def load_config(path: str, work_dir: str | None = None, launcher: str = "none") 
     try:
         cfg = Config.fromfile(path)
     except RecursionError as error:
-        raise UserError(
-            f"{path} cannot be read as a config: _base_ leads from it, or from one of its bases,"
-            " back to the same file"
-        ) from error
+        fault = "_base_ leads from it, or from one of its bases, back to the same file"
+        if "decoding a JSON" in str(error):
+            fault = "its lists or objects are nested too deeply"
+        raise UserError(f"{path} cannot be read as a config: {fault}") from error
     except (Exception, SystemExit) as error:
         if is_in_own_code(error):  # of a module that it imports
             add_hint(error, f"it came up while {path} was read{stack_hint(error)}")

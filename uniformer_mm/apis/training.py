@@ -11,7 +11,8 @@ from mmengine.runner import Runner, TestLoop
 
 from uniformer_mm.apis.cli import explanation
 from uniformer_mm.apis.faults import is_raised_by, reason
-from uniformer_mm.apis.launch import build_runner, building
+from uniformer_mm.apis.launch import build_runner, building, is_first_process
+from uniformer_mm.apis.lock import lock, unlock
 from uniformer_mm.checkpoints import CheckpointError, locate
 from uniformer_mm.checkpoints.latest import latest_checkpoint
 from uniformer_mm.errors import UserError, add_hint
@@ -55,9 +56,12 @@ def build_trainer(cfg: Config, new_heads: bool = False) -> Runner:
         new_heads: Whether heads of a checkpoint that do not fit start anew.
 
     Raises:
-        UserError: Something in the config is wrong, or the working directory cannot be written.
+        UserError: Something in the config is wrong, or the working directory cannot be written, or
+            is in use.
     """
     _check_writable(Path(cfg.work_dir))
+    if is_first_process(cfg.get("launcher", "none")):
+        lock(Path(cfg.work_dir))
     with building():
         make_resumable(cfg)
     _check_optimizer(cfg)
@@ -116,12 +120,19 @@ def train(runner: Runner) -> None:
                 f"training cannot go on from {runner._load_from}: {reason(error)} To start from its"
                 " weights, give it as load_from without resume (--load-from)"
             ) from error
+        if not Path(runner.log_dir).is_dir():
+            raise UserError(
+                f"the working directory {runner.work_dir} was deleted or moved while training was"
+                f" writing into it. {_resuming(runner)}"
+            ) from error
         message = explanation(error)
         if not message:
             add_hint(error, _resuming(runner))
         if not message or isinstance(error, CheckpointError):
             raise
         raise UserError(f"{message.rstrip('.')}. {_resuming(runner)}") from error
+    finally:
+        unlock(Path(runner.work_dir))
 
 
 def draw_samples(runner: Runner, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import zipfile
+from os.path import isfile  # it takes any name; Path.is_file fails on long ones
 from pathlib import Path
 
 from mmengine.logging import print_log
@@ -10,6 +11,9 @@ from uniformer_mm.checkpoints.sources import CheckpointError, damage
 
 NAMES = ("iter_*.pth", "epoch_*.pth")
 """How checkpoints are named that hold all of a training; `best_*` have no optimizer state."""
+
+LONGEST_PATH = 4096
+"""Bytes of a path on Linux."""
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -24,16 +28,15 @@ def latest_checkpoint(folder: Path) -> Path | None:
     Raises:
         CheckpointError: All are damaged.
     """
-    named = Path(folder, "last_checkpoint")
     candidates = []
-    if named.is_file() and (text := named.read_text().strip()):
+    if text := _recorded(Path(folder, "last_checkpoint")):
         # The folder may have been moved since.
         candidates = [Path(text), Path(folder, Path(text).name)]
-        folder = next((path.parent for path in candidates if path.is_file()), folder)
-    found = [path for pattern in NAMES for path in folder.glob(pattern)]
+        folder = next((path.parent for path in candidates if isfile(path)), folder)
+    found = [path for pattern in NAMES for path in folder.glob(pattern) if isfile(path)]
     candidates += sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
     damaged: list[str] = []
-    for path in dict.fromkeys(path.resolve() for path in candidates if path.is_file()):
+    for path in dict.fromkeys(path.resolve() for path in candidates if isfile(path)):
         if is_whole(path):
             if damaged:
                 print_log(
@@ -49,6 +52,18 @@ def latest_checkpoint(folder: Path) -> Path | None:
             " beginning, delete them or choose another --work-dir"
         )
     return None
+
+
+def _recorded(record: Path) -> str:
+    """The path in the file that mmengine writes; empty if there is none in it."""
+    if not isfile(record):
+        return ""
+    try:
+        with record.open(encoding="utf-8") as file:
+            text = file.read(LONGEST_PATH).strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return text if text.isprintable() else ""
 
 
 def is_whole(path: Path) -> bool:

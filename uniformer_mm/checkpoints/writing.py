@@ -1,11 +1,11 @@
 """Files that are written whole, or not at all."""
 
 import os
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
-from uuid import uuid4
 
 from mmengine.fileio import LocalBackend, register_backend
 
@@ -29,22 +29,39 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         UserError: It cannot be written; then what was there before is still there.
     """
-    partial = path.with_name(f".{uuid4().hex}{PARTIAL}")
+    write_parts(path, [content])
+
+
+def write_parts(path: Path, parts: Iterable[bytes]) -> None:
+    """Write a file out of parts that need not be in memory together, like `write_whole`.
+
+    Raises:
+        UserError: It cannot be written; then what was there before is still there.
+    """
+    partial = partial_path(path)
+    size = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("xb") as file, locked(file, wait=True):
-            try:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
+            for part in parts:
+                size += len(part)
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+            partial.replace(path)
     except OSError as error:
         raise UserError(
-            f"cannot write {path} ({len(content) / 2**20:.1f} MiB): {error.strerror}. Make room or"
+            f"cannot write {path} ({size / 2**20:.1f} MiB): {error.strerror}. Make room or"
             " the folder writable, or choose another one (--work-dir, --out-dir)."
         ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()  # if it has not got its name
+
+
+def partial_path(path: Path) -> Path:
+    """A name for a file that is being written: in its folder, short, hidden, and used only once."""
+    return path.with_name(f".{secrets.token_hex(6)}{PARTIAL}")
 
 
 def delete_abandoned(folder: Path) -> None:

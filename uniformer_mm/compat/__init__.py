@@ -7,6 +7,7 @@ charge. What replaces a missing module lies in `stand_ins`.
 """
 
 from uniformer_mm.compat import (
+    checkpoint_config_runs,
     checkpoint_url_weights_only,
     checkpoint_weights_only,
     config_formatting,
@@ -26,6 +27,7 @@ from uniformer_mm.compat import (
     pkg_resources_missing,
     pycocotools_short_polygons,
     xtcocotools_missing,
+    yaml_safe,
 )
 
 REPAIRS = (
@@ -48,6 +50,8 @@ REPAIRS = (
     mmpose_stated_size,
     pycocotools_short_polygons,
     config_formatting,
+    yaml_safe,
+    checkpoint_config_runs,
 )
 
 

@@ -66,7 +66,8 @@ class VideoReaderInit(BaseTransform):
 class VideoReaderDecode(BaseTransform):
     """Decode the chosen frames; takes the place of mmaction's DecordDecode.
 
-    Required keys: video_reader (a `VideoReader`, or frames (T, H, W, 3) in memory), frame_inds.
+    Required keys: video_reader (a `VideoReader` or a `FrameFolder`, or frames (T, H, W, 3) in
+    memory), frame_inds.
     Added keys: imgs, frames (H, W, 3), RGB, uint8; original_shape, img_shape (H, W). Modified keys:
     frame_inds, to one axis; video_reader, to None; gt_bboxes and proposals, if there are any, from
     fractions of the frame to pixels.
@@ -80,11 +81,11 @@ class VideoReaderDecode(BaseTransform):
         """
         reader, results["video_reader"] = results["video_reader"], None
         indices = results["frame_inds"] = np.asarray(results["frame_inds"]).reshape(-1)
-        if isinstance(reader, VideoReader):
+        if isinstance(reader, np.ndarray):
+            images = reader[indices]
+        else:
             with reader:
                 images = reader.read(indices)
-        else:
-            images = reader[indices]
         results["imgs"] = list(images)
         height, width = results["imgs"][0].shape[:2]
         results["original_shape"] = results["img_shape"] = (height, width)

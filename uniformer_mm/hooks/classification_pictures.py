@@ -10,6 +10,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from uniformer_mm.hooks.video_pictures import VideoPicturesHook, captions
+from uniformer_mm.predictions.media import swapped
+from uniformer_mm.predictions.painting import resized
 
 SHORTER_SIDE = 320
 LINE_HEIGHT = 22
@@ -40,8 +42,7 @@ class ClassificationPicturesHook(VideoPicturesHook):
 
 
 def read_enlarged(path: str) -> np.ndarray:
-    """An image (H, W, 3), RGB, whose shorter side has `SHORTER_SIDE` pixels."""
+    """An image (H, W, 3), RGB, whose shorter side has `SHORTER_SIDE` pixels if it may."""
     pixels = np.frombuffer(fileio.get(path), np.uint8)
-    image = cv2.cvtColor(cv2.imdecode(pixels, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    factor = SHORTER_SIDE / min(image.shape[:2])
-    return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    image = swapped(cv2.imdecode(pixels, cv2.IMREAD_COLOR).astype(np.uint8, copy=False))
+    return resized(image, SHORTER_SIDE)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from uniformer_mm.hooks.picture_names import NamedPictures, write_picture
 from uniformer_mm.predictions.class_scores import probabilities, shares_of
+from uniformer_mm.predictions.painting import LARGEST_SIDE
 from uniformer_mm.predictions.prediction import class_name
 
 COLUMNS, ROWS = 4, 2
@@ -106,6 +107,7 @@ def contact_sheet(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Up to eight evenly spaced frames, row by row, under an empty bar for a caption."""
     chosen = frames[np.linspace(0, len(frames) - 1, min(len(frames), ROWS * COLUMNS)).astype(int)]
     width = round(FRAME_HEIGHT * chosen.shape[2] / chosen.shape[1])
+    width = min(max(width, 1), LARGEST_SIDE // COLUMNS)
     rows = -(-len(chosen) // COLUMNS)
     height = CAPTION_HEIGHT + rows * (FRAME_HEIGHT + GAP)
     canvas = np.zeros((height, COLUMNS * (width + GAP) - GAP, 3), dtype=np.uint8)

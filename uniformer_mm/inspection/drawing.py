@@ -135,7 +135,7 @@ def _marked(
 def _fit(image: Image) -> Image:
     """An image whose longer side has `PANEL` pixels."""
     factor = PANEL / max(image.shape[:2])
-    size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
+    size = (max(round(image.shape[1] * factor), 1), max(round(image.shape[0] * factor), 1))
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     return cv2.resize(image, size, interpolation=method).astype(np.uint8, copy=False)
 

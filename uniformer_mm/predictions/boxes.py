@@ -33,7 +33,7 @@ def read_boxes(path: str | Path) -> dict[tuple[str, int | None], Boxes]:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path} has no boxes of people ({type(error).__name__}: {error}): expected are"
             ' {"image.jpg": [[x1, y1, x2, y2], ...]} or a file in COCO\'s format'

@@ -1,8 +1,12 @@
 """A run's predictions on disk."""
 
+import hashlib
+import json
+import os
+import secrets
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any
@@ -10,15 +14,22 @@ from typing import Any
 from uniformer_mm.errors import UserError
 from uniformer_mm.predictions.label_map import LabelMap
 from uniformer_mm.predictions.media import Clip, ImageFile, Video, VideoWriter
-from uniformer_mm.predictions.prediction import Prediction, write_json
+from uniformer_mm.predictions.prediction import Prediction, dump_line, write_json
 
 JSON_NAME = "predictions.json"
+
+LONGEST_NAME = 255
+"""Bytes of a file name on most file systems."""
+
+RESERVED = len(".mp4")
+"""Bytes of a name that the suffix of a result takes."""
 
 
 class PredictionFolder:
     """Takes predictions in their order and writes them below a folder.
 
-    - `predictions.json`: all of them, objects and people in COCO's format, when the run ends;
+    - `predictions.json`: all of them, objects and persons in COCO's format, when the run ends;
+      until then, and after a run that was killed, each is a line of `predictions-*.jsonl`;
     - `pictures/NAME.png`, of a video or camera `pictures/NAME.mp4`;
     - `labels/NAME.png`, of a video `labels/NAME/000000.png`: the classes of pixels.
 
@@ -39,7 +50,7 @@ class PredictionFolder:
         self.path = path
         self._categories = prediction_type.categories(meta)
         self._stems = stems_of([source.name for source in sources])
-        self._entries: list[dict[str, Any]] = []
+        self._lines = JsonLines(path / f"predictions-{os.getpid()}-{secrets.token_hex(2)}.jsonl")
         self._video: Video | None = None
         self._writer: VideoWriter | None = None
         self._begin = 0.0
@@ -56,22 +67,25 @@ class PredictionFolder:
         trace: TracebackType | None,
     ) -> None:
         """Complete the video and write what there is, also if the run was broken off."""
-        if self._writer is not None:
-            self._writer.close()
-        if self._entries or kind is None:
-            write_json(self.path / JSON_NAME, self._entries, self._categories)
+        try:
+            if self._writer is not None:
+                self._writer.close()
+        finally:
+            if len(self) or kind is None:
+                write_json(self.path / JSON_NAME, self._lines, self._categories)
+            self._lines.delete()
 
     def __len__(self) -> int:
         """How many predictions there are."""
-        return len(self._entries)
+        return len(self._lines)
 
     def add(self, prediction: Prediction) -> None:
-        """Write the picture of a prediction, and keep its data for the end.
+        """Write the data and the picture of a prediction.
 
         Raises:
             UserError: A file cannot be written.
         """
-        self._entries.append(prediction.to_dict())
+        self._lines.append(prediction.to_dict())
         source = prediction.source
         stem = self._stems[source.name]
         if source.video is None:
@@ -122,8 +136,66 @@ def check_unused(path: Path) -> None:
         )
 
 
+class JsonLines(Iterable[dict[str, Any]]):
+    """Data in a file, one entry a line, each of which is on its way to the disk when it is added.
+
+    Args:
+        path: The file, which is made with the first entry.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._count = 0
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return self._count
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """All in their order."""
+        if self._count:
+            with self._path.open("rb") as file:
+                yield from map(json.loads, file)
+
+    def append(self, entry: dict[str, Any]) -> None:
+        """Write one.
+
+        Raises:
+            UserError: It cannot be written.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("ab" if self._count else "wb") as file:
+                file.write(dump_line(entry) + b"\n")
+        except OSError as error:
+            raise UserError(f"cannot write {self._path}: {error.strerror}") from error
+        self._count += 1
+
+    def delete(self) -> None:
+        """Delete the file."""
+        self._path.unlink(missing_ok=True)
+
+
 def stems_of(names: Iterable[str]) -> dict[str, str]:
-    """Names of files without suffixes; two that would be the same keep theirs."""
+    """Names for results: those of files without suffixes; two that would be the same keep theirs.
+
+    Names that are too long for another suffix, that are not UTF-8 or that could steer a terminal
+    are changed, and end in a hash that keeps them apart.
+    """
     bare = {name: PurePosixPath(name).with_suffix("").as_posix() for name in names}
     counts = Counter(bare.values())
-    return {name: stem if counts[stem] == 1 else name for name, stem in bare.items()}
+    return {
+        name: _portable(stem if counts[stem] == 1 else name, name) for name, stem in bare.items()
+    }
+
+
+def _portable(stem: str, name: str) -> str:
+    """A relative path that every program can open and show."""
+    shown = "".join(letter if letter.isprintable() else "_" for letter in stem)
+    *folders, last = shown.split("/")
+    room = LONGEST_NAME - RESERVED
+    if shown == stem and len(last.encode()) <= room:
+        return stem
+    suffix = f"-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+    shortened = last.encode()[: room - len(suffix)].decode(errors="ignore")
+    return "/".join((*folders, shortened + suffix))

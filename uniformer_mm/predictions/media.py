@@ -1,35 +1,36 @@
-"""Images, videos and cameras: found, read and written with OpenCV and PyAV.
+"""Images, videos and cameras: read and written with OpenCV and PyAV.
 
 Images are arrays (H, W, 3), uint8, BGR, as OpenCV reads them and as MM's pipelines take them.
 """
 
 from __future__ import annotations
 
-import os
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 
-from uniformer_mm.checkpoints.writing import write_whole
-from uniformer_mm.errors import UserError
+from uniformer_mm.checkpoints.writing import partial_path, write_whole
+from uniformer_mm.errors import UserError, printable
+from uniformer_mm.predictions.regular_files import open_regular
 
 if TYPE_CHECKING:
     from uniformer_mm.datasets.video_reader import VideoReader
 
 Image = NDArray[np.uint8]
 
-IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"))
-VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".gif")
-)
+MAX_PIXELS = 2**28
+"""Pixels of the largest image that is decoded unless the user says otherwise: 0.8 GB."""
 
 CODECS = {
     ".mp4": ("libx264", {"preset": "veryfast", "crf": "18"}),
@@ -105,14 +106,21 @@ class Clip:
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file."""
+    """An image file.
+
+    Attributes:
+        path: The file.
+        name: File name, relative to the folder that was searched.
+        max_pixels: Pixels from which on it is not decoded.
+    """
 
     path: Path
     name: str
+    max_pixels: int = MAX_PIXELS
 
     def frames(self) -> Iterator[Frame]:
         """The image."""
-        yield Frame(self.name, read_image(self.path))
+        yield Frame(self.name, read_image(self.path, self.max_pixels))
 
 
 @dataclass(eq=False)
@@ -215,25 +223,131 @@ class Video:
         return UserError(f"camera {self.path} gives no pictures: is it there, and free?")
 
 
+class FrameFolder(Video):
+    """A folder of images that are the frames of a video.
+
+    Args:
+        path: The folder.
+        name: Its name, relative to the folder that was searched.
+        files: The frames in their order.
+        max_pixels: Pixels from which on one is not decoded.
+    """
+
+    def __init__(
+        self, path: Path, name: str, files: Sequence[Path], max_pixels: int = MAX_PIXELS
+    ) -> None:
+        self.path = path
+        self.name = name
+        self.rate = FRAME_RATE
+        self.length = len(files)
+        self._files = files
+        self._max_pixels = max_pixels
+        self._shape: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        """How many frames there are."""
+        return len(self._files)
+
+    def open(self) -> FrameFolder:  # type: ignore[override]
+        """A reader of the frames: the folder itself."""
+        return self
+
+    def __enter__(self) -> FrameFolder:
+        """Nothing: files are opened when they are read."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing."""
+
+    def read(self, indices: Sequence[int] | NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Frames (N, H, W, 3), RGB, in the order of their numbers.
+
+        Raises:
+            UserError: One cannot be read, or is of another size than those before.
+        """
+        frames = {int(i): swapped(self._read(self._files[i])) for i in dict.fromkeys(indices)}
+        return np.stack([frames[int(index)] for index in indices])
+
+    def images(self) -> Iterator[Image]:
+        """All frames."""
+        return map(self._read, self._files)
+
+    def _read(self, path: Path) -> Image:
+        image = read_image(path, self._max_pixels)
+        if self._shape not in (None, image.shape):
+            raise UserError(
+                f"{printable(str(path))} is another size than the frames before it: frames of a"
+                " video have one size"
+            )
+        self._shape = image.shape
+        return image
+
+
 def swapped(image: Image) -> Image:
     """An image with red and blue exchanged: from BGR to RGB, or back."""
     return np.ascontiguousarray(image[..., ::-1])
 
 
-def read_image(path: str | Path) -> Image:
+def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image:
     """An image file.
 
+    Args:
+        path: The file.
+        max_pixels: Pixels from which on it is not decoded: what a header states costs nothing to
+            write, but its pixels need memory.
+
     Raises:
-        UserError: There is no such file, or it is not an image.
+        UserError: There is no such file, it is not an image, or it is too large.
     """
+    with open_regular(path) as file:
+        pixels = count_pixels(file)
+        if pixels and pixels > max_pixels:
+            raise UserError(
+                f"{printable(str(path))} is not decoded: it has {pixels} pixels, and the limit is"
+                f" {max_pixels}. Raise it with --max-pixels, in Python with"
+                " Inferencer(max_pixels=...)"
+            )
+        file.seek(0)
+        content = file.read()
     try:
-        content = np.frombuffer(Path(path).read_bytes(), np.uint8)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+        buffer = np.frombuffer(content, np.uint8)
+        image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if content else None
+    except cv2.error as error:  # its own limits
+        reason = " ".join(str(error.err or error).split())
+        raise UserError(f"{printable(str(path))} cannot be read by OpenCV: {reason}") from error
     if image is None:
-        raise UserError(f"{path} cannot be read: it is damaged, or not an image")
+        raise UserError(f"{printable(str(path))} cannot be read: {_why_no_image(content, pixels)}")
     return image.astype(np.uint8, copy=False)
+
+
+def count_pixels(file: BinaryIO, formats: tuple[str, ...] | None = None) -> int | None:
+    """Pixels that the header of an image states; None if it is not an image for Pillow.
+
+    Args:
+        file: Read from its present position.
+        formats: Pillow's names of those to try; all by default.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of large images: the limit here is the caller's
+        try:
+            with PillowImage.open(file, formats=formats) as image:
+                return image.width * image.height
+        except PillowImage.DecompressionBombError as error:  # its limit, not the caller's
+            pixels = re.search(r"\d+", str(error))
+            return int(pixels[0]) if pixels else None
+        except Exception:  # damaged headers fail in many ways; OpenCV has the last word
+            return None
+
+
+def _why_no_image(content: bytes, pixels: int | None) -> str:
+    """Why OpenCV does not decode a file."""
+    if not content:
+        return "it is empty"
+    if pixels is not None:
+        return "it begins like an image, but it is truncated or damaged"
+    if b"<svg" in content[:1000]:
+        return "it is an SVG drawing, which has no pixels: export it as PNG"
+    return "it is not an image that OpenCV knows"
 
 
 def write_image(path: Path, image: Image) -> None:
@@ -243,11 +357,14 @@ def write_image(path: Path, image: Image) -> None:
         UserError: The format is unknown, or the file cannot be written.
     """
     try:
-        content = cv2.imencode(path.suffix, image)[1]
+        encoded, content = cv2.imencode(path.suffix, image)
     except cv2.error as error:
         raise UserError(
             f"{path}: pictures are written as .png, .jpg or what else OpenCV knows"
         ) from error
+    if not encoded:
+        height, width = image.shape[:2]
+        raise UserError(f"{path}: OpenCV cannot write {width} x {height} pixels as {path.suffix}")
     write_whole(path, content.tobytes())
 
 
@@ -264,6 +381,7 @@ class VideoWriter:
             raise UserError(f"{path}: videos are written as {' or '.join(CODECS)}")
         self.path = path
         self.rate = rate
+        self._partial = partial_path(path)
         self._container: Any = None
         self._stream: Any = None
 
@@ -293,7 +411,7 @@ class VideoWriter:
         try:
             if self._container is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._container = av.open(str(self.path), "w")
+                self._container = av.open(str(self._partial), "w", format=self.path.suffix[1:])
                 self._start(image.shape[1], image.shape[0])
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24")
             self._container.mux(self._stream.encode(frame))
@@ -308,70 +426,20 @@ class VideoWriter:
         self._stream.pix_fmt = "yuv420p"
 
     def close(self) -> None:
-        """Complete the file."""
-        if self._container is not None:
-            self._container.mux(self._stream.encode(None))
-            self._container.close()
-            self._container = None
-
-
-def find_sources(
-    paths: Sequence[str | Path | int], videos_only: bool = False
-) -> list[ImageFile | Video]:
-    """Images, videos and cameras.
-
-    Args:
-        paths: Files, folders (with those below them) and numbers of cameras.
-        videos_only: Leave images in folders out, and refuse others.
-
-    Returns:
-        One for each file and camera, by name within a folder. Two of one name are told apart by the
-        folders above them.
-
-    Raises:
-        UserError: There is no such file, nothing in a folder, or it cannot be read.
-    """
-    cameras: dict[int, str] = {}
-    files: dict[Path, str] = {}
-    for entry in paths:
-        path = Path(str(entry))
-        if str(entry).isdecimal():
-            cameras[int(str(entry))] = f"camera_{entry}"
-        elif path.is_dir():
-            inside = _files_below(path, videos_only)
-            files.update((file, file.relative_to(path).as_posix()) for file in inside)
-        elif not path.is_file():
-            raise UserError(f"no file or folder {path}")
-        elif videos_only and is_image(path):
-            raise UserError(f"{path} is an image, and the model looks at videos")
-        else:
-            files[path] = path.name
-    if len(set(files.values())) < len(files):
-        absolute = {path: os.path.abspath(path) for path in files}
-        root = os.path.commonpath(list(absolute.values()))
-        files = {path: Path(absolute[path]).relative_to(root).as_posix() for path in files}
-    return [Video(number, name) for number, name in cameras.items()] + [
-        ImageFile(path, name) if is_image(path) else Video(path, name)
-        for path, name in files.items()
-    ]
+        """Complete the file, and give it its name."""
+        container, self._container = self._container, None
+        if container is None:
+            return
+        try:
+            if self._stream is not None:
+                container.mux(self._stream.encode(None))
+            container.close()
+            self._partial.replace(self.path)
+        except OSError as error:
+            self._partial.unlink(missing_ok=True)
+            raise UserError(f"cannot write {self.path}: {error.strerror}") from error
 
 
 def _spread(length: int, count: int) -> NDArray[np.int64]:
     """Numbers of `count` frames at most, evenly spread."""
     return np.linspace(0, length - 1, min(count, length)).astype(np.int64)
-
-
-def is_image(path: str | Path) -> bool:
-    """Whether a file is an image by its name or its first bytes, rather than a video."""
-    suffix = Path(path).suffix.lower()
-    known = suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    return suffix in IMAGE_SUFFIXES if known else cv2.haveImageReader(str(path))
-
-
-def _files_below(folder: Path, videos_only: bool) -> list[Path]:
-    suffixes = VIDEO_SUFFIXES if videos_only else IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in suffixes]
-    if not files:
-        wanted = "video" if videos_only else "image or video"
-        raise UserError(f"no {wanted} in {folder}: known are {', '.join(sorted(suffixes))}")
-    return files

@@ -26,6 +26,9 @@ BAR = (46, 134, 193)
 LEAST_WIDTH = 320
 """Pixels that a line of words needs."""
 
+LARGEST_SIDE = 4096
+"""Pixels up to which small pictures are enlarged; no picture is larger, unless its image is."""
+
 LETTERS, GAP = 14, 6
 """Height of titles' letters, and space around panels, in pixels."""
 
@@ -111,10 +114,10 @@ def under_scores(image: Image, scores: Sequence[tuple[str, float]], lines: int) 
         scores: Names and scores from 0 to 1.
         lines: Of them there is room for.
     """
-    factor = LEAST_WIDTH / min(image.shape[:2])
-    if factor > 1:
-        size = (round(factor * image.shape[1]), round(factor * image.shape[0]))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
+    if min(image.shape[:2]) < LEAST_WIDTH and max(image.shape[:2]) < LARGEST_SIDE:
+        image = resized(image, LEAST_WIDTH)
+    missing = max(LEAST_WIDTH - image.shape[1], 0)
+    image = np.pad(image, ((0, 0), (0, missing), (0, 0)))
     letters = int(np.clip(image.shape[1] / 32, 14, 28))
     line = 3 * letters // 2
     header = np.zeros((line * lines + letters // 2, image.shape[1], 3), np.uint8)
@@ -129,6 +132,14 @@ def under_scores(image: Image, scores: Sequence[tuple[str, float]], lines: int) 
     for text, top in labels:
         pen.text((6, top + letters // 8), text, font=_font(letters), fill=WHITE)
     return np.concatenate([np.array(canvas), image])
+
+
+def resized(image: Image, shorter_side: int) -> Image:
+    """An image (H, W, 3) of another shorter side in pixels, as far as the longer one may be."""
+    height, width = image.shape[:2]
+    factor = min(shorter_side / min(height, width), LARGEST_SIDE / max(height, width))
+    size = (max(round(factor * width), 1), max(round(factor * height), 1))
+    return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
 
 
 def side_by_side(

@@ -2,14 +2,15 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uniformer_mm.checkpoints.writing import write_whole
+from uniformer_mm.checkpoints.writing import write_parts
 from uniformer_mm.datasets.redirect import distinct_colours
 from uniformer_mm.predictions.media import Image, write_image
 
@@ -81,30 +82,61 @@ def write_json(
 ) -> None:
     """Write predictions into one file: in COCO's format if there are categories, else as a list.
 
+    In COCO's format images and annotations are numbered from 1. The annotations have scores: the
+    whole is what `pycocotools.coco.COCO` takes for a dataset, and its list of annotations what
+    `loadRes` takes for results.
+
+    Args:
+        path: The file; what was there before stays until the new content is whole.
+        entries: What `Prediction.to_dict` gives. In COCO's format they are gone through twice, so
+            that they need not be in memory, unless they are an iterator.
+        categories: What `Prediction.categories` gives.
+
     Raises:
         UserError: The file cannot be written.
     """
-    content = list(entries) if categories is None else as_coco(entries, categories)
-    write_whole(path, json.dumps(content, ensure_ascii=False).encode())
+    if categories is None:
+        write_parts(path, _as_list(entries))
+        return
+    if isinstance(entries, Iterator):
+        entries = list(entries)
+    write_parts(
+        path,
+        chain(
+            [b'{"images": '],
+            _as_list(_images(entries)),
+            [b', "annotations": '],
+            _as_list(_annotations(entries)),
+            [b', "categories": ', dump_line(categories), b"}"],
+        ),
+    )
 
 
-def as_coco(
-    entries: Iterable[dict[str, Any]], categories: list[dict[str, Any]]
-) -> dict[str, list[dict[str, Any]]]:
-    """Images, annotations and categories, numbered from 1.
+def dump_line(entry: Any) -> bytes:
+    """Plain data as a line of JSON; names of files that are not UTF-8 survive it."""
+    # What is not UTF-8 in the name of a file is a lone surrogate, which JSON can only escape.
+    return json.dumps(entry, ensure_ascii=False).encode(errors="backslashreplace")
 
-    The annotations have scores: the whole is what `pycocotools.coco.COCO` takes for a dataset, and
-    its list of annotations what `loadRes` takes for results.
-    """
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for entry in entries:
-        image = {"id": len(images) + 1, **entry}
-        for annotation in image.pop("annotations"):
-            numbers = {"id": len(annotations) + 1, "image_id": image["id"]}
-            annotations.append({**numbers, **annotation})
-        images.append(image)
-    return {"images": images, "annotations": annotations, "categories": categories}
+
+def _as_list(values: Iterable[Any]) -> Iterator[bytes]:
+    separator = b"["
+    for value in values:
+        yield separator + dump_line(value)
+        separator = b", "
+    yield b"[]" if separator == b"[" else b"]"
+
+
+def _images(entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for number, entry in enumerate(entries, start=1):
+        yield {"id": number, **{key: entry[key] for key in entry if key != "annotations"}}
+
+
+def _annotations(entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    identity = 0
+    for number, entry in enumerate(entries, start=1):
+        for annotation in entry["annotations"]:
+            identity += 1
+            yield {"id": identity, "image_id": number, **annotation}
 
 
 def class_name(meta: Mapping[str, Any], label: int) -> str:

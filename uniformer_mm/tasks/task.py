@@ -111,10 +111,10 @@ class Task:
                 f"--synthetic has no counterpart for datasets {kinds} of {self.scope};"
                 f" it has one for {', '.join(self.synthetic_datasets)}"
             )
+        count = self.default_count if count is None else count
         try:
-            return self.make_synthetic_data(
-                cfg, self.default_count if count is None else count, folder
-            )
+            # Runs with other counts have sets of their own: none replaces what another one reads.
+            return self.make_synthetic_data(cfg, count, folder / str(count))
         except FileExistsError as error:
             raise UserError(str(error)) from error
 

@@ -178,10 +178,8 @@ class Video(Task):
 
     def pipeline_inputs(self, source: Any, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The frames of a clip."""
-        from uniformer_mm.datasets.video_reader import VideoReader
-
         in_memory = source.images is not None
-        frames = source.images[..., ::-1] if in_memory else VideoReader(source.video.path)
+        frames = source.images[..., ::-1] if in_memory else source.video.open()
         return [
             {
                 "video_reader": frames,
