@@ -5,8 +5,9 @@ Defect: mmcv-lite ships `mmcv/ops/*.py`, which load `mmcv._ext` when imported, b
     a recent torch.
 Versions: mmcv-lite 2.x (seen with 2.1.0).
 Shows as: `ModuleNotFoundError: No module named 'mmcv._ext'` from `import mmdet`.
-Repair: a stand-in with the ops that our models call, through torchvision. A compiled extension is
-    found first and stays in charge; one that is there but broken still fails with its own error.
+Repair: a stand-in with the ops that stock models call, by torchvision and plain torch. A compiled
+    extension is found first and stays in charge; one that is there but broken still fails with its
+    own error.
 Upstream: https://github.com/open-mmlab/mmcv/issues/2059,
     https://github.com/open-mmlab/mmdetection/issues/11475
 """

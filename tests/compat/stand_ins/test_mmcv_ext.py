@@ -155,6 +155,22 @@ def test_half_precision_is_float32_rounded_once(
         torch.testing.assert_close(rounded.float(), exact, rtol=0, atol=tolerance)
 
 
+def test_channels_last_inputs_give_the_same(function: tuple[Callable, tuple]) -> None:
+    run, inputs = function
+    results = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        tensors = [
+            (x.contiguous(memory_format=layout) if x.ndim == 4 else x.clone()).requires_grad_()
+            for x in inputs
+        ]
+        output = run(*tensors)
+        if output.ndim == 4:
+            output = output.contiguous(memory_format=layout)
+        grad_output = torch.empty_like(output).copy_(pattern(*output.shape, step=53))
+        results.append([output, *torch.autograd.grad(output, tensors, grad_output)])
+    torch.testing.assert_close(*results)
+
+
 def test_deform_conv_without_offsets_is_a_convolution(mmcv_ops: ModuleType) -> None:
     x, weight = pattern(2, 4, 6, 5, step=37), pattern(4, 2, 3, 3, step=29)
     settings = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2)}

@@ -25,10 +25,9 @@ def sigmoid_focal_loss_forward(
         gamma: Exponent of the probability that is missing.
         alpha: Weight of the target's class; the others have 1 - alpha.
     """
-    gamma, alpha, p, is_target = _sigmoid_terms(input, target, gamma, alpha)
-    of_target = (1 - p) ** gamma * p.clamp(min=TINY).log()
-    of_others = p**gamma * (1 - p).clamp(min=TINY).log()
-    loss = torch.where(is_target, -alpha * of_target, -(1 - alpha) * of_others)
+    right, missing, is_target = _probabilities(input, target)
+    loss = missing.pow_(float32(gamma)).mul_(right.clamp_(min=TINY).log_())
+    loss.mul_(_choose(is_target, -float32(alpha), float32(alpha) - 1, loss))
     output.copy_(_weighted(loss, weight, target))
 
 
@@ -37,10 +36,10 @@ def sigmoid_focal_loss_backward(
     input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
 ) -> None:
     """Write the derivative of each element of `sigmoid_focal_loss_forward` into `grad_input`."""
-    gamma, alpha, p, is_target = _sigmoid_terms(input, target, gamma, alpha)
-    of_target = (1 - p) ** gamma * (1 - p - gamma * p * p.clamp(min=TINY).log())
-    of_others = p**gamma * (gamma * (1 - p) * (1 - p).clamp(min=TINY).log() - p)
-    grad = torch.where(is_target, -alpha * of_target, -(1 - alpha) * of_others)
+    right, missing, is_target = _probabilities(input, target)
+    slope = right.clamp(min=TINY).log_().mul_(right).mul_(-float32(gamma)).add_(missing)
+    grad = missing.pow_(float32(gamma)).mul_(slope)
+    grad.mul_(_choose(is_target, -float32(alpha), 1 - float32(alpha), grad))
     grad_input.copy_(_weighted(grad, weight, target))
 
 
@@ -92,12 +91,16 @@ def softmax_focal_loss_backward(
     grad_input.copy_(factor[:, None] * ((target[:, None] == classes).to(p.dtype) - single(input)))
 
 
-def _sigmoid_terms(
-    input: Tensor, target: Tensor, gamma: float, alpha: float
-) -> tuple[float, float, Tensor, Tensor]:
-    """Gamma and alpha as the compiled op rounds them, probabilities, and which are targets."""
-    classes = torch.arange(input.shape[1], device=input.device)
-    return float32(gamma), float32(alpha), single(input).sigmoid(), target[:, None] == classes
+def _probabilities(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Probability of the right answer for each class, what is missing from 1, and the targets."""
+    p = single(input).sigmoid()
+    is_target = target[:, None] == torch.arange(input.shape[1], device=input.device)
+    not_p = 1 - p
+    return torch.where(is_target, p, not_p), torch.where(is_target, not_p, p), is_target
+
+
+def _choose(condition: Tensor, if_true: float, if_false: float, like: Tensor) -> Tensor:
+    return torch.where(condition, like.new_tensor(if_true), like.new_tensor(if_false))
 
 
 def _probability_of_target(input: Tensor, target: Tensor) -> Tensor:
