@@ -120,10 +120,8 @@ def folder(tmp_path_factory):
 @functools.cache
 def persons_metainfo():
     """That of COCO: reading it takes longer than all else."""
-    with DefaultScope.overwrite_default_scope("mmpose"):
-        file = DATASETS.get("CocoDataset").METAINFO["from_file"]
-    folder = Path(find_spec("mmpose").origin).parent / ".mim"
-    return Config.fromfile(folder / file).dataset_info.to_dict()
+    folder = Path(find_spec("mmpose").origin).parent / ".mim" / "configs" / "_base_"
+    return Config.fromfile(folder / "datasets" / "coco.py").to_dict()["dataset_info"]
 
 
 USES = st.builds(
