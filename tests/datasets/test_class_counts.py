@@ -85,8 +85,8 @@ def test_configs_of_the_codebases_agree_with_their_data_and_each_changed_place_i
             if place.path.endswith("cls_head.num_classes") and "blending" not in str(cfg.model):
                 continue
             place.node[place.key] = other
-            with pytest.raises(UserError, match=r".*") as error:
-                check_class_counts(cfg, ALL)
+            with pytest.raises(UserError) as error:
+                check_class_counts(cfg, ("train",))
             assert place.path in str(error.value)
             assert str(len(other) if place.kind == "weights" else other) in str(error.value)
         place.node[place.key] = value

@@ -85,7 +85,7 @@ def check_class_counts(cfg: Config, splits: Sequence[str]) -> None:
             and (split == "train" or place.kind != "weights")  # which only the loss knows
         ]
         if wrong:
-            source = dataset.get("ann_file") or dataset.get("data_root") or dataset["type"]
+            source = dataset.get("ann_file") or dataset.get("data_root") or type_name(dataset)
             raise UserError(
                 f"the dataset for {split} ({source}) has {counts}, but the model is for another"
                 f" number: {_listed(wrong)}. Set {'it' if len(wrong) == 1 else 'them'}, or"
