@@ -105,6 +105,17 @@ def test_both_numbers_and_the_data_are_named():
     check_class_counts(cfg, ("val", "test"))
 
 
+def test_a_pose_model_of_merged_sets_is_tested_on_some_of_its_keypoints():
+    cfg = get_config(
+        "mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py"
+    )
+    cfg.model.head.out_channels = 19
+    cfg.model.test_cfg.output_keypoint_indices = list(range(17))
+    check_class_counts(cfg, ("val", "test"))
+    with pytest.raises(UserError, match=r"17 keypoints, .* model\.head\.out_channels=19"):
+        check_class_counts(cfg, ("train",))
+
+
 def test_classifiers_of_videos_have_the_number_of_their_datasets_and_blending():
     cfg = load_config(str(ROOT / "configs" / "video" / "uniformer_s_16x4_ucf101.py"))
     check_class_counts(cfg, ALL)

@@ -73,6 +73,8 @@ def check_class_counts(cfg: Config, splits: Sequence[str]) -> None:
             f"the parts of the model are for different numbers of classes: {_listed(places)}."
             " Set all of them to the number of classes of the data"
         )
+    # Of models trained on merged sets: which of their keypoints a test looks at.
+    chosen = (cfg.model.get("test_cfg") or {}).get("output_keypoint_indices")
     for split, dataset in dataset_configs(cfg):
         if split not in splits:
             continue
@@ -83,6 +85,7 @@ def check_class_counts(cfg: Config, splits: Sequence[str]) -> None:
             if counts.of(place)
             and place.count not in counts.of(place)
             and (split == "train" or place.kind != "weights")  # which only the loss knows
+            and (split == "train" or not chosen or len(chosen) != counts.keypoints)
         ]
         if wrong:
             source = dataset.get("ann_file") or dataset.get("data_root") or type_name(dataset)
