@@ -66,7 +66,7 @@ def check_class_counts(cfg: Config, splits: Sequence[str]) -> None:
     ]
     if not places:
         return
-    # Whatever mixes labels of videos makes them as long as the scores of the head.
+    # Blended labels have to be as long as the scores of the head.
     is_video = cfg.get("default_scope") == "mmaction"
     if is_video and len({place.count for place in places if place.kind == "classes"}) > 1:
         raise UserError(
