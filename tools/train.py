@@ -88,7 +88,7 @@ def summary(runner: Runner, config: str, seconds: float, pictures: Path) -> str:
         *(f"  {name:15} {scalars[f'val/{name}'].current():.3f}" for name in names),
     ]
     if pictures.is_dir():
-        lines.append(f"  pictures        {pictures}  (ground truth beside prediction)")
+        lines.append(f"  pictures        {pictures}  (ground truth left, prediction right)")
     lines.append(f"  log             {runner.log_dir}")
     lines += [f"  {name:15} {path}" for name, path in checkpoints.items()]
     if checkpoints:

@@ -66,13 +66,15 @@ def check_class_counts(cfg: Config, splits: Sequence[str]) -> None:
     ]
     if not places:
         return
-    # Whatever mixes labels of videos makes them as long as the scores of the head.
+    # Blended labels have to be as long as the scores of the head.
     is_video = cfg.get("default_scope") == "mmaction"
     if is_video and len({place.count for place in places if place.kind == "classes"}) > 1:
         raise UserError(
             f"the parts of the model are for different numbers of classes: {_listed(places)}."
             " Set all of them to the number of classes of the data"
         )
+    # Of models trained on merged sets: which of their keypoints a test looks at.
+    chosen = (cfg.model.get("test_cfg") or {}).get("output_keypoint_indices")
     for split, dataset in dataset_configs(cfg):
         if split not in splits:
             continue
@@ -83,9 +85,10 @@ def check_class_counts(cfg: Config, splits: Sequence[str]) -> None:
             if counts.of(place)
             and place.count not in counts.of(place)
             and (split == "train" or place.kind != "weights")  # which only the loss knows
+            and (split == "train" or not chosen or len(chosen) != counts.keypoints)
         ]
         if wrong:
-            source = dataset.get("ann_file") or dataset.get("data_root") or dataset["type"]
+            source = dataset.get("ann_file") or dataset.get("data_root") or type_name(dataset)
             raise UserError(
                 f"the dataset for {split} ({source}) has {counts}, but the model is for another"
                 f" number: {_listed(wrong)}. Set {'it' if len(wrong) == 1 else 'them'}, or"

@@ -17,8 +17,11 @@ KINDS = {
 }
 """What a setting counts, by its name."""
 
-SKIPPED = ("backbone", "rpn_head", "reid")
-"""Parts of a model that count no classes of the data: RPNs know objects only, reid persons."""
+SKIPPED = ("backbone", "rpn_head", "reid", "traj_head")
+"""Parts of a model that count no classes or keypoints of the data.
+
+RPNs know objects only, re-identification persons, and trajectories (mmpose, 3-D) one root joint.
+"""
 
 OWN_CLASSES = ("semantic_head", "STDCHead")
 """Names and types of heads with `num_classes` of their own: HTC's of stuff, mmseg's of edges."""

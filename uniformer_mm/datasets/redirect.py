@@ -187,7 +187,7 @@ def _leaf_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _without_concatenation(dataset: dict[str, Any]) -> dict[str, Any]:
-    """Inside whatever wrapper, the first of datasets that would all become the same."""
+    """The first of concatenated datasets, which would all become the same; wrappers stay."""
     if type_name(dataset) == "ConcatDataset":
         return _without_concatenation(dataset["datasets"][0])
     if "dataset" in dataset:

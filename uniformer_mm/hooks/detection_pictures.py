@@ -1,4 +1,4 @@
-"""Pictures of detections beside the ground truth, a file for each image."""
+"""Detections drawn next to the ground truth, a file for each image."""
 
 from collections.abc import Sequence
 from pathlib import Path
