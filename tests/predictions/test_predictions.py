@@ -282,7 +282,8 @@ def test_films_of_cameras_keep_time(tmp_path, monkeypatch):
     camera = film(tmp_path / "film.mp4")
     camera.length = None
     now = iter((0.0, 0.0, 0.0, 0.3, 0.4))  # the film begins; 10 frames per second
-    monkeypatch.setattr("uniformer_mm.predictions.folder.time.monotonic", lambda: next(now))
+    clock = SimpleNamespace(monotonic=lambda: next(now))
+    monkeypatch.setattr("uniformer_mm.predictions.folder.time", clock)
     with PredictionFolder(tmp_path / "out", Detections, ANIMALS, [camera]) as folder:
         for frame in list(camera.frames())[:4]:
             folder.add(detections(source=frame))
