@@ -33,8 +33,10 @@ def film(tmp_path_factory):
     return folder / "film.mp4"
 
 
-@pytest.mark.parametrize("reader", ["OpenCV", "PyAV", "mmengine.VideoReader"])
+@pytest.mark.parametrize("reader", ["Decord", "OpenCV", "PyAV", "mmengine.VideoReader"])
 def test_repeated_samples_take_every_reader(film, reader):
+    if reader == "Decord":
+        pytest.importorskip("decord")
     init_default_scope("mmaction")
     dataset = RepeatAugDataset(
         str(film.parent / "list.txt"),
