@@ -28,13 +28,15 @@ def film(tmp_path_factory):
     folder = tmp_path_factory.mktemp("film")
     with VideoWriter(folder / "film.mp4", 10) as writer:
         for shade in range(0, 250, 50):
-            writer.write(np.full((32, 48, 3), (shade, 9, 99), np.uint8))
+            writer.write(np.full((64, 96, 3), (shade, 9, 99), np.uint8))
     (folder / "list.txt").write_text("film.mp4 0\n")
     return folder / "film.mp4"
 
 
-@pytest.mark.parametrize("reader", ["OpenCV", "PyAV", "mmengine.VideoReader"])
+@pytest.mark.parametrize("reader", ["Decord", "OpenCV", "PyAV", "mmengine.VideoReader"])
 def test_repeated_samples_take_every_reader(film, reader):
+    if reader == "Decord":
+        pytest.importorskip("decord")
     init_default_scope("mmaction")
     dataset = RepeatAugDataset(
         str(film.parent / "list.txt"),
@@ -49,7 +51,7 @@ def test_repeated_samples_take_every_reader(film, reader):
     for sample in dataset[0]:
         shades = [image[..., 2].mean() for image in sample["imgs"]]
         assert shades == pytest.approx(range(0, 250, 50), abs=6)
-        assert sample["img_shape"] == sample["original_shape"] == (32, 48)
+        assert sample["img_shape"] == sample["original_shape"] == (64, 96)
 
 
 def test_other_steps_are_refused_as_before(film):

@@ -153,8 +153,52 @@ def test_a_damaged_frame_shows_the_one_before_it(tmp_path, clip, indices):
     assert codes(reader.read(indices)) == [6 if index == 7 else index for index in indices]
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("b_frames.mp4", {"movflags": "frag_keyframe+empty_moov"}),
+        ("hidden.webm", {"live": "1"}),  # neither length nor index, as browsers record
+    ],
+)
+def test_streamed_containers_are_read_by_number(clip, tmp_path, name, options):
+    path = tmp_path / name
+    with av.open(str(clip(name))) as whole, av.open(str(path), "w", options=options) as copy:
+        stream = copy.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                copy.mux(packet)
+    reader = VideoReader(path)
+    assert reader._index
+    assert codes(reader.read(WAYS["backwards"])) == list(WAYS["backwards"])
+    assert codes(reader.read([30, 2])) == [30, 2]
+    assert reader._positions is None, "it has not fallen back to decoding in order"
+
+
 def full_range(stream):
     stream.pix_fmt = "yuvj420p"
+
+
+def test_a_container_that_refuses_to_seek_is_decoded_in_order(clip):
+    class Unseekable:
+        def __init__(self, container):
+            self.container = container
+
+        def seek(self, *_, **__):
+            raise av.PermissionError(1, "Operation not permitted")
+
+        def __getattr__(self, name):
+            return getattr(self.container, name)
+
+    reader = VideoReader(clip("plain.mp4"))
+    reader._container = Unseekable(reader._container)
+    assert codes(reader.read([30, 2])) == [30, 2]
+    assert not reader._index
+    reader = VideoReader(clip("plain.mp4"))
+    assert len(reader) == LENGTH
+    reader._container = Unseekable(reader._container)
+    assert codes(reader.read([30, 2])) == [30, 2]
+    assert reader._positions == range(LENGTH)
 
 
 def test_frames_beyond_the_end_are_refused(clip):

@@ -268,10 +268,10 @@ class VideoReader:
 
     def _probe(self, shown: dict[int, _Entry]) -> bool:
         """Whether the first packets give a frame each."""
-        self._container.seek(self._keys[0], stream=self._stream)
         fed: list[int] = []
         frames: list[av.VideoFrame] = []
         try:
+            self._container.seek(self._keys[0], stream=self._stream)
             for packet in self._packets():
                 frames += packet.decode()
                 fed += [packet.pts] if packet.pts in shown else []
@@ -305,7 +305,10 @@ class VideoReader:
         which = bisect_right(self._key_numbers, number) - 1
         key, start = self._keys[which], self._key_numbers[which]
         if self._decoder is None or not start - SEEK_COST <= self._next <= number + 1:
-            self._container.seek(key, stream=self._stream)
+            try:
+                self._container.seek(key, stream=self._stream)
+            except av.FFmpegError:
+                return None
             # What is shown before a keyframe but stored after it refers to frames further back.
             self._decoder = dropwhile(lambda frame: (frame.pts or 0) < key, self._decode())
             self._next = start
