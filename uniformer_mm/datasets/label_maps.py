@@ -1,7 +1,6 @@
 """Whether the label maps of segmentation hold the classes that a config expects."""
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,8 +41,6 @@ def warn_of_absent_classes(cfg: Config, splits: Sequence[str]) -> None:
         cfg: Of mmseg.
         splits: Of 'train', 'val' and 'test' those whose data will be read.
     """
-    if int(os.environ.get("RANK", "0")) > 0:
-        return
     looked_at: list[Mapping[str, Any]] = []
     for split, dataset in dataset_configs(cfg):
         loads = [step for step in dataset.get("pipeline") or () if type_name(step) in LOADERS]
