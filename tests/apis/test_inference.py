@@ -137,6 +137,7 @@ def by_the_codebase(inferencer, path):
         inputs.update(inferencer.meta, bbox=box, bbox_score=np.ones(1, np.float32))
     with DefaultScope.overwrite_default_scope(inferencer.task.scope), torch.no_grad():
         (sample,) = inferencer.model.test_step(pseudo_collate([Compose(steps)(inputs)]))
+    inferencer.task.finish(inferencer.model, [sample])
     kind = inferencer.task.prediction_type
     return kind.from_samples(None, [sample], inferencer.meta, inferencer.threshold)
 
