@@ -172,7 +172,7 @@ class Inferencer:
 
         Args:
             sources: Files, folders, numbers of cameras, or what `find` made of them.
-            clip_length: Frames after which a recogniser begins anew; by default it looks at whole
+            clip_length: Frames after which a recogniser starts again; by default it looks at whole
                 files, and at `CAMERA_CLIP` frames of a camera.
             faults: Takes the errors of sources that cannot be predicted; without it they are raised
                 at the end, in one.
