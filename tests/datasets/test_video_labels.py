@@ -3,6 +3,7 @@
 import pytest
 from mmengine.config import Config
 
+import uniformer_mm.video  # noqa: F401  registers the reader
 from uniformer_mm.datasets.video_labels import check_video_labels
 from uniformer_mm.errors import UserError
 
@@ -18,7 +19,7 @@ def config(folder, kind, labels, **options):
     lines = [LISTS[kind].format(name=i, label=label).strip() for i, label in enumerate(labels)]
     (folder / "list.txt").write_text("\n".join(lines))
     dataset = {"type": kind, "ann_file": "list.txt", "data_root": str(folder), **options}
-    steps = ("DecordInit", "SampleFrames", "DecordDecode")
+    steps = ("mmengine.VideoReaderInit", "SampleFrames", "mmengine.VideoReaderDecode")
     dataset["pipeline"] = [{"type": step} for step in steps]
     dataset["pipeline"][1]["clip_len"] = 1
     prefix = {"RawframeDataset": "img", "AudioDataset": "audio"}.get(kind, "video")

@@ -9,6 +9,7 @@ import torch
 from mmengine.structures import BaseDataElement
 from mmengine.visualization import Visualizer
 
+from uniformer_mm.hooks.classification_pictures import read_enlarged
 from uniformer_mm.hooks.video_pictures import (
     CAPTION_HEIGHT,
     FRAME_HEIGHT,
@@ -18,6 +19,7 @@ from uniformer_mm.hooks.video_pictures import (
     contact_sheet,
     frames_of,
 )
+from uniformer_mm.predictions.painting import LARGEST_SIDE
 
 CLASSES = ("left", "right")
 
@@ -121,3 +123,11 @@ def test_a_window_shows_them(tmp_path, monkeypatch):
     hook = VideoPicturesHook(enable=True, show=True, wait_time=0.5, out_dir=str(tmp_path))
     hook.after_test_iter(run, 0, batch(1), [sample([0.0, 1.0], filename="a.mp4")])
     assert shown == [("a", 0.5)]
+
+
+@pytest.mark.parametrize("size", [(4, 20_000), (20_000, 4)])
+def test_pictures_of_stripes_stay_small(tmp_path, size):
+    stripe = np.zeros((*size, 3), np.uint8)
+    assert max(contact_sheet(np.stack([stripe] * 2)).shape) < 4500
+    cv2.imwrite(str(tmp_path / "stripe.png"), stripe)
+    assert max(read_enlarged(str(tmp_path / "stripe.png")).shape) == LARGEST_SIDE

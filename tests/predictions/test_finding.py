@@ -145,6 +145,15 @@ def test_folders_of_numbered_images_are_videos_for_recognisers(tmp_path, names, 
     assert isinstance(found, FrameFolder)
 
 
+def test_numbered_thumbnails_of_videos_are_no_video(folder):
+    for name in ("film_1.png", "film_2.png"):
+        write_image(folder / name, RED)
+    (folder / "b.png").unlink()
+    found = find_sources([folder], videos_only=True)
+    assert [source.name for source in found] == ["film.mp4"]
+    assert found.skipped[".png"] == 2
+
+
 def test_what_is_not_there_is_said_first(tmp_path):
     check_paths([tmp_path, 0, "1"])
     with pytest.raises(UserError, match=r"no file or folder none\?\.png"):

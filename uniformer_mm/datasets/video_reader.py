@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniformer_mm.datasets.video_faults import check_whole, read_head, why_not_opened
-from uniformer_mm.errors import UserError
+from uniformer_mm.errors import UserError, printable
 
 try:
     import av
@@ -88,7 +88,7 @@ class VideoReader:
         if fps is not None and not 0 < fps < 1000:
             raise UserError(f"fps: frames per second are between 0 and 1000, not {fps}")
         self._source = str(source) if isinstance(source, Path) else source
-        self._name = name or str(source)
+        self._name = printable(name or str(source))
         self._threads = threads
         self._resampled = None if fps is None else Fraction(fps).limit_denominator(1001)
         self._reformatter = VideoReformatter()

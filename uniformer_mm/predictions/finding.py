@@ -184,10 +184,12 @@ def _frame_folders(files: Sequence[Path], all_images: bool) -> dict[Path, list[P
             match = NUMBERED.fullmatch(file.stem)
             prefix, number = (match[1], int(match[2])) if match else (file.stem, -1)
             by_folder.setdefault(file.parent, {}).setdefault(prefix, []).append((number, file))
+    with_videos = {file.parent for file in files if file.suffix.lower() in VIDEO_SUFFIXES}
     folders = {}
     for folder, by_prefix in by_folder.items():
         chosen = by_prefix.get(FRAME_PREFIX) or next(iter(by_prefix.values()))
-        if len(chosen) > 1 and (len(by_prefix) == 1 or FRAME_PREFIX in by_prefix):
+        one_kind = len(by_prefix) == 1 or FRAME_PREFIX in by_prefix
+        if len(chosen) > 1 and one_kind and folder not in with_videos:  # no thumbnails
             folders[folder] = [file for _, file in sorted(chosen)]
         elif all_images:
             folders[folder] = [file for group in by_prefix.values() for _, file in sorted(group)]
