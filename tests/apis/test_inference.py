@@ -229,6 +229,17 @@ def test_turned_videos_have_the_same_scores_whole_and_in_parts(inferencer_of, tm
         assert found.source.image.shape == (64, 48, 3)
 
 
+def test_videos_are_resampled_as_the_test_pipeline_does(inferencer_of, files, monkeypatch):
+    inferencer = inferencer_of("video")
+    monkeypatch.setitem(inferencer.cfg.test_dataloader.dataset.pipeline[0], "fps", 25)
+    path = files / "film.mp4"
+    prediction = inferencer.predict(path)
+    assert_same(prediction, by_the_codebase(inferencer, path))
+    (part,) = inferencer.stream(path, clip_length=30)
+    assert len(part.source.images) == 30, "12 frames of 0.1 s each"
+    np.testing.assert_array_equal(part.scores, prediction.scores)
+
+
 def test_recognisers_look_at_cameras_in_parts(inferencer_of, files, monkeypatch):
     capture = cv2.VideoCapture
     monkeypatch.setattr(cv2, "VideoCapture", lambda _: capture(str(files / "film.mp4")))

@@ -164,6 +164,9 @@ def test_model(case):
     processor = cfg.model.data_preprocessor
     assert (processor.mean, processor.std) == ([0.45 * 255] * 3, [0.225 * 255] * 3)
     assert processor.format_shape == "NCTHW"
+    for split in ("train", "val", "test"):
+        (opening, *_) = cfg[f"{split}_dataloader"].dataset.pipeline
+        assert opening.get("fps") == (30 if data == "sthv2" else None)
     assert processor.get("to_rgb", False) == (data in BGR), "decoders give RGB"
     assert processor.blending == {
         "type": "mmengine.MixClips",
@@ -333,6 +336,7 @@ def light(request):
 
 def test_light_model(light):
     cfg, recipe, arch = light
+    init_default_scope("mmaction")
     with torch.device("meta"):
         model = MODELS.build(cfg.model)
     assert (type(model).__name__, type(model.cls_head).__name__) == (

@@ -78,7 +78,11 @@ def test_frames_of_a_folder_are_a_video(tmp_path):
     folder = FrameFolder(tmp_path, "frames", paths)
     assert [entry.image.mean() for entry in folder.frames()] == list(SHADES)
     assert [clip.position["frames"] for clip in folder.clips(4)] == [[0, 3], [4, 6]]
-    assert (len(folder), folder.length, folder.read([2]).mean()) == (len(SHADES), len(SHADES), SHADES[2])
+    assert (len(folder), folder.length, folder.read([2]).mean()) == (
+        len(SHADES),
+        len(SHADES),
+        SHADES[2],
+    )
     write_image(paths[3], frame(0, (8, 8)))
     with pytest.raises(UserError, match=r"3\.png is another size"):
         list(folder.images())

@@ -146,7 +146,7 @@ class Inferencer:
             (video, *others) = sources
             if others or not isinstance(video, Video):
                 raise UserError(f"{source} has {len(sources)} videos: use stream()")
-            item = next(video.clips(None))
+            item = next(self._clips(video, None))
         elif Path(source).is_file() and not is_image(source):
             raise UserError(f"{source} is not an image: for videos, use stream()")
         else:
@@ -252,11 +252,18 @@ class Inferencer:
             try:
                 if isinstance(source, Video) and self.task.takes_clips:
                     default = CAMERA_CLIP if source.length is None else None
-                    yield from source.clips(clip_length or default)
+                    yield from self._clips(source, clip_length or default)
                 else:
                     yield from source.frames()
             except UserError as error:
                 faults.append(_without_frames(error))
+
+    def _clips(self, video: Video, length: int | None) -> Iterator[Clip]:
+        """The clips of a video, with as many frames per second as in the model's test data."""
+        rate = self.task.frame_rate(self.cfg)
+        if rate is not None:
+            video.resample(rate)
+        return video.clips(length)
 
     def _from_array(self, source: NDArray[np.uint8] | Sequence[Any]) -> Frame | Clip:
         try:

@@ -138,6 +138,7 @@ class Video:
     name: str
     rate: float = field(init=False)
     length: int | None = field(init=False)
+    _fps: float | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Look into the file.
@@ -163,7 +164,14 @@ class Video:
         from uniformer_mm.datasets.video_reader import VideoReader
 
         assert isinstance(self.path, Path), "cameras have no reader"
-        return VideoReader(self.path, threads=0)
+        return VideoReader(self.path, threads=0, fps=self._fps)
+
+    def resample(self, fps: float) -> None:
+        """Give so many frames per second from now on; cameras stay as they are."""
+        if not isinstance(self.path, int):
+            self._fps = fps
+            with self.open() as reader:
+                self.rate, self.length = reader.rate, reader.length_estimate
 
     def images(self) -> Iterator[Image]:
         """All frames; those of a camera until the consumer stops.
@@ -247,6 +255,9 @@ class FrameFolder(Video):
     def __len__(self) -> int:
         """How many frames there are."""
         return len(self._files)
+
+    def resample(self, fps: float) -> None:
+        """Nothing: the frames were extracted as they are wanted."""
 
     def open(self) -> FrameFolder:  # type: ignore[override]
         """A reader of the frames: the folder itself."""

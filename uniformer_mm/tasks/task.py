@@ -211,6 +211,10 @@ class Task:
         reverses = any(getattr(preprocessor, name, False) for name in CHANNEL_FLIPS)
         return "RGB" if self.takes_clips != reverses else "BGR"
 
+    def frame_rate(self, cfg: Config) -> float | None:
+        """Frames per second to which a config's test pipeline resamples videos; None for theirs."""
+        return None
+
     def raw_outputs(self, model: Any, inputs: Tensor) -> Tensor:
         """What the head of a model says of normalised inputs, before any post-processing."""
         return model(inputs, None, mode="tensor")

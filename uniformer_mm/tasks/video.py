@@ -176,6 +176,11 @@ class Video(Task):
             for step in steps
         ]
 
+    def frame_rate(self, cfg: Config) -> float | None:
+        """That of the step that opens videos."""
+        rates = [step.get("fps") for step in test_pipeline(cfg) if step_name(step).endswith("Init")]
+        return rates[0] if rates else None
+
     def pipeline_inputs(self, source: Any, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The frames of a clip."""
         in_memory = source.images is not None
