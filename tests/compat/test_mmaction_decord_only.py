@@ -12,13 +12,12 @@ pytest.importorskip("mmaction")
 
 from mmaction.datasets import RepeatAugDataset
 from mmaction.datasets.transforms import loading
-from mmaction.registry import TRANSFORMS
 from mmaction.visualization import ActionVisualizer
 from mmengine.registry import init_default_scope
 
 import uniformer_mm.video  # noqa: F401
 from uniformer_mm.compat import mmaction_decord_only
-from uniformer_mm.errors import UserError
+from uniformer_mm.datasets.video_reader import VideoReader
 from uniformer_mm.predictions.media import VideoWriter
 
 
@@ -65,10 +64,17 @@ def test_the_visualizer_loads_files(film):
     assert ActionVisualizer()._load_video(str(film), (24, -1))[0].shape == (16, 24, 3)
 
 
-def test_without_decord_its_steps_say_so_when_they_are_built(monkeypatch):
-    init_default_scope("mmaction")
+@pytest.mark.parametrize("backend", [{}, {"io_backend": "local"}])
+def test_without_decord_its_steps_read_with_the_exact_reader(film, backend, monkeypatch):
     monkeypatch.setattr(mmaction_decord_only, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install decord.*mmengine\.VideoReaderInit"):
-        TRANSFORMS.build({"type": "DecordInit"})
+    results = loading.DecordInit(**backend).transform({"filename": str(film)})
+    assert results["total_frames"] == len(VideoReader(film))
+    results["frame_inds"] = np.array([4, 1])
+    frames = loading.DecordDecode().transform(results)["imgs"]
+    np.testing.assert_array_equal(frames, VideoReader(film).read([4, 1]))
+
+
+def test_decord_stays_in_charge_where_it_is(monkeypatch):
     monkeypatch.setattr(mmaction_decord_only, "find_spec", lambda name: SimpleNamespace())
-    assert isinstance(TRANSFORMS.build({"type": "DecordInit"}), loading.DecordInit)
+    with pytest.raises(ImportError, match="decord"):
+        loading.DecordInit().transform({"filename": "film.mp4"})

@@ -25,6 +25,11 @@ def cfg():
     return cfg
 
 
+@pytest.fixture(autouse=True)
+def scope():
+    init_default_scope("mmaction")
+
+
 @pytest.fixture
 def features():
     torch.manual_seed(0)

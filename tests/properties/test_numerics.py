@@ -54,7 +54,8 @@ def test_images_of_any_contrast_give_what_single_precision_gives(name, dtype):
     # Light models may keep other tokens where two are alike.
     far = FAR[dtype] * (5 if name.startswith("light") else 1)
     normal = noise(model)
-    for images in (normal, 0 * normal, 0 * normal + 2.6, 1000 * normal, 1e-6 * normal):
+    # 1000 times the contrast would leave the range of float16 in the largest of these models.
+    for images in (normal, 0 * normal, 0 * normal + 2.6, 500 * normal, 1e-6 * normal):
         expected = tensors(model(images))
         assert_near(in_half(model, images, dtype), expected, far)
         assert_near(tensors(cast(images.to(dtype))), expected, far)

@@ -100,7 +100,7 @@ def test_training_testing_augmentation_and_pictures(config, tmp_path, data):
     assert len(pictures) == COUNT // 4
     for path, picture in pictures.items():
         file = path.relative_to(tmp_path / "shown").with_suffix(".JPEG")
-        image = cv2.imread(str(data / "imagenet" / "val" / file))
+        image = cv2.imread(str(data / str(COUNT) / "imagenet" / "val" / file))
         factor = 320 / min(image.shape[:2])
         image = cv2.resize(image, None, fx=factor, fy=factor)
         difference = picture[-len(image) :].astype(float) - image
@@ -141,7 +141,7 @@ def own_set(tmp_path, data):
     """A config that trains on a copy of the generated set, and the copy."""
     cfg = prepare(PLAIN, tmp_path / "work", data)
     root = tmp_path / "own"
-    shutil.copytree(data / "imagenet", root)
+    shutil.copytree(data / str(COUNT) / "imagenet", root)
     for _, dataset in dataset_configs(cfg):
         dataset.data_root = str(root)
     return cfg, root

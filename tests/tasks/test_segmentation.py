@@ -64,7 +64,7 @@ def test_trains_evaluates_and_paints_truth_beside_prediction(method, folder, tmp
         assert 0 <= runner.message_hub.get_scalar(f"val/{name}").current() <= 100
     assert not (tmp_path / "pictures").exists(), "nothing is painted in validation"
     runner.test()
-    (image_file,) = (folder / "ade20k" / "images" / "validation").iterdir()
+    (image_file,) = (folder / "4" / "ade20k" / "images" / "validation").iterdir()
     (picture_file,) = (tmp_path / "pictures").iterdir()
     assert picture_file.name == image_file.name
     image, picture = cv2.imread(str(image_file)), cv2.imread(str(picture_file))
@@ -131,7 +131,7 @@ def test_a_config_of_mmseg_itself_paints_into_the_folder(tmp_path):
 def faulty(folder, tmp_path):
     """A config on a copy of the set, and the label maps for training and validation."""
     cfg = read("semantic_fpn", folder, tmp_path / "work")
-    copy = shutil.copytree(folder / "ade20k", tmp_path / "copy")
+    copy = shutil.copytree(folder / "4" / "ade20k", tmp_path / "copy")
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
         cfg[name].dataset.data_root = str(copy)
     labels = {

@@ -34,3 +34,8 @@ def apply() -> None:
     """Let mmengine format a config once."""
     if not isinstance(config.FormatCode, FormatOnce):
         config.FormatCode = FormatOnce(config.FormatCode)
+
+
+def is_active() -> bool:
+    """Whether the formatter is ours."""
+    return isinstance(config.FormatCode, FormatOnce)

@@ -1,14 +1,15 @@
 """mmaction2 reads videos with decord where it does not have to.
 
 Defect: its inferencer replaces the reader of every config by decord, its visualizer knows no other,
-    RepeatAugDataset refuses others, and a config that names DecordInit where decord is absent fails
-    at its first sample only, in a worker. decord was last released in 2021 and returns other frames
-    than asked for in AVI, MPEG streams, open-GOP H.264 and cut files
+    RepeatAugDataset refuses others, and most configs name it. decord was last released in 2021, has
+    no wheels for some platforms, and returns other frames than asked for in AVI, MPEG streams,
+    open-GOP H.264 and cut files
     (https://github.com/dmlc/decord/issues/252, 365).
 Versions: mmaction2 1.2.0.
 Shows as: "Please install decord to load video file.", "RepeatAugDataset requires decord".
-Repair: `VideoReader` in the inferencer and the visualizer; any pair of steps that opens and decodes
-    in RepeatAugDataset; an error when DecordInit is built without decord.
+Repair: `VideoReader` in the inferencer and the visualizer; any pair of steps that opens and
+    decodes a video in RepeatAugDataset; where decord is absent, DecordInit and DecordDecode read
+    with `VideoReader`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from types import ModuleType
 from typing import Any
 
 from uniformer_mm.compat.after_import import repair_after_import
-from uniformer_mm.errors import UserError
 
 READERS = r"^(?:mmengine\.|mmaction\.)?(?:VideoReader|OpenCV|PyAV|PIMS)(?=(?:Init|Decode)$)"
 """What names of steps begin with that do the same as DecordInit and DecordDecode."""
@@ -89,18 +89,30 @@ def repair_repeat_aug(module: ModuleType) -> None:
 
 
 def repair_loading(module: ModuleType) -> None:
-    """Let DecordInit say at once that decord is absent."""
-    init = module.DecordInit.__init__
-    if hasattr(init, "__wrapped__"):
+    """Let DecordInit and DecordDecode read with `VideoReader` where decord is absent."""
+    open_video, decode = module.DecordInit.transform, module.DecordDecode.transform
+    if hasattr(open_video, "__wrapped__"):
         return
 
-    @functools.wraps(init)
-    def init_or_refuse(self: Any, *arguments: Any, **options: Any) -> None:
-        if type(self) is module.DecordInit and find_spec("decord") is None:
-            raise UserError(
-                "DecordInit and DecordDecode need decord: pip install decord, or name"
-                " mmengine.VideoReaderInit and mmengine.VideoReaderDecode in their place"
-            )
-        init(self, *arguments, **options)
+    @functools.wraps(open_video)
+    def open_with_what_is_there(self: Any, results: dict[str, Any]) -> dict[str, Any]:
+        if find_spec("decord") is not None:
+            return open_video(self, results)
+        from uniformer_mm.datasets.video_transforms import VideoReaderInit
 
-    module.DecordInit.__init__ = init_or_refuse
+        on_disk = self.io_backend == "disk"
+        backend = None if on_disk else {"backend": self.io_backend, **self.kwargs}
+        return VideoReaderInit(threads=self.num_threads, backend_args=backend).transform(results)
+
+    @functools.wraps(decode)
+    def decode_with_the_same(self: Any, results: dict[str, Any]) -> dict[str, Any]:
+        from uniformer_mm.datasets.video_reader import VideoReader
+
+        if not isinstance(results["video_reader"], VideoReader):
+            return decode(self, results)
+        from uniformer_mm.datasets.video_transforms import VideoReaderDecode
+
+        return VideoReaderDecode().transform(results)
+
+    module.DecordInit.transform = open_with_what_is_there
+    module.DecordDecode.transform = decode_with_the_same
