@@ -15,7 +15,10 @@ VALUES = st.recursive(
     lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(), inner)),
     max_leaves=8,
 )
-FILES = st.dictionaries(st.sampled_from(["images", "annotations", "info", ""]), VALUES)
+ENTRIES = st.lists(st.dictionaries(st.sampled_from(["a", "}, {"]), VALUES, max_size=2))
+FILES = st.dictionaries(
+    st.sampled_from(["images", "annotations", "info", ""]), st.one_of(VALUES, ENTRIES)
+)
 LAYOUTS = st.fixed_dictionaries(
     {
         "indent": st.sampled_from([None, 0, 2]),
@@ -41,11 +44,12 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("stream") / "file.json"
 
 
-@pytest.fixture(params=[1, 7, 64])
+@pytest.fixture(params=[(1, 1), (7, 5), (64, 16), (512, 16)], ids=str)
 def characters(request, monkeypatch):
-    monkeypatch.setattr(json_stream, "CHARACTERS", request.param)
+    """Characters read at a time, and from which on many entries are decoded at once."""
+    for name, value in zip(("CHARACTERS", "BATCH"), request.param, strict=True):
+        monkeypatch.setattr(json_stream, name, value)
     monkeypatch.setattr(json_stream, "ENTRIES", 2)
-    return request.param
 
 
 def test_sound_and_damaged_files(path, characters):
