@@ -129,8 +129,10 @@ class _Reader:
             if in_batches and len(self.text) - self.at > BATCH:
                 batch = self._batch()
                 in_batches = bool(batch)
-                for start in range(0, len(batch), ENTRIES):
-                    yield batch[start : start + ENTRIES]
+                piece += batch
+                while len(piece) >= ENTRIES:
+                    yield piece[:ENTRIES]
+                    del piece[:ENTRIES]
             try:
                 value, end = self.decode(self.text, self.at)
                 separator = SEPARATOR.match(self.text, end)
