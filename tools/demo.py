@@ -191,7 +191,7 @@ def main() -> None:
 
 
 def end(folder: Path, status: int) -> None:
-    """End the process at once, whatever other threads do, and leave nothing in a folder."""
+    """End the process at once, without waiting for threads, and leave nothing in a folder."""
     for _ in range(ATTEMPTS):  # a prediction may be writing into it
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():

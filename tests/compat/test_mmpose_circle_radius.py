@@ -1,4 +1,4 @@
-"""mmpose draws joints whatever numpy makes of arrays with one element."""
+"""mmpose draws joints with every version of numpy."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The reader gives the frames that were asked for, whatever the container, codec and order."""
+"""The reader gives the frames that were asked for, in every container, codec and order."""
 
 import io
 import random

@@ -118,7 +118,7 @@ def use_coco_files(cfg: Config, images: dict[str, str], annotations: dict[str, s
 def coco_classes(annotation_file: str) -> tuple[str, ...]:
     """Names of the categories of a COCO annotation file, in the order that codebases number them.
 
-    That is the order in the file, whatever their ids are.
+    That is the order in the file, not that of their ids.
 
     Raises:
         UserError: There is no such file, or it is not in COCO's format.

@@ -31,7 +31,7 @@ class FitCheckpointHook(Hook):
 
     - testing and resuming need every tensor of the model, in the right shape;
     - training on from `load_from` needs every tensor of the backbone, and the heads if the file
-      has any: `new_heads` lets those that do not fit start anew;
+      has any: `new_heads` lets those that do not fit be re-initialized;
     - a model of several models (a student and its teacher, a tracker) takes the names that it
       knows, but there has to be something for one of its UniFormers.
 

@@ -1,6 +1,7 @@
 """The steps of mmcv's synchronized batch norm (`MMSyncBN`) that it has compiled, in plain torch.
 
-mmcv averages the statistics over processes between the steps. They are float32, whatever the input.
+mmcv averages the statistics over processes between the steps. They are float32 for inputs of every
+type.
 """
 
 from __future__ import annotations
