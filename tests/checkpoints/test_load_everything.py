@@ -361,7 +361,7 @@ def test_a_training_says_the_head_dim_and_it_is_checked(run, tmp_path):
 
 
 def test_training_goes_on_with_all_that_was_saved_or_not_at_all(run, tmp_path):
-    one, _ = run("train")
+    one, _ = run("train", hook={})
     saved = tmp_path / "work" / "epoch_1.pth"
     two, _ = run("train", hook={}, resume=True, train_cfg={"by_epoch": True, "max_epochs": 2})
     assert same(two, torch.load(saved)["state_dict"])
@@ -373,6 +373,10 @@ def test_training_goes_on_with_all_that_was_saved_or_not_at_all(run, tmp_path):
         torch.save(incomplete, tmp_path / "incomplete.pth")
         with pytest.raises(CheckpointError, match=rf"cannot go on from .*: it has no .*{key}"):
             run("train", hook={}, resume=True, load_from=str(tmp_path / "incomplete.pth"))
+    older = {k: v for k, v in content["meta"].items() if k != "uniformer"}
+    torch.save({**content, "meta": older}, tmp_path / "older.pth")
+    with pytest.raises(CheckpointError, match=r"from .*older\.pth: .* earlier version"):
+        run("train", hook={}, resume=True, load_from=str(tmp_path / "older.pth"))
     del content["state_dict"]["decode_head.conv_seg.weight"]
     torch.save(content, tmp_path / "changed.pth")
     with pytest.raises(CheckpointError, match=r"1 missing: decode_head\.conv_seg\.weight"):

@@ -70,6 +70,13 @@ class FitCheckpointHook(Hook):
         if runner._resume:
             check_resumable(checkpoint, source, bool(runner.param_schedulers))
         model = _unwrapped(runner.model)
+        if runner._resume and not describe_backbone(model).keys() <= checkpoint["meta"].keys():
+            raise CheckpointError(
+                f"training cannot go on from {source}: it was saved by an earlier version, or"
+                " without FitCheckpointHook. The optimizer's state has the parameters by number,"
+                " and earlier versions have them in another order. To start from its weights, give"
+                " it as load_from without resume (--load-from)"
+            )
         target = model.state_dict()
         if not any(name.startswith(BACKBONE) for name in target):
             # A student and its teacher, a tracker ...: names are for the model to understand.
