@@ -47,8 +47,8 @@ def cache_of_checks(tmp_path_factory):
 @pytest.fixture(scope="session")
 def synthetic_folder(tmp_path_factory) -> Path:
     """Working directory with a small synthetic COCO set under data/synthetic, made once."""
-    from uniformer_mm.datasets.synthetic_coco import SyntheticCocoSpec, make_synthetic_coco
-    from uniformer_mm.tasks.detection import IMAGE_SIZE
+    from uniformer_mm.datasets.synthetic.coco import SyntheticCocoSpec, make_synthetic_coco
+    from uniformer_mm.tasks.mmdet import IMAGE_SIZE
     from uniformer_mm.tasks.task import make_spec
 
     folder = tmp_path_factory.mktemp("synthetic")

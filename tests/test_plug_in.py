@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from uniformer_mm.datasets.synthetic_ade20k import SyntheticAde20kSpec, make_synthetic_ade20k
-from uniformer_mm.datasets.synthetic_coco import CLASSES, SyntheticCocoSpec, make_synthetic_coco
-from uniformer_mm.datasets.synthetic_imagenet import (
-    SyntheticImagenetSpec,
-    make_synthetic_imagenet,
-)
-from uniformer_mm.datasets.synthetic_keypoints import (
+from uniformer_mm.datasets.synthetic.ade20k import SyntheticAde20kSpec, make_synthetic_ade20k
+from uniformer_mm.datasets.synthetic.coco import CLASSES, SyntheticCocoSpec, make_synthetic_coco
+from uniformer_mm.datasets.synthetic.coco_keypoints import (
     SyntheticKeypointsSpec,
     make_synthetic_keypoints,
 )
-from uniformer_mm.datasets.synthetic_kinetics import (
+from uniformer_mm.datasets.synthetic.imagenet import (
+    SyntheticImagenetSpec,
+    make_synthetic_imagenet,
+)
+from uniformer_mm.datasets.synthetic.kinetics import (
     SyntheticKineticsSpec,
     make_synthetic_kinetics,
 )

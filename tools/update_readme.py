@@ -9,7 +9,7 @@ import argparse
 import re
 from pathlib import Path
 
-from uniformer_mm.zoo import list_models, table
+from uniformer_mm.checkpoints.zoo import list_models, table
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -10,7 +10,7 @@ from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
 from uniformer_mm.compat import ema_of_tta_model
-from uniformer_mm.hooks.fit_checkpoint import FitCheckpointHook
+from uniformer_mm.engine.hooks.fit_checkpoint import FitCheckpointHook
 from uniformer_mm.models import UniFormer
 
 TINY = {"depths": (1, 1, 1, 1), "embed_dims": (16, 16, 32, 32), "head_dim": 16}

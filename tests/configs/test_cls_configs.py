@@ -12,7 +12,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
 import uniformer_mm
-from uniformer_mm.schedulers import WarmupCosineLR
+from uniformer_mm.engine.schedulers import WarmupCosineLR
 from uniformer_mm.tasks import task_of
 
 pytest.importorskip("mmpretrain")

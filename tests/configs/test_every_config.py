@@ -9,9 +9,9 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from uniformer_mm.apis import launch
+from uniformer_mm.checkpoints.zoo import list_models
 from uniformer_mm.models import ARCHS, LIGHT_ARCHS
 from uniformer_mm.tasks import task_of
-from uniformer_mm.zoo import list_models
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted(

@@ -12,10 +12,10 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 
 import uniformer_mm
-from uniformer_mm.predictions.media import Clip
+from uniformer_mm.datasets.media import Clip
 from uniformer_mm.tasks import task_of
+from uniformer_mm.tasks.mmaction import UNSUITED
 from uniformer_mm.tasks.task import scale_sizes
-from uniformer_mm.tasks.video import UNSUITED
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "video"
 

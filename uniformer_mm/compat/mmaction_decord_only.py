@@ -48,7 +48,7 @@ def repair_inferencer(module: ModuleType) -> None:
 
     @functools.wraps(compose, updated=())
     def compose_exact(steps: Any) -> Any:
-        import uniformer_mm.datasets.video_transforms  # noqa: F401  registers the steps
+        import uniformer_mm.datasets.transforms.video_transforms  # noqa: F401  registers the steps
 
         names = {name: f"mmengine.VideoReader{name[6:]}" for name in ("DecordInit", "DecordDecode")}
         return compose([{**step, "type": names.get(step["type"], step["type"])} for step in steps])
@@ -98,7 +98,7 @@ def repair_loading(module: ModuleType) -> None:
     def open_with_what_is_there(self: Any, results: dict[str, Any]) -> dict[str, Any]:
         if find_spec("decord") is not None:
             return open_video(self, results)
-        from uniformer_mm.datasets.video_transforms import VideoReaderInit
+        from uniformer_mm.datasets.transforms.video_transforms import VideoReaderInit
 
         on_disk = self.io_backend == "disk"
         backend = None if on_disk else {"backend": self.io_backend, **self.kwargs}
@@ -110,7 +110,7 @@ def repair_loading(module: ModuleType) -> None:
 
         if not isinstance(results["video_reader"], VideoReader):
             return decode(self, results)
-        from uniformer_mm.datasets.video_transforms import VideoReaderDecode
+        from uniformer_mm.datasets.transforms.video_transforms import VideoReaderDecode
 
         return VideoReaderDecode().transform(results)
 

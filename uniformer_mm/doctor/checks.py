@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+from uniformer_mm.checkpoints.zoo import MIM
 from uniformer_mm.compat import mmcv_ext_missing
 from uniformer_mm.doctor import parity
 from uniformer_mm.doctor.codebases import CODEBASES, Codebase, install_command, version_of
 from uniformer_mm.doctor.findings import ABSENT, FAILED, OK, Finding
 from uniformer_mm.doctor.remedies import explain
-from uniformer_mm.zoo import MIM
 
 PARITY_ERROR = {"cpu": 1e-4, "cuda": 2e-2}
 """Largest error relative to the standard deviation: rounding on CPUs, TF32 on GPUs."""
