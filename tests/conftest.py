@@ -23,6 +23,13 @@ os.environ["OMP_WAIT_POLICY"] = "passive"
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items):
+    """Mark as `quick` what is neither `stack` nor `slow`."""
+    for item in items:
+        if not {"stack", "slow"} & {mark.name for mark in item.iter_markers()}:
+            item.add_marker("quick")
+
+
 @pytest.fixture(autouse=True)
 def process_settings(monkeypatch):
     """What a test leaves in the process is not what another one starts with, in any order."""
