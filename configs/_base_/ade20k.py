@@ -9,7 +9,7 @@ custom_imports = dict(
     imports=["uniformer_mm", "uniformer_mm.segmentation"], allow_failed_imports=False
 )
 custom_hooks = [dict(type="LabelRangeHook")]
-default_hooks = dict(visualization=dict(type="SegmentationPicturesHook"))
+default_hooks = dict(visualization=dict(type="mmengine.DrawPredictionsHook"))
 visualizer = dict(alpha=0.6)
 
 # LoadLabelMap takes `reduce_zero_label` from the dataset, where it is said once.

@@ -36,5 +36,5 @@ optim_wrapper = dict(
 
 default_hooks = dict(
     checkpoint=dict(max_keep_ckpts=3, save_best="accuracy/top1"),
-    visualization=dict(type="mmengine.ClassificationPicturesHook"),
+    visualization=dict(type="mmengine.DrawPredictionsHook"),
 )

@@ -28,5 +28,5 @@ test_evaluator = val_evaluator
 
 default_hooks = dict(
     checkpoint=dict(interval=1, max_keep_ckpts=3),
-    visualization=dict(type="mmengine.VideoPicturesHook"),
+    visualization=dict(type="mmengine.DrawPredictionsHook"),
 )

@@ -18,7 +18,7 @@ from uniformer_mm.apis.inference import CAMERA_CLIP, find_device, read_classes
 from uniformer_mm.apis.models import get_model
 from uniformer_mm.datasets.media import Video, VideoWriter, write_image
 from uniformer_mm.errors import UserError
-from uniformer_mm.visualization import ClassScores, Detections, LabelMap, People
+from uniformer_mm.visualization import ClassScores, Detections, LabelMap, Persons
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 ARCH = {"model.backbone.arch": {"_delete_": True, "depths": (1, 1, 1, 1)}}
@@ -50,7 +50,7 @@ ESTIMATOR = Config({"default_scope": "mmpose", "model": {}})
 TYPES = {
     "det": Detections,
     "seg": LabelMap,
-    "pose": People,
+    "pose": Persons,
     "video": ClassScores,
     "cls": ClassScores,
 }

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import InstanceData
+from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from PIL import Image as PillowImage
 from pycocotools.coco import COCO
 
 from uniformer_mm.datasets.media import Clip, Frame, ImageFile, Video, VideoWriter, read_image
 from uniformer_mm.errors import UserError
-from uniformer_mm.visualization import ClassScores, Detections, LabelMap, People
+from uniformer_mm.visualization import ClassScores, Detections, LabelMap, Persons
 from uniformer_mm.visualization.boxes import as_boxes, persons, read_boxes
 from uniformer_mm.visualization.class_scores import probabilities
 from uniformer_mm.visualization.detections import category_ids
@@ -59,7 +59,7 @@ def halves():
     return labels
 
 
-def people(threshold=0.3, count=2):
+def persons_of(threshold=0.3, count=2):
     samples = []
     for person in range(count):
         found = InstanceData(
@@ -68,7 +68,7 @@ def people(threshold=0.3, count=2):
             bboxes=np.array([[5.0, 5, 45, 55]]),
         )
         samples.append(SimpleNamespace(pred_instances=found))
-    return People.from_samples(SOURCE, samples, JOINTS, threshold)
+    return Persons.from_samples(SOURCE, samples, JOINTS, threshold)
 
 
 def class_scores(scores, threshold=0.0, source=SOURCE, meta=ANIMALS):
@@ -165,29 +165,29 @@ def test_label_maps_of_many_classes_have_16_bits(tmp_path):
 
 
 def test_people_have_visible_joints_and_a_score():
-    found = people()
+    found = persons_of()
     assert found.keypoints.shape == (2, 3, 2)
     assert found.visible.tolist() == [[True, True, False]] * 2
     np.testing.assert_allclose(found.scores, 0.7)
-    np.testing.assert_allclose(people(threshold=0.95).scores, 0)
+    np.testing.assert_allclose(persons_of(threshold=0.95).scores, 0)
 
 
 def test_skeletons_end_at_joints_that_are_not_visible():
-    picture = people(count=1).draw()
+    picture = persons_of(count=1).draw()
     np.testing.assert_array_equal(picture[30, 20], [0, 0, 255])  # head to foot, red
     np.testing.assert_array_equal(picture[40, 30], GREY_IMAGE[40, 30])  # foot to tail
-    np.testing.assert_array_equal(people(count=0).draw(), GREY_IMAGE)
+    np.testing.assert_array_equal(persons_of(count=0).draw(), GREY_IMAGE)
 
 
 def test_people_are_saved_in_cocos_format(tmp_path):
-    people().save(tmp_path / "people.json")
+    persons_of().save(tmp_path / "people.json")
     coco = COCO(tmp_path / "people.json")
     person = coco.loadAnns(1)[0]
     assert person["keypoints"] == [20, 10, 2, 20, 50, 2, 40, 30, 1]
     assert (person["num_keypoints"], person["bbox"]) == (2, [5, 5, 40, 50])
     assert coco.loadCats(1)[0]["keypoints"] == ["head", "foot", "tail"]
     assert coco.loadCats(1)[0]["skeleton"] == [[1, 2], [2, 3]]
-    assert people(count=0).to_dict()["annotations"] == []
+    assert persons_of(count=0).to_dict()["annotations"] == []
 
 
 def test_the_best_classes_are_named():
@@ -326,7 +326,7 @@ def test_folders_in_use_are_refused(tmp_path):
     check_unused(tmp_path / "used")
     (tmp_path / "used" / "notes.txt").write_text("")
     for path in ("used", "used/notes.txt"):
-        with pytest.raises(UserError, match=rf"{path} is there and not empty: .*--overwrite"):
+        with pytest.raises(UserError, match=rf"{path} .*--overwrite"):
             check_unused(tmp_path / path)
 
 
@@ -347,6 +347,51 @@ def test_names_of_pictures_are_portable(tmp_path):
     for stem in stems.values():
         assert stem.isprintable()
         assert len(f"{stem}.mp4".encode()) <= 255
+
+
+def test_ground_truth_is_drawn_without_scores_and_ignored_pixels_are_not_tinted():
+    labels = halves()
+    labels[:20] = 255
+    sample = BaseDataElement(gt_sem_seg=PixelData(data=torch.tensor(labels)[None]))
+    drawn = LabelMap.from_ground_truth(SOURCE, [sample], SCENES).draw()
+    np.testing.assert_array_equal(drawn[10, 10], 128)
+    assert drawn[50, 10].argmax() == 0
+    boxes = torch.tensor([[0.0, 0, 60, 50], [40, 10, 70, 55]])
+    instances = InstanceData(bboxes=boxes, labels=torch.tensor([0, 1]))
+    sample = BaseDataElement(gt_instances=instances)
+    truth = Detections.from_ground_truth(SOURCE, [sample], ANIMALS)
+    assert truth.names == ["cat", "person"]  # the smaller one on top
+    for kind in (Detections, LabelMap, ClassScores, Persons):
+        assert kind.from_ground_truth(SOURCE, [BaseDataElement()], JOINTS) is None
+
+
+def test_joints_of_the_ground_truth_are_those_of_the_transformed_image():
+    instances = InstanceData(
+        keypoints=np.zeros((1, 3, 2)),
+        transformed_keypoints=np.array([[[20.0, 10], [20, 50], [40, 30]]]),
+        keypoints_visible=np.array([[1.0, 1, 0]]),
+    )
+    sample = BaseDataElement(gt_instances=instances)
+    truth = Persons.from_ground_truth(SOURCE, [sample], JOINTS)
+    np.testing.assert_array_equal(truth.visible, [[True, True, False]])
+    np.testing.assert_array_equal(truth.draw()[30, 20], [0, 0, 255])  # head to foot, red
+
+
+@pytest.mark.parametrize(
+    ("data", "best"),
+    [
+        ({"gt_label": torch.tensor([1])}, [("cat", 1.0)]),
+        ({"gt_label": torch.tensor([0, 1])}, [("person", 1.0), ("cat", 1.0)]),
+        ({"gt_label": torch.tensor([0.25, 0.75])}, [("cat", 0.75), ("person", 0.25)]),
+        ({"gt_label": torch.tensor([0]), "gt_score": torch.tensor([0, 1])}, [("cat", 1.0)]),
+    ],
+)
+def test_ground_truth_classes_are_indices_or_shares(data, best):
+    truth = ClassScores.from_ground_truth(SOURCE, [BaseDataElement(**data)], ANIMALS)
+    assert truth.best() == best
+    prediction = class_scores([0.25, 0.75])
+    assert prediction.compare(truth).shape[0] > prediction.draw().shape[0]
+    assert prediction.expected == {ANIMALS["classes"].index(name) for name, _ in best}
 
 
 @pytest.mark.parametrize(("size", "shape"), [((10, 6000), 6000), ((6000, 10), 320)])
@@ -386,10 +431,10 @@ def test_crowds_are_nobody(tmp_path):
     ("content", "message"),
     [
         (None, "cannot read"),
-        ("[1, 2]", "has no boxes of people"),
-        ("nonsense", "has no boxes of people"),
-        ("[" * 100_000, "has no boxes of people"),
-        ('{"images": [], "annotations": [{"image_id": 1}]}', "has no boxes of people"),
+        ("[1, 2]", "has no boxes of persons"),
+        ("nonsense", "has no boxes of persons"),
+        ("[" * 100_000, "has no boxes of persons"),
+        ('{"images": [], "annotations": [{"image_id": 1}]}', "has no boxes of persons"),
         ('{"x.jpg": [[1, 2, 3]]}', "a box is four numbers"),
         ('{"x.jpg": [[5, 2, 3, 4]]}', "x1 < x2 and y1 < y2"),
     ],
@@ -402,11 +447,11 @@ def test_files_without_boxes_are_named(tmp_path, content, message):
 
 
 def test_only_detectors_of_people_find_people():
-    with pytest.raises(UserError, match="not by a model of another task"):
-        persons(people())
+    with pytest.raises(UserError, match="need a detector"):
+        persons(persons_of())
     found = detections()
     found.meta = {"classes": ("cat", "dog")}
-    with pytest.raises(UserError, match="knows no class 'person'"):
+    with pytest.raises(UserError, match="no class 'person'"):
         persons(found)
     with pytest.raises(UserError, match="four numbers"):
         as_boxes([["a", 1, 2, 3]])

@@ -4,12 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from mmengine.config import Config
-from numpy.typing import NDArray
 from torch import Tensor
 
-from uniformer_mm.datasets.media import Image
 from uniformer_mm.datasets.overrides import (
     annotation_files,
     dataset_configs,
@@ -33,7 +30,7 @@ from uniformer_mm.tasks.task import (
     test_pipeline,
 )
 from uniformer_mm.visualization import ClassScores
-from uniformer_mm.visualization.class_scores import probabilities, under_labels
+from uniformer_mm.visualization.class_scores import set_probabilities
 
 VIDEO_SIZE = 128
 """Longer side of the drawn videos, in pixels."""
@@ -113,8 +110,6 @@ class Video(Task):
     default_count = 480
     scores = ("acc/top1", "acc/top2")
     published_scores: ClassVar = {"top-1": ("acc/top1", 100)}
-    picture_switch = "enable"
-    picture_folder = "out_dir"
     prediction_type = ClassScores
     takes_clips = True
     output_name = "logits"
@@ -195,23 +190,9 @@ class Video(Task):
             }
         ]
 
-    def draw_truth(self, frames: NDArray[np.uint8], sample: Any, visualizer: Any) -> Image:
-        """Frames of the clip under its class, or its classes and their shares."""
-        from uniformer_mm.engine.hooks.video_pictures import (
-            CAPTION_HEIGHT,
-            contact_sheet,
-            labels_of,
-        )
-
-        sheet = contact_sheet(frames)[CAPTION_HEIGHT:]
-        return under_labels(sheet, labels_of(sample), visualizer.dataset_meta)
-
     def finish(self, model: Any, samples: Sequence[Any]) -> None:
-        """Make probabilities of what may be logits."""
-        for sample in samples:
-            sample.set_pred_score(
-                probabilities(sample.pred_score, getattr(model, "cls_head", None))
-            )
+        """Convert scores, which may be logits, to probabilities."""
+        set_probabilities(model, samples)
 
     def raw_outputs(self, model: Any, inputs: Tensor) -> Tensor:
         """Logits of the classes, (B, classes), of clips (B, C, T, H, W) or frames (B, N, C, H, W).

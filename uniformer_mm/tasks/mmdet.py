@@ -1,6 +1,5 @@
 """Object detection and instance segmentation on COCO, with mmdet."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -64,8 +63,6 @@ class Detection(Task):
         "mask AP": ("coco/segm_mAP", 100),
     }
     takes_coco_data = True
-    picture_switch = "draw"
-    picture_folder = "test_out_dir"
     prediction_type = Detections
 
     def data_help(self, root: str) -> str:
@@ -103,23 +100,10 @@ class Detection(Task):
             if dataset["type"] in COCO_DATASETS:
                 check_once(split, path, check_annotations, _use(cfg, split, dataset))
 
-    def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
-        """Boxes and masks beside the ground truth."""
-        super().draw_predictions(cfg, folder, show)
-        from uniformer_mm.engine.hooks import detection_pictures  # noqa: F401
-
-        cfg.default_hooks.visualization.type = "mmengine.DetectionPicturesHook"
-        # mmengine warns of every box that touches the border of its picture.
-        warnings.filterwarnings(
-            "ignore",
-            "Warning: The (bbox|polygon) is out of bounds",
-            module=r"mmengine\.visualization",
-        )
-
     def draw_samples(self, cfg: Config, folder: Path) -> None:
         """Without the many boxes of low score."""
         super().draw_samples(cfg, folder)
-        cfg.default_hooks.visualization.score_thr = 0.5
+        cfg.default_hooks.visualization.threshold = 0.5
 
     def use_test_time_augmentation(self, cfg: Config) -> None:
         """Flipping unless the config says otherwise, and boxes only: mmdet merges no masks."""

@@ -9,9 +9,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
-from numpy.typing import NDArray
 
-from uniformer_mm.datasets.media import Image
 from uniformer_mm.datasets.overrides import (
     annotation_files,
     dataset_configs,
@@ -32,13 +30,13 @@ from uniformer_mm.datasets.validation.keypoint_files import (
 from uniformer_mm.datasets.validation.passed_checks import check_once
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks.task import (
-    NUM_PICTURES,
+    NUM_DRAWN,
     Task,
     from_random_weights,
     make_spec,
     shrink_schedule,
 )
-from uniformer_mm.visualization import People
+from uniformer_mm.visualization import Persons
 
 IMAGE_SIZE = 384
 """Longer side of the drawn images, in pixels."""
@@ -93,9 +91,7 @@ class Pose(Task):
         "AR": ("coco/AR", 100),
     }
     takes_coco_data = True
-    picture_switch = "enable"
-    picture_folder = "out_dir"
-    prediction_type = People
+    prediction_type = Persons
     output_name = "heatmaps"
 
     def data_help(self, root: str) -> str:
@@ -157,29 +153,17 @@ class Pose(Task):
         for boxes, annotations in files:
             check_boxes(boxes, annotations)
 
-    def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
-        """All people of an image beside the ground truth."""
-        super().draw_predictions(cfg, folder, show)
-        from uniformer_mm.engine.hooks import pose_pictures  # noqa: F401
-
-        cfg.default_hooks.visualization.type = "mmengine.PosePictureHook"
-
     def draw_samples(self, cfg: Config, folder: Path) -> None:
         """All boxes of a few images."""
         super().draw_samples(cfg, folder)
         dataset = cfg.test_dataloader.dataset
         boxes = json.loads(Path(dataset.bbox_file).read_text())
-        dataset.indices = sum(box["image_id"] <= NUM_PICTURES for box in boxes)
+        dataset.indices = sum(box["image_id"] <= NUM_DRAWN for box in boxes)
 
-    def keep_truth(self, cfg: Config) -> None:
+    def keep_ground_truth(self, cfg: Config) -> None:
         """Joints where they are in the crop, not in the image."""
         for _, dataset in dataset_configs(cfg):
             dataset["pipeline"][-1]["pack_transformed"] = True
-
-    def draw_truth(self, frames: NDArray[np.uint8], sample: Any, visualizer: Any) -> Image:
-        """The joints of the person in the crop."""
-        visualizer.set_dataset_meta(visualizer.dataset_meta)
-        return super().draw_truth(frames, sample, visualizer)
 
     def pipeline_inputs(self, source: Any, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
         """One crop per box of the image; without boxes the image is taken for one person."""

@@ -8,9 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmengine.fileio import list_from_file
-from numpy.typing import NDArray
 
-from uniformer_mm.datasets.media import Image
 from uniformer_mm.datasets.overrides import dataset_configs, evaluators, set_num_classes
 from uniformer_mm.datasets.synthetic.imagenet import (
     CLASSES,
@@ -26,7 +24,6 @@ from uniformer_mm.tasks.task import (
     shrink_schedule,
 )
 from uniformer_mm.visualization import ClassScores
-from uniformer_mm.visualization.class_scores import shares_of, under_labels
 
 IMAGE_SIZE = 160
 """Longer side of the drawn images, in pixels."""
@@ -77,8 +74,6 @@ class Classification(Task):
     default_count = 1024
     scores = ("accuracy/top1", "accuracy/top5")
     published_scores: ClassVar = {"top-1": ("accuracy/top1", 1)}
-    picture_switch = "enable"
-    picture_folder = "out_dir"
     prediction_type = ClassScores
     output_name = "logits"
 
@@ -131,14 +126,6 @@ class Classification(Task):
                 _check_labels(listing, num_classes)
             else:
                 _check_folders(folder, dataset, num_classes, trained or folder)
-
-    def draw_truth(self, frames: NDArray[np.uint8], sample: Any, visualizer: Any) -> Image:
-        """The image under its class, or its classes and their shares."""
-        if "gt_score" in sample:
-            shares = shares_of(sample.gt_score)
-        else:
-            shares = dict.fromkeys(sample.get("gt_label").tolist(), 1.0)
-        return under_labels(frames[0], shares, visualizer.dataset_meta)
 
     def use_test_time_augmentation(self, cfg: Config) -> None:
         """Flipping unless the config says otherwise; the published results have one view."""

@@ -5,12 +5,9 @@ from os.path import join
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from mmengine.config import Config
-from numpy.typing import NDArray
 from torch import Tensor
 
-from uniformer_mm.datasets.media import Image
 from uniformer_mm.datasets.overrides import dataset_configs, set_num_classes
 from uniformer_mm.datasets.synthetic.ade20k import (
     CLASSES,
@@ -31,7 +28,6 @@ from uniformer_mm.tasks.task import (
     shrink_schedule,
 )
 from uniformer_mm.visualization import LabelMap
-from uniformer_mm.visualization.prediction import as_array
 
 IMAGE_SIZE = 384
 """Longer side of the drawn images, in pixels."""
@@ -72,8 +68,6 @@ class Segmentation(Task):
     default_count = 256
     scores = ("mIoU", "mAcc", "aAcc")
     published_scores: ClassVar = {"mIoU": ("mIoU", 1)}
-    picture_switch = "draw"
-    picture_folder = "out_dir"
     prediction_type = LabelMap
     output_name = "logits"
 
@@ -128,22 +122,6 @@ class Segmentation(Task):
         counts = (count, self.default_count)
         shrink_schedule(cfg, ITERATIONS, learning_rate=2e-3, counts=counts, batch_size=4)
         return root
-
-    def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
-        """Classes over the image, beside the ground truth."""
-        super().draw_predictions(cfg, folder, show)
-        # mmseg's own hook knows no folder.
-        from uniformer_mm.engine.hooks import segmentation_pictures  # noqa: F401
-
-        cfg.default_hooks.visualization.type = "SegmentationPicturesHook"
-
-    def draw_truth(self, frames: NDArray[np.uint8], sample: Any, visualizer: Any) -> Image:
-        """Classes over the image, above a legend."""
-        from uniformer_mm.engine.hooks.segmentation_pictures import paint
-
-        meta = visualizer.dataset_meta
-        labels = as_array(sample.gt_sem_seg.data).squeeze()
-        return paint(frames[0], [labels], meta["classes"], meta["palette"], visualizer.alpha)
 
 
 def _ease_training(pipeline: list[dict[str, Any]]) -> None:

@@ -9,11 +9,12 @@ from mmengine.config import Config
 from numpy.typing import NDArray
 from torch import Tensor
 
-from uniformer_mm.datasets.media import Image
+from uniformer_mm.datasets.media import Clip, Frame, Image
 from uniformer_mm.datasets.overrides import dataset_configs
 from uniformer_mm.datasets.synthetic.generated import SetSpec
 from uniformer_mm.errors import UserError
 from uniformer_mm.visualization import Prediction
+from uniformer_mm.visualization.drawing import contact_sheet
 
 CHANNEL_FLIPS = ("_channel_conversion", "channel_conversion", "to_rgb")
 """What data preprocessors call the switch that reverses the channels of what pipelines give them.
@@ -21,8 +22,8 @@ CHANNEL_FLIPS = ("_channel_conversion", "channel_conversion", "to_rgb")
 mmaction2 calls it `to_rgb` although its decoders give RGB, of which it makes BGR.
 """
 
-NUM_PICTURES = 12
-"""How many predictions a synthetic run paints."""
+NUM_DRAWN = 12
+"""Samples whose predictions a synthetic run draws."""
 
 MIN_ITERATIONS = 10
 """Length of a synthetic run on very few samples."""
@@ -54,12 +55,6 @@ class Task:
 
     takes_coco_data: ClassVar[bool] = False
     """Whether `--coco` can point its configs at a set of the user's own."""
-
-    picture_switch: ClassVar[str]
-    """What the codebase's visualization hook calls its switch."""
-
-    picture_folder: ClassVar[str | None]
-    """What it calls its output folder; None if the visualizer has it."""
 
     prediction_type: ClassVar[type[Prediction]]
     """What comes out of its models."""
@@ -141,11 +136,11 @@ class Task:
         """
 
     def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
-        """Paint predictions beside the ground truth while testing.
+        """Draw predictions next to the ground truth while testing.
 
         Args:
             cfg: Changed in place.
-            folder: Where the pictures go; None for nowhere.
+            folder: Where the drawn images go; None for nowhere.
             show: Open a window.
 
         Raises:
@@ -154,36 +149,43 @@ class Task:
         hook = cfg.get("default_hooks", {}).get("visualization")
         if hook is None:
             raise UserError("--show and --show-dir need default_hooks.visualization in the config")
-        hook[self.picture_switch] = True
-        hook["show"] = show
-        if folder is not None and self.picture_folder:
-            hook[self.picture_folder] = str(folder.resolve())
-        elif folder is not None:
-            cfg.visualizer["save_dir"] = str(folder.resolve())
+        threshold = hook.get("threshold", hook.get("score_thr", hook.get("kpt_thr")))
+        hook.clear()
+        hook.update(
+            type="mmengine.DrawPredictionsHook",
+            enable=True,
+            threshold=threshold,
+            show=show,
+            out_dir=folder and str(folder.resolve()),
+        )
 
     def draw_samples(self, cfg: Config, folder: Path) -> None:
-        """Turn the test run of a config into one that draws the predictions of a few samples.
+        """Draw the predictions of a few samples in the test run of a config.
 
         Args:
             cfg: A copy, so that no other run gets these settings; changed in place.
-            folder: Where the pictures go.
+            folder: Where the drawn images go.
         """
         self.draw_predictions(cfg, folder)
-        cfg.test_dataloader.dataset.indices = NUM_PICTURES
+        cfg.test_dataloader.dataset.indices = NUM_DRAWN
 
-    def keep_truth(self, cfg: Config) -> None:
-        """Let the pipelines of a config pack whatever `draw_truth` needs."""
+    def keep_ground_truth(self, cfg: Config) -> None:
+        """Let the pipelines of a config pack the ground truth of what a model gets."""
 
-    def draw_truth(self, frames: NDArray[np.uint8], sample: Any, visualizer: Any) -> Image:
-        """A picture of what a model gets for one sample, with the truth; RGB.
+    def draw_ground_truth(
+        self, frames: NDArray[np.uint8], sample: Any, meta: Mapping[str, Any]
+    ) -> Image:
+        """Draw the ground truth of a sample on what a model gets; BGR.
 
         Args:
-            frames: (T, H, W, 3), RGB; one T for images.
+            frames: (T, H, W, 3), BGR; one T for images.
             sample: Its data sample.
-            visualizer: Of the config, with the classes of the dataset.
+            meta: Of the dataset.
         """
-        visualizer.add_datasample("", frames[0], sample, draw_pred=False)
-        return visualizer.get_image()
+        clip = Clip("sample", images=frames)
+        source = clip if self.takes_clips else Frame("sample", frames[0])
+        ground_truth = self.prediction_type.from_ground_truth(source, [sample], meta)
+        return contact_sheet(frames) if ground_truth is None else ground_truth.draw()
 
     def use_test_time_augmentation(self, cfg: Config) -> None:
         """Test with the config's `tta_model` and `tta_pipeline`.
