@@ -15,7 +15,7 @@ import uniformer_mm
 from uniformer_mm.datasets.media import Clip
 from uniformer_mm.tasks import task_of
 from uniformer_mm.tasks.mmaction import UNSUITED
-from uniformer_mm.tasks.task import scale_sizes
+from uniformer_mm.tasks.short_run import scale_sizes
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "video"
 

@@ -1,4 +1,4 @@
-"""The base class of the tasks, and how configs are shrunken for generated data."""
+"""The base class of the tasks."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,25 +11,24 @@ from torch import Tensor
 
 from uniformer_mm.datasets.media import Clip, Frame, Image
 from uniformer_mm.datasets.overrides import dataset_configs
+from uniformer_mm.datasets.synthetic.dataset import SyntheticDataset
 from uniformer_mm.errors import UserError
+from uniformer_mm.tasks.short_run import ShortRun, from_random_weights, shrink_schedule
 from uniformer_mm.visualization import Prediction
 from uniformer_mm.visualization.drawing import contact_sheet
 
 CHANNEL_FLIPS = ("_channel_conversion", "channel_conversion", "to_rgb")
-"""What data preprocessors call the switch that reverses the channels of what pipelines give them.
+"""Names of the data preprocessors' switch that reverses the channels of their inputs.
 
-mmaction2 calls it `to_rgb` although its decoders give RGB, of which it makes BGR.
+mmaction2 calls it `to_rgb` although its decoders give RGB and it makes BGR of that.
 """
 
 NUM_DRAWN = 12
 """Samples whose predictions a synthetic run draws."""
 
-MIN_ITERATIONS = 10
-"""Length of a synthetic run on very few samples."""
-
 
 class Task:
-    """One kind of prediction and the OpenMMLab codebase for it.
+    """A kind of prediction, and what differs between the OpenMMLab codebases for it.
 
     To add a task, derive from this class, and list it in `uniformer_mm.tasks.TASKS`.
     """
@@ -41,10 +40,16 @@ class Task:
     """Extra of this package that installs the codebase."""
 
     synthetic_datasets: ClassVar[tuple[str, ...]]
-    """Types of the datasets that have a generated counterpart."""
+    """Types of the datasets that have a synthetic counterpart."""
 
-    default_count: ClassVar[int]
-    """Training samples of a synthetic run."""
+    synthetic_type: ClassVar[type[SyntheticDataset]]
+    """The synthetic counterpart."""
+
+    image_size: ClassVar[int] = 384
+    """Longer side of its images, in pixels."""
+
+    short_run: ClassVar[ShortRun]
+    """Length of a run on it."""
 
     scores: ClassVar[tuple[str, ...]]
     """Names of the validation scores worth showing."""
@@ -53,51 +58,53 @@ class Task:
     """By the name in metafiles: name of the test score, and its factor to the published unit."""
 
     takes_coco_data: ClassVar[bool] = False
-    """Whether `--coco` can point its configs at a set of the user's own."""
+    """Whether `--coco` can point its configs at a dataset in COCO's format."""
 
     prediction_type: ClassVar[type[Prediction]]
-    """What comes out of its models."""
+    """Type of the predictions."""
 
     takes_clips: ClassVar[bool] = False
-    """Whether its models look at videos as a whole, not at images."""
+    """Whether inputs are videos as a whole, not images."""
 
     output_name: ClassVar[str | None] = None
-    """What `raw_outputs` returns; None if whole models cannot be exported."""
+    """Name of the result of `raw_outputs`; None if whole models cannot be exported."""
+
+    default_root: ClassVar[str]
+    """Folder of the benchmark data."""
+
+    help_text: ClassVar[str]
+    """Where to get the benchmark data, and the layout expected under `{root}`."""
 
     def data_help(self, root: str) -> str:
-        """Where to get the benchmark data, and the layout expected under `root`."""
-        raise NotImplementedError
+        """Explain where to get the benchmark data, and the layout expected under `root`."""
+        return self.help_text.format(root=root.rstrip("/") or self.default_root)
 
-    def make_synthetic_data(self, cfg: Config, count: int, folder: Path) -> Path:
-        """Generate the set, point the config at it, and shrink sizes, model and schedule.
+    def adapt_to_synthetic_data(self, cfg: Config, root: Path) -> None:
+        """Point a config at the synthetic dataset, and shrink sizes and model to match.
 
         Args:
             cfg: Changed in place.
-            count: Number of training samples; a quarter as many are made for validation.
-            folder: Parent of the folders of all generated sets.
-
-        Returns:
-            Folder of the set.
+            root: Folder of the dataset.
         """
         raise NotImplementedError
 
     def use_synthetic_data(self, cfg: Config, count: int | None, folder: Path) -> Path:
-        """Swap the data of a config for a generated miniature in the same format on disk.
+        """Replace the data of a config by a small synthetic dataset in the same format on disk.
 
-        Sizes, sampling and the schedule are shrunken to match, so that a model learns the set from
+        Sizes, sampling and the schedule shrink to match, so that a model learns the dataset from
         random weights within minutes on two CPU cores.
 
         Args:
             cfg: Changed in place.
-            count: Number of training samples, `default_count` if None; a quarter as many are made
-                for validation.
-            folder: Parent of the folders of all generated sets.
+            count: Number of training samples, by default that of `short_run`; a quarter as many are
+                made for validation.
+            folder: Parent of the folders of all synthetic datasets.
 
         Returns:
-            Folder of the set.
+            Folder of the dataset.
 
         Raises:
-            UserError: The config's dataset has no counterpart, or `folder` holds something else.
+            UserError: The config's dataset has no counterpart, or `folder` has other contents.
         """
         kinds = sorted({dataset["type"] for _, dataset in dataset_configs(cfg)})
         if not set(kinds) <= set(self.synthetic_datasets):
@@ -105,14 +112,19 @@ class Task:
                 f"--synthetic has no counterpart for datasets {kinds} of {self.scope};"
                 f" it has one for {', '.join(self.synthetic_datasets)}"
             )
-        count = self.default_count if count is None else count
-        # Runs with other counts have sets of their own: none replaces what another one reads.
-        return self.make_synthetic_data(cfg, count, folder / str(count))
+        count = self.short_run.samples if count is None else count
+        synthetic = self.synthetic_type(count, max(count // 4, 1), self.image_size)
+        # One dataset per count: no run replaces what another one reads.
+        root = synthetic.make(folder / str(count) / synthetic.generator.rpartition(".")[-1])
+        self.adapt_to_synthetic_data(cfg, root)
+        from_random_weights(cfg.model)
+        shrink_schedule(cfg, self.short_run, count)
+        return root
 
     def use_coco_data(
         self, cfg: Config, images: dict[str, str], annotations: dict[str, str]
     ) -> None:
-        """Point a config at a set of the user's own in COCO's format.
+        """Point a config at a dataset in COCO's format.
 
         Args:
             cfg: Changed in place.
@@ -120,15 +132,15 @@ class Task:
             annotations: Annotation file for 'train' and 'val'.
 
         Raises:
-            UserError: The task has no such data, or a file or folder is not what it should be.
+            UserError: The task has no such data, or a file or folder has a fault.
         """
         raise UserError(f"--coco is not for configs of {self.scope}")
 
     def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
-        """Look into those files of some splits whose faults the codebase would not explain.
+        """Check the files of some splits for faults that the codebase would not explain.
 
         Raises:
-            UserError: A file is not what it should be.
+            UserError: A file has one.
         """
 
     def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
@@ -198,11 +210,11 @@ class Task:
         dataset.pipeline = cfg.tta_pipeline
 
     def inference_pipeline(self, cfg: Config) -> list[Any]:
-        """The steps of a config's test pipeline for an image that is in memory, without truth."""
+        """Return the steps of a config's test pipeline after loading."""
         return [step for step in test_pipeline(cfg) if not step_name(step).startswith("Load")]
 
     def channel_order(self, preprocessor: Any) -> str:
-        """'RGB' or 'BGR': the order in which a model gets channels from its data preprocessor.
+        """Return 'RGB' or 'BGR', the order of the channels after a data preprocessor.
 
         Pipelines read images as BGR and videos as RGB; the preprocessor may reverse that.
         """
@@ -210,25 +222,22 @@ class Task:
         return "RGB" if self.takes_clips != reverses else "BGR"
 
     def frame_rate(self, cfg: Config) -> float | None:
-        """Frames per second to which a config's test pipeline resamples videos; None for theirs."""
+        """Frame rate to which a config's test pipeline resamples videos; None for their own."""
         return None
 
     def raw_outputs(self, model: Any, inputs: Tensor) -> Tensor:
-        """What the head of a model says of normalised inputs, before any post-processing."""
+        """Return the outputs of a model's head for normalized inputs, before post-processing."""
         return model(inputs, None, mode="tensor")
 
     def finish(self, model: Any, samples: Sequence[Any]) -> None:
-        """Bring what a model returns into the form that `prediction_type` takes, in place."""
+        """Convert the data samples that a model returns for `prediction_type`, in place."""
 
     def pipeline_inputs(self, source: Any, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """What goes through the pipeline for an image: one dict, and as many data samples return.
+        """Return the inputs of the pipeline for an image, each of which gives a data sample.
 
         Args:
-            source: `uniformer_mm.datasets.media.Frame`, or Clip where those are taken.
+            source: `uniformer_mm.datasets.media.Frame`, or Clip for tasks that take clips.
             meta: Of the model's dataset.
-
-        Raises:
-            UserError: The model has no use for it.
         """
         shape = source.image.shape[:2]
         return [
@@ -243,7 +252,7 @@ class Task:
 
 
 def test_pipeline(cfg: Config) -> list[Any]:
-    """The pipeline of a config's test data, inside whatever wrapper.
+    """Return the pipeline of a config's test dataset, which may be wrapped.
 
     Raises:
         UserError: There is none.
@@ -252,98 +261,12 @@ def test_pipeline(cfg: Config) -> list[Any]:
         if split == "test" and dataset.get("pipeline"):
             return list(dataset["pipeline"])
     raise UserError(
-        f"{cfg.filename} has no test_dataloader.dataset.pipeline, which says how the model's inputs"
-        " are made of images"
+        f"{cfg.filename} has no test_dataloader.dataset.pipeline, which inference needs to convert"
+        " images to inputs of the model"
     )
 
 
 def step_name(step: Mapping[str, Any]) -> str:
-    """Name of a transform's class without its scope."""
+    """Return the name of a transform's class without its scope."""
     kind = step["type"]
     return kind.rpartition(".")[-1] if isinstance(kind, str) else kind.__name__
-
-
-def shrink_schedule(
-    cfg: Config,
-    iterations: int,
-    learning_rate: float,
-    *,
-    counts: tuple[int, int],
-    batch_size: int | None = None,
-    warmup: int = 30,
-    max_norm: float = 5.0,
-) -> None:
-    """A short run with AdamW: a linear warm-up, then a cosine, evaluated at its end.
-
-    The optimizer's decay settings stay as they are in the config. Fewer samples take fewer
-    iterations, more take more: each is seen as often.
-
-    Args:
-        cfg: Changed in place.
-        iterations: With as many samples as the task has by default.
-        learning_rate: After the warm-up.
-        counts: Training samples, and how many the task has by default.
-        batch_size: Samples per iteration, if there are as many; that of the config if None.
-        warmup: Iterations of the warm-up, a third of all at most.
-        max_norm: Of the gradients.
-    """
-    count, usual_count = counts
-    usual_batch = batch_size or cfg.train_dataloader.batch_size
-    batch = min(usual_batch, max(count, 2))  # BatchNorm of pooled features needs two samples
-    cfg.train_dataloader.update(batch_size=batch, drop_last=False)
-    iterations = round(iterations * usual_batch / batch * count / usual_count)
-    iterations = max(iterations, MIN_ITERATIONS)
-    warmup = min(warmup, iterations // 3)
-    cfg.train_cfg = {
-        "type": "IterBasedTrainLoop",
-        "max_iters": iterations,
-        "val_interval": iterations,
-    }
-    # Few iterations: a shorter memory of squared gradients, and clipping, make more of each.
-    cfg.optim_wrapper.optimizer.update(lr=learning_rate, betas=(0.9, 0.98), fused=True)
-    cfg.optim_wrapper.clip_grad = {"max_norm": max_norm}
-    cfg.param_scheduler = [
-        {"type": "LinearLR", "start_factor": 0.01, "by_epoch": False, "begin": 0, "end": warmup},
-        {
-            "type": "CosineAnnealingLR",
-            "by_epoch": False,
-            "begin": warmup,
-            "end": iterations,
-            "T_max": iterations - warmup,
-            "eta_min_ratio": 0.01,
-        },
-    ]
-    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=iterations)
-    cfg.default_hooks.logger.interval = min(10, iterations)
-    cfg.setdefault("log_processor", {}).update(by_epoch=False, window_size=10)
-    cfg.train_dataloader.sampler = {"type": "InfiniteSampler", "shuffle": True}
-    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        cfg[name].update(num_workers=0, persistent_workers=False)
-    cfg.randomness = {"seed": 0}
-
-
-def from_random_weights(model: Any) -> None:
-    """No download, and nothing that only pays in long runs, of what the backbone's config says."""
-    off = {"init_cfg": None, "pretrained": None, "drop_path_rate": 0.0, "with_cp": False}
-    model.backbone.update({name: off[name] for name in off if name in model.backbone})
-
-
-def scale_sizes(pipeline: Any, factor: float) -> None:
-    """Scale every image size in a pipeline, to whole pixels."""
-    if isinstance(pipeline, dict):
-        for key, value in pipeline.items():
-            if key in ("scale", "scales", "crop_size", "size"):
-                pipeline[key] = _scaled(value, factor)
-            else:
-                scale_sizes(value, factor)
-    elif isinstance(pipeline, list | tuple):
-        for value in pipeline:
-            scale_sizes(value, factor)
-
-
-def _scaled(value: Any, factor: float) -> Any:
-    if isinstance(value, list | tuple):
-        return type(value)(_scaled(entry, factor) for entry in value)
-    if value == -1:  # mmaction: whatever keeps the aspect ratio
-        return value
-    return max(round(value * factor), 1)
