@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
-
 from uniformer_mm.apis.comparing import beside_published, comparison
-from uniformer_mm.apis.launch import load_config
+
+from uniformer_mm.apis.config import load_config
 from uniformer_mm.checkpoints.zoo import list_models
 from uniformer_mm.tasks import task_of
 

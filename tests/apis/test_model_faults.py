@@ -11,10 +11,10 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
 from torch import distributed
+from uniformer_mm.apis.model_faults import model_fault
 
 import uniformer_mm  # noqa: F401
 from uniformer_mm.apis.cli import explanation
-from uniformer_mm.apis.model_faults import model_fault
 
 ARCH = {"depths": (1, 1, 1, 1), "embed_dims": (16, 16, 32, 32), "head_dim": 16}
 UNIFORMER = {"type": "mmengine.UniFormer", "arch": ARCH}

@@ -12,9 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
 from profiles import share
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "trust"))
-from small import DETECTOR, run_inside
+from running import run_inside
+from small_models import DETECTOR
 
 from uniformer_mm.errors import UserError
 from uniformer_mm.models import UniFormer, UniFormerLight

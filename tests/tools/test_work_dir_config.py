@@ -4,14 +4,11 @@ On the smallest set: a sample for training, and one for validation.
 """
 
 import json
-import sys
 
 import pytest
 from mmengine.config import Config
 from running import ROOT, run_inside
-
-sys.path.append(str(ROOT / "tests" / "trust"))
-from small import BACKBONE, CONFIGS, HEADS
+from small_models import BACKBONE, CONFIGS, HEADS
 
 OPTIONS = [
     *("train_cfg.max_iters=2", "train_cfg.val_interval=2", "default_hooks.logger.interval=1"),

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from small import DETECTOR, DoAt, run_inside
+from running import run_inside
+from small_models import DETECTOR, DoAt
 
 OPTIONS = [
     *("train_cfg.max_epochs=2", "train_cfg.val_begin=3", "train_dataloader.num_workers=0"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.registry import DATASETS, FUNCTIONS, MODELS
-from small import CONFIGS, small_config
+from small_models import CONFIGS, training_config
 from torch import distributed, nn
 
 SAMPLES = 2
@@ -20,7 +20,7 @@ def build(task, data, work_dir):
     What depends on the batch or on chance is off: statistics of a batch (without a GPU there is no
     SyncBN), stochastic depth, dropout, mixed samples.
     """
-    cfg = small_config(task, data, work_dir)
+    cfg = training_config(task, data, work_dir)
     cfg.model.backbone.drop_path_rate = 0.0
     cfg.model.get("data_preprocessor", {}).pop("blending", None)
     if task == "cls":

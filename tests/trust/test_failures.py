@@ -11,7 +11,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, TRANSFORMS
-from small import DETECTOR
+from small_models import DETECTOR
 
 from uniformer_mm.checkpoints.latest import is_whole
 

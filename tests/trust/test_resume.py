@@ -11,7 +11,9 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.optim.optimizer import amp_optimizer_wrapper
-from small import ROOT, forget_runs, small_config
+from running import ROOT
+from runs import forget_runs
+from small_models import training_config
 
 from uniformer_mm.apis import train as training
 from uniformer_mm.checkpoints import CheckpointError
@@ -146,7 +148,7 @@ def test_every_task_resumes_exactly(task, variants, tmp_path, tmp_path_factory, 
     data = tmp_path_factory.getbasetemp() / "trust"
 
     def train(name, checkpoint=None):
-        cfg = small_config(task, data, tmp_path / name)
+        cfg = training_config(task, data, tmp_path / name)
         for variant in variants:
             variant(cfg)
         if checkpoint:
@@ -245,7 +247,7 @@ def test_resuming_where_nothing_is_yet_begins_as_the_config_says(tmp_path):
 )
 def test_what_does_not_fit_the_training_is_named(tmp_path, tmp_path_factory, part, value):
     data = tmp_path_factory.getbasetemp() / "trust"
-    cfg = small_config("cls", data, tmp_path / "work")
+    cfg = training_config("cls", data, tmp_path / "work")
     forget_runs()
     runner = training.build_trainer(cfg)
     content = {

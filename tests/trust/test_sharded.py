@@ -9,7 +9,8 @@ import pytest
 import torch
 from mmengine.model import BaseModel
 from mmengine.runner import FlexibleRunner, Runner
-from small import ARCH, forget_runs
+from runs import forget_runs
+from small_models import ARCH
 from torch import distributed, nn
 from torch.utils.data import Dataset
 

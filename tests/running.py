@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from runs import forget_runs
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 CONFIG = str(ROOT / "configs" / "det" / "mask_rcnn_uniformer_s.py")
 BRIEF = [
     "train_cfg.max_iters=2",
