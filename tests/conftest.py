@@ -6,6 +6,7 @@ tool). Their configs and helpers are in `small_models.py` and `running.py`.
 """
 
 import functools
+import gc
 import http.server
 import os
 import random
@@ -16,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import config as config_module
+from mmengine.config import utils as config_utils
 from mmengine.runner import CheckpointLoader
 from runs import forget_runs
 
@@ -26,10 +29,12 @@ import uniformer_mm  # noqa: F401  # the stack is repaired before any test impor
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "passive"
 torch.set_num_threads(1)
+# Each `_base_ = "mmdet::..."` of a config reads all metafiles of the codebase: 100 YAML files.
+config_utils.load = functools.cache(config_utils.load)
 
 
 def pytest_collection_modifyitems(items):
-    """Mark as `quick` what is neither `stack` nor `slow`; one process runs the users of `trained`."""
+    """Mark `quick` tests, and let one process run all tests that use `trained`."""
     for item in items:
         if not {"stack", "slow"} & {mark.name for mark in item.iter_markers()}:
             item.add_marker("quick")
@@ -37,9 +42,18 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group("trained"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_garbage_collection():
+    """Keep imported modules out of the collections that every dataset of mmengine asks for."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
-def process_settings(monkeypatch):
+def process_settings(monkeypatch, request):
     """Give every test the same state of the process, in any order."""
+    if "compat" not in request.path.parts:  # yapf takes longer than most trainings here
+        monkeypatch.setattr(config_module, "FormatCode", lambda text, **_: (text, True))
     monkeypatch.setattr(CheckpointLoader, "_schemes", dict(CheckpointLoader._schemes))
     forget_runs()
     random.seed(0)

@@ -1,5 +1,6 @@
 """How tests run the command-line tools."""
 
+import multiprocessing
 import os
 import runpy
 import subprocess
@@ -44,3 +45,14 @@ def run_inside(tool, *arguments):
         except SystemExit as exit_:
             return exit_.code
     return 0
+
+
+def run_forked(process, *arguments):
+    """Run `process(rank, *arguments)` in two forked processes, which must end with status 0."""
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=process, args=(rank, *arguments)) for rank in (0, 1)]
+    for one in processes:
+        one.start()
+    for one in processes:
+        one.join(600)
+    assert [one.exitcode for one in processes] == [0, 0]

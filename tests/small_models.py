@@ -138,7 +138,8 @@ INFERENCE = {
 
 def inference_options(task_name):
     """Settings for an `Inferencer` of a config of `CONFIGS`: a narrow model of small inputs."""
-    return {"model": dict(HEADS[task_name], backbone=BACKBONE), **INFERENCE[task_name]}
+    model = dict(HEADS[task_name], backbone=BACKBONE)
+    return copy.deepcopy({"model": model, **INFERENCE[task_name]})  # merging changes them
 
 
 def build_inferencer(task_name, **options):
