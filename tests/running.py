@@ -47,12 +47,12 @@ def run_inside(tool, *arguments):
     return 0
 
 
-def run_forked(process, *arguments):
-    """Run `process(rank, *arguments)` in two forked processes, which must end with status 0."""
+def run_forked(process, *arguments, count=2, status=0):
+    """Run `process(rank, *arguments)` in forked processes, which must end with the status."""
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=process, args=(rank, *arguments)) for rank in (0, 1)]
+    processes = [context.Process(target=process, args=(rank, *arguments)) for rank in range(count)]
     for one in processes:
         one.start()
     for one in processes:
         one.join(600)
-    assert [one.exitcode for one in processes] == [0, 0]
+    assert [one.exitcode for one in processes] == [status] * count

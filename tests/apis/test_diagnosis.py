@@ -47,12 +47,11 @@ def test_causes_from_outside_the_code_explain_the_errors_that_follow(cause, fact
 
 
 def test_a_bug_is_not_explained_by_an_error_that_was_being_handled():
-    with pytest.raises(AttributeError) as caught:
-        try:
-            MODELS.build({"type": "Nowhere"})
-        except KeyError:
-            None.name  # noqa: B018
-    assert diagnose(caught.value) == ""
+    with pytest.raises(KeyError) as unknown:
+        MODELS.build({"type": "Nowhere"})
+    assert "Nowhere" in diagnose(unknown.value)
+    bug = AttributeError("'NoneType' object has no attribute")
+    assert diagnose(raised(bug, unknown.value)) == ""
 
 
 def test_control_characters_do_not_reach_the_terminal(capsys):
