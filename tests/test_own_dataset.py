@@ -1,14 +1,11 @@
 """The configs of docs/own_dataset.md train and evaluate on folders laid out as it says."""
 
 import re
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent / "tools"))
 from running import ROOT, run_inside
 
 from uniformer_mm.datasets.synthetic.kinetics import draw_clip, write_video

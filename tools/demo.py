@@ -28,7 +28,7 @@ from typing import Any
 
 from uniformer_mm import Inferencer
 from uniformer_mm.apis.cli import run_tool
-from uniformer_mm.apis.launch import load_config
+from uniformer_mm.apis.config import load_config
 from uniformer_mm.apis.memory import keep_freed_memory
 from uniformer_mm.checkpoints.zoo import list_models
 from uniformer_mm.datasets.finding import is_image

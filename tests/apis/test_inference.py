@@ -1,6 +1,5 @@
-"""From a file to a prediction in Python, for every task, on small models of random weights."""
+"""From a file to a prediction in Python, for every task, with small models of random weights."""
 
-from functools import cache
 from pathlib import Path
 
 import av
@@ -12,6 +11,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
 from pycocotools.coco import COCO
+from small_models import CONFIGS, build_inferencer, inference_options, read_config
 
 import uniformer_mm
 from uniformer_mm.apis.inference import CAMERA_CLIP, find_device, read_classes
@@ -20,31 +20,8 @@ from uniformer_mm.datasets.media import Video, VideoWriter, write_image
 from uniformer_mm.errors import UserError
 from uniformer_mm.visualization import ClassScores, Detections, LabelMap, Persons
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-ARCH = {"model.backbone.arch": {"_delete_": True, "depths": (1, 1, 1, 1)}}
-SETTINGS = {
-    "det": {
-        "test_dataloader.dataset.pipeline.1.scale": (96, 64),
-        "model.test_cfg.rcnn.max_per_img": 5,
-        "model.test_cfg.rcnn.score_thr": 0.0,
-        "model.test_cfg.rpn.max_per_img": 20,
-    },
-    "seg": {"test_dataloader.dataset.pipeline.1.scale": (128, 64)},
-    "pose": {},
-    "video": {
-        "test_dataloader.dataset.pipeline.1.num_clips": 2,
-        "test_dataloader.dataset.pipeline.3.scale": (-1, 32),
-        "test_dataloader.dataset.pipeline.4.crop_size": 32,
-    },
-    "cls": {},
-}
-MODELS = {
-    "det": "det/mask_rcnn_uniformer_s.py",
-    "seg": "seg/semantic_fpn_uniformer_s_h14.py",
-    "pose": "pose/td_hm_uniformer_s_256x192.py",
-    "video": "video/uniformer_s_8x8_k400.py",
-    "cls": "cls/uniformer_s_in1k.py",
-}
+pytestmark = pytest.mark.stack
+
 DETECTOR = Config({"default_scope": "mmdet", "model": {"type": "x"}})
 ESTIMATOR = Config({"default_scope": "mmpose", "model": {}})
 TYPES = {
@@ -55,41 +32,7 @@ TYPES = {
     "cls": ClassScores,
 }
 FRAME = np.zeros((8, 8, 3), np.uint8)
-IMAGE_TASKS = [task for task in MODELS if task != "video"]
-
-
-@cache
-def config_of(task):
-    return Config.fromfile(CONFIGS / MODELS[task])
-
-
-def build(task, **options):
-    torch.manual_seed(0)
-    return uniformer_mm.Inferencer(
-        config_of(task),
-        device="cpu",
-        random_weights=True,
-        cfg_options={**ARCH, **SETTINGS[task]},
-        **options,
-    )
-
-
-@pytest.fixture(scope="module")
-def inferencers():
-    """Of every task, built when first asked for; their options are reset after each test."""
-    return {}
-
-
-@pytest.fixture
-def inferencer_of(inferencers):
-    def inferencer_of(task, batch_size=1, threshold=0.0):
-        if task not in inferencers:
-            inferencers[task] = build(task)
-        inferencer = inferencers[task]
-        inferencer.batch_size, inferencer.threshold, inferencer.people = batch_size, threshold, None
-        return inferencer
-
-    return inferencer_of
+IMAGE_TASKS = [task for task in CONFIGS if task != "video"]
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +85,7 @@ def by_the_codebase(inferencer, path):
     return kind.from_samples(None, [sample], inferencer.meta, inferencer.threshold)
 
 
-@pytest.mark.parametrize("task", MODELS)
+@pytest.mark.parametrize("task", CONFIGS)
 def test_predictions_are_those_of_the_codebase(task, inferencer_of, files):
     inferencer = inferencer_of(task)
     path = files / ("film.mp4" if task == "video" else "a.png")
@@ -151,7 +94,7 @@ def test_predictions_are_those_of_the_codebase(task, inferencer_of, files):
     assert_same(prediction, by_the_codebase(inferencer, path))
 
 
-@pytest.mark.parametrize("task", MODELS)
+@pytest.mark.parametrize("task", CONFIGS)
 def test_arrays_are_files_in_memory(task, inferencer_of, files, tmp_path):
     inferencer = inferencer_of(task)
     if task == "video":
@@ -165,8 +108,14 @@ def test_arrays_are_files_in_memory(task, inferencer_of, files, tmp_path):
     if task == "video":
         assert_same(prediction, inferencer.predict(list(array)))
     prediction.save(tmp_path / "picture.png")
+    assert cv2.imread(str(tmp_path / "picture.png")) is not None
     prediction.save(tmp_path / "data.json")
-    assert (tmp_path / "data.json").stat().st_size > 20
+    if task == "det":
+        coco = COCO(tmp_path / "data.json")
+        assert len(coco.anns) == len(prediction.scores) == 5
+        assert len(coco.cats) == 80
+    else:
+        assert (tmp_path / "data.json").stat().st_size > 20
 
 
 @pytest.mark.parametrize("task", IMAGE_TASKS)
@@ -179,22 +128,14 @@ def test_a_batch_does_not_change_predictions(task, inferencer_of, files):
         assert_same(other, one)
 
 
-def test_models_of_images_see_videos_frame_by_frame(inferencer_of, files):
-    found = list(inferencer_of("cls", batch_size=5).stream(files / "film.mp4"))
-    assert [prediction.source.index for prediction in found] == list(range(12))
+def test_folders_are_streamed_in_order_and_videos_frame_by_frame(inferencer_of, files):
+    found = [prediction.source for prediction in inferencer_of("cls", batch_size=5).stream(files)]
+    names = [(source.name, source.index) for source in found]
+    images = [("a.png", None), ("b.png", None), ("c.png", None)]
+    assert names == [*images, *(("film.mp4", index) for index in range(12))]
 
 
-def test_folders_are_streamed_in_order(inferencer_of, files):
-    found = list(inferencer_of("cls", batch_size=4).stream(files))
-    assert [prediction.source.name for prediction in found[:4]] == [
-        "a.png",
-        "b.png",
-        "c.png",
-        "film.mp4",
-    ]
-
-
-def test_recognisers_look_at_videos_or_parts_of_them(inferencer_of, files):
+def test_recognizers_look_at_videos_or_parts_of_them(inferencer_of, files):
     inferencer = inferencer_of("video", batch_size=2)
     (whole,) = inferencer.stream(files)  # images in the folder are not for it
     assert whole.to_dict()["file_name"] == "film.mp4"
@@ -202,7 +143,7 @@ def test_recognisers_look_at_videos_or_parts_of_them(inferencer_of, files):
     parts = list(inferencer.stream(files / "film.mp4", clip_length=5))
     assert [part.source.position["frames"] for part in parts] == [[0, 4], [5, 9], [10, 11]]
     for length in (0, -5):
-        with pytest.raises(UserError, match=f"clip length is at least 1 frame, not {length}"):
+        with pytest.raises(UserError, match=rf"clip length .*{length}$"):
             inferencer.stream(files, clip_length=length)
 
 
@@ -240,7 +181,7 @@ def test_videos_are_resampled_as_the_test_pipeline_does(inferencer_of, files, mo
     np.testing.assert_array_equal(part.scores, prediction.scores)
 
 
-def test_recognisers_look_at_cameras_in_parts(inferencer_of, files, monkeypatch):
+def test_recognizers_look_at_cameras_in_parts(inferencer_of, files, monkeypatch):
     capture = cv2.VideoCapture
     monkeypatch.setattr(cv2, "VideoCapture", lambda _: capture(str(files / "film.mp4")))
     monkeypatch.setattr("uniformer_mm.apis.inference.CAMERA_CLIP", 8)
@@ -281,8 +222,10 @@ def test_checkpoints_and_classes(tmp_path, inferencer_of, files):
     state = small.model.state_dict()
     meta = {"dataset_meta": {"classes": [f"thing {number}" for number in range(1000)]}}
     torch.save({"state_dict": state, "meta": meta}, tmp_path / "small.pth")
-    config = config_of("cls")
-    loaded = uniformer_mm.Inferencer(config, tmp_path / "small.pth", device="cpu", cfg_options=ARCH)
+    config = read_config(CONFIGS["cls"])
+    loaded = uniformer_mm.Inferencer(
+        config, tmp_path / "small.pth", device="cpu", cfg_options=inference_options("cls")
+    )
     assert_same(loaded.predict(files / "a.png"), small.predict(files / "a.png"))
     assert loaded.predict(files / "a.png").best(1)[0][0].startswith("thing ")
     assert config.model.backbone.arch == "small"  # the caller's config is as it was
@@ -295,14 +238,6 @@ def test_models_of_the_zoo(files):
     inferencer = uniformer_mm.Inferencer(get_model("uniformer_xxs_128_in1k"), device="cpu")
     assert inferencer.predict(files / "a.png").scores.shape == (1000,)
     assert "goldfish" in inferencer.meta["classes"][1]
-
-
-def test_predictions_are_saved_in_cocos_format(inferencer_of, files, tmp_path):
-    prediction = inferencer_of("det").predict(files / "a.png")
-    prediction.save(tmp_path / "a.json")
-    coco = COCO(tmp_path / "a.json")
-    assert len(coco.anns) == len(prediction.scores) == 5
-    assert len(coco.cats) == 80
 
 
 def test_lists_of_actions():
@@ -329,17 +264,17 @@ def test_devices_that_are_not_there_are_named(device):
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        (["uniformer_small"], {}, r"no model 'uniformer_small' in the zoo; "),
-        (["missing.py"], {}, r"no config file missing\.py"),
-        (["mask_rcnn_uniformer_s"], {}, r"mask_rcnn_uniformer_s has no public direct download"),
-        ([DETECTOR], {}, r"the config needs a checkpoint"),
-        ([DETECTOR, "none.pth"], {}, r"no checkpoint at none\.pth"),
-        ([DETECTOR, "x.pth"], {"random_weights": True}, r"choose one of them"),
-        ([DETECTOR], {"people": "boxes.json"}, r"people are for pose estimation, not for mmdet"),
-        ([ESTIMATOR], {"people": "none.json"}, r"cannot read none\.json"),
-        ([DETECTOR], {"threshold": 1.5}, r"from 0 to 1, not 1\.5"),
-        ([DETECTOR], {"batch_size": 0}, r"at least one input, not 0"),
-        ([DETECTOR], {"cfg_options": {"model.type": {}}}, r"the options do not fit the config"),
+        (["uniformer_small"], {}, r"uniformer_small"),
+        (["missing.py"], {}, r"missing\.py"),
+        (["mask_rcnn_uniformer_s"], {}, r"mask_rcnn_uniformer_s "),
+        ([DETECTOR], {}, r"needs a checkpoint"),
+        ([DETECTOR, "none.pth"], {}, r"none\.pth"),
+        ([DETECTOR, "x.pth"], {"random_weights": True}, r"random weights and a checkpoint"),
+        ([DETECTOR], {"people": "boxes.json"}, r"pose estimation, not for mmdet"),
+        ([ESTIMATOR], {"people": "none.json"}, r"none\.json"),
+        ([DETECTOR], {"threshold": 1.5}, r"threshold .*1\.5"),
+        ([DETECTOR], {"batch_size": 0}, r"batch size .*0"),
+        ([DETECTOR], {"cfg_options": {"model.type": {}}}, r"cfg_options .*the config"),
         ([torch.nn.Identity()], {}, r"default_scope must be one of"),
     ],
 )
@@ -349,7 +284,7 @@ def test_what_cannot_be_built_is_named(arguments, options, message):
 
 
 def test_as_many_names_as_classes_are_needed(inferencer_of):
-    with pytest.raises(UserError, match=r"hmdb51: the names of 51 classes .* the model has 1000"):
+    with pytest.raises(UserError, match=r"hmdb51.*51.*1000"):
         uniformer_mm.Inferencer(inferencer_of("cls").model, device="cpu", classes="hmdb51")
 
 
@@ -379,7 +314,7 @@ def test_unknown_lists_of_classes_are_named():
         ("video", np.zeros((8, 8, 3), np.uint8), None, r"array \(T, H, W, 3\) of uint8"),
         ("video", np.zeros((0, 8, 8, 3), np.uint8), None, r"array \(T, H, W, 3\) of uint8"),
         ("video", [], None, r"array \(T, H, W, 3\) of uint8"),
-        ("video", [FRAME, FRAME[:4]], None, r"frames of a clip have one size"),
+        ("video", [FRAME, FRAME[:4]], None, r"frames of a clip"),
         ("video", [FRAME, FRAME.astype(float)], None, r"of uint8, got .* of float64"),
         ("cls", [FRAME, FRAME], None, r"array \(H, W, 3\) of uint8, got \(2, 8, 8, 3\)"),
     ],
@@ -447,7 +382,7 @@ def test_an_input_that_the_model_refuses_is_named_unless_it_refuses_all(
         list(inferencer.stream(paths[:1], faults=[]))
 
 
-def test_recognisers_look_at_folders_of_frames(inferencer_of, files, tmp_path):
+def test_recognizers_look_at_folders_of_frames(inferencer_of, files, tmp_path):
     inferencer = inferencer_of("video", batch_size=2)
     video = Video(files / "film.mp4", "film.mp4")
     images = list(video.images())
@@ -468,7 +403,7 @@ def test_the_package_has_no_other_names():
 
 
 def test_a_fused_copy_predicts_the_same(files):
-    plain, fused = build("cls"), build("cls", fused=True)
+    plain, fused = build_inferencer("cls"), build_inferencer("cls", fused=True)
     assert {type(block).__name__ for block in fused.model.backbone.blocks3} == {"FusedGlobalBlock"}
     expected, scores = (each.predict(files / "a.png").scores for each in (plain, fused))
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-7)

@@ -8,7 +8,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from uniformer_mm.apis import launch
+from uniformer_mm.apis.config import adapt_to_machine, load_config
+from uniformer_mm.apis.launch import build_runner
 from uniformer_mm.checkpoints.zoo import list_models
 from uniformer_mm.models import ARCHS, LIGHT_ARCHS
 from uniformer_mm.tasks import task_of
@@ -29,7 +30,7 @@ def test_the_metafiles_list_exactly_the_configs():
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_the_metafile_says_what_the_config_does(config):
-    cfg = launch.load_config(str(ROOT / config))
+    cfg = load_config(str(ROOT / config))
     init_default_scope(cfg.default_scope)
     with torch.device("meta"):
         model = MODELS.build(cfg.model)
@@ -47,7 +48,8 @@ def test_the_metafile_says_what_the_config_does(config):
 def test_trains_two_iterations_and_evaluates(config, tmp_path_factory, tmp_path, monkeypatch):
     """The recipe's own datasets, pipelines, model, optimizer and metric, with few blocks."""
     folder = tmp_path_factory.getbasetemp() / "every_config"
-    cfg = launch.load_config(str(ROOT / config), str(tmp_path))
+    cfg = load_config(str(ROOT / config))
+    cfg.work_dir = str(tmp_path)
     task = task_of(cfg)
     task.use_synthetic_data(cfg, 4, folder)
     backbone = cfg.model.backbone
@@ -60,10 +62,10 @@ def test_trains_two_iterations_and_evaluates(config, tmp_path_factory, tmp_path,
     cfg.default_hooks.logger.interval = 1
     if "rcnn" in cfg.model.get("test_cfg", {}):
         cfg.model.test_cfg.rcnn.score_thr = 0.0  # COCO has no scores where nothing is found
-    launch.adapt_to_machine(cfg)
+    adapt_to_machine(cfg)
     # Formatting the config for the log takes as long as the training.
     monkeypatch.setattr(Config, "pretty_text", "the config")
-    runner = launch.build_runner(cfg, exact_checkpoint=False)
+    runner = build_runner(cfg, exact_checkpoint=False)
     runner.train()
     assert runner.iter == 2
     loss = runner.message_hub.get_scalar("train/loss").current()

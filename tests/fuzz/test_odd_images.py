@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -11,9 +10,8 @@ import numpy as np
 import pytest
 from mmcv.transforms import LoadImageFromFile
 from PIL import Image, ImageOps
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "trust"))
-from small import DETECTOR, ROOT, run_inside
+from running import ROOT, run_inside
+from small_models import DETECTOR
 
 from uniformer_mm.datasets.media import read_image
 from uniformer_mm.errors import UserError

@@ -11,9 +11,10 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from uniformer_mm.analysis.samples import browse
-from uniformer_mm.apis import launch
-from uniformer_mm.apis.cli import explanation
+from uniformer_mm.apis.config import adapt_to_machine, load_config
+from uniformer_mm.apis.diagnosis import diagnose
 from uniformer_mm.apis.inference import Inferencer
+from uniformer_mm.apis.launch import build_runner
 from uniformer_mm.datasets.overrides import dataset_configs, missing_data
 from uniformer_mm.datasets.synthetic.kinetics import CLASSES, draw_clip
 from uniformer_mm.errors import UserError
@@ -33,13 +34,14 @@ def folder(tmp_path_factory):
 
 def miniature(name, folder, work_dir, depths=(1, 1, 1, 1)):
     """A config on eight drawn videos with few blocks, two iterations long."""
-    cfg = launch.load_config(str(CONFIGS / f"{name}.py"), str(work_dir))
+    cfg = load_config(str(CONFIGS / f"{name}.py"))
+    cfg.work_dir = str(work_dir)
     task_of(cfg).use_synthetic_data(cfg, 8, folder)
     cfg.model.backbone.arch = {"depths": depths}
     cfg.train_cfg.update(max_iters=2, val_interval=2)
     cfg.default_hooks.logger.interval = 1
     cfg.default_hooks.checkpoint.interval = 2
-    launch.adapt_to_machine(cfg)
+    adapt_to_machine(cfg)
     return cfg
 
 
@@ -53,7 +55,7 @@ def short_logs(monkeypatch):
 def test_training_ends_with_scores_and_pictures(name, folder, tmp_path):
     cfg = miniature(name, folder, tmp_path)
     task_of(cfg).draw_samples(cfg, tmp_path / "pictures")
-    runner = launch.build_runner(cfg, exact_checkpoint=False)
+    runner = build_runner(cfg, exact_checkpoint=False)
     runner.train()
     runner.test()
     assert runner.iter == 2
@@ -95,7 +97,7 @@ def test_videos_may_have_several_labels(name, averaging, folder, tmp_path):
         cfg.model.backbone.arch = dict(LIGHT_ARCHS["xxs"], depths=(1, 1, 2, 1))
     task.check_data(cfg, ("train", "val", "test"))
     task.draw_predictions(cfg, tmp_path / "pictures")
-    runner = launch.build_runner(cfg, exact_checkpoint=False)
+    runner = build_runner(cfg, exact_checkpoint=False)
     runner.train()
     scores = runner.test()
     assert set(scores) == {"acc/mean_average_precision", "acc/mmit_mean_average_precision"}
@@ -211,16 +213,16 @@ def test_a_truncated_video_ends_the_training_with_its_name(folder, tmp_path, wor
     cfg.train_dataloader.dataset.update(
         ann_file=str(tmp_path / "list.txt"), data_prefix={"video": str(victim.parent)}
     )
-    runner = launch.build_runner(cfg, exact_checkpoint=False)
+    runner = build_runner(cfg, exact_checkpoint=False)
     with pytest.raises(UserError) as raised:
         runner.train()
-    message = explanation(raised.value)
+    message = diagnose(raised.value)
     assert message.startswith(f"{victim} cannot be read: it is truncated, ")
     assert "\n" not in message
 
 
 def test_augmented_testing_is_the_views():
-    cfg = launch.load_config(str(CONFIGS / f"{CLIPS}.py"))
+    cfg = load_config(str(CONFIGS / f"{CLIPS}.py"))
     with pytest.raises(UserError, match="videos are always tested on several views"):
         task_of(cfg).use_test_time_augmentation(cfg)
 
@@ -238,7 +240,7 @@ def test_augmented_testing_is_the_views():
 )
 def test_help_names_the_files_that_are_missing(name, files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    cfg = launch.load_config(str(CONFIGS / f"{name}.py"))
+    cfg = load_config(str(CONFIGS / f"{name}.py"))
     root, missing = missing_data(cfg, ("train", "val"))
     text = task_of(cfg).data_help(root)
     assert root in text

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from runs import forget_runs
 
-from uniformer_mm.apis import launch
-from uniformer_mm.apis.cli import explanation, make_parser, prepare_config
+from uniformer_mm.apis.cli import make_parser
+from uniformer_mm.apis.config import load_config, prepare_config
+from uniformer_mm.apis.diagnosis import diagnose
+from uniformer_mm.apis.launch import build_runner
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks import task_of
 from uniformer_mm.tasks.mmpose import CROP
@@ -32,7 +34,7 @@ TWO_ITERATIONS = ["train_cfg.max_iters=2", "train_cfg.val_interval=2"]
 def drawn(tmp_path_factory):
     """Working directory with a few drawn people below data/synthetic."""
     folder = tmp_path_factory.mktemp("pose")
-    cfg = launch.load_config(CONFIG)
+    cfg = load_config(CONFIG)
     task_of(cfg).use_synthetic_data(cfg, 8, folder / "data" / "synthetic")
     return folder
 
@@ -48,7 +50,7 @@ def prepare(folder, *arguments, options=(), splits=("train", "val", "test")):
 
 
 def train(cfg):
-    runner = launch.build_runner(cfg, exact_checkpoint=False)
+    runner = build_runner(cfg, exact_checkpoint=False)
     runner.train()
     return runner
 
@@ -194,8 +196,8 @@ def test_a_missing_image_stops_the_training_with_its_name(own):
         image["file_name"] = "absent.jpg"
     with pytest.raises(FileNotFoundError) as error:
         train(prepare_own(content))
-    assert explanation(error.value).startswith("there is no file ")
-    assert "val2017/absent.jpg." in explanation(error.value)
+    assert diagnose(error.value).startswith("there is no file ")
+    assert "val2017/absent.jpg." in diagnose(error.value)
 
 
 # ------------------------------------------------------------------------------------ missing data

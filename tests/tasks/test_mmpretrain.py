@@ -14,8 +14,10 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from uniformer_mm.apis import launch
-from uniformer_mm.apis.cli import explanation, make_parser, prepare_config
+from uniformer_mm.apis.cli import make_parser
+from uniformer_mm.apis.config import adapt_to_machine, load_config, prepare_config
+from uniformer_mm.apis.diagnosis import diagnose
+from uniformer_mm.apis.launch import build_runner
 from uniformer_mm.datasets.overrides import dataset_configs
 from uniformer_mm.datasets.synthetic.imagenet import CLASSES
 from uniformer_mm.errors import UserError
@@ -40,9 +42,10 @@ def data(tmp_path_factory) -> Path:
 
 def prepare(config, work_dir, data):
     """A config for two iterations of a tiny backbone on generated images."""
-    cfg = launch.load_config(config, str(work_dir))
+    cfg = load_config(config)
+    cfg.work_dir = str(work_dir)
     task_of(cfg).use_synthetic_data(cfg, COUNT, data)
-    launch.adapt_to_machine(cfg)
+    adapt_to_machine(cfg)
     cfg.model.backbone.arch = TINY
     cfg.model.head.in_channels = 512
     cfg.train_cfg.update(max_iters=2, val_interval=2)
@@ -51,14 +54,14 @@ def prepare(config, work_dir, data):
 
 
 def train(cfg):
-    runner = launch.build_runner(cfg, exact_checkpoint=False)
+    runner = build_runner(cfg, exact_checkpoint=False)
     runner.train()
     return runner
 
 
 def evaluate(cfg, checkpoint):
     cfg.load_from = str(checkpoint)
-    runner = launch.build_runner(cfg, exact_checkpoint=True)
+    runner = build_runner(cfg, exact_checkpoint=True)
     return runner, runner.test()
 
 
@@ -109,7 +112,7 @@ def test_training_testing_augmentation_and_pictures(config, tmp_path, data):
 
 @needs_mmpretrain
 def test_the_average_is_kept_and_the_model_itself_is_evaluated(tmp_path, data):
-    hooks = launch.load_config(PLAIN).custom_hooks
+    hooks = load_config(PLAIN).custom_hooks
     hooks[0].momentum = 0.5
 
     def configure(name):
@@ -243,13 +246,13 @@ def test_a_file_that_is_no_image_and_an_absent_one_are_named(own_set):
         image.write_text("no image")
     with pytest.raises(Exception, match="failed to load image") as error:
         train(cfg)
-    assert f"{root}/train/n0000" in explanation(error.value)
-    assert "is truncated, or not an image" in explanation(error.value)
+    assert f"{root}/train/n0000" in diagnose(error.value)
+    assert "is truncated, or not an image" in diagnose(error.value)
     for image in images:
         image.unlink()
     with pytest.raises(FileNotFoundError) as error:
         train(cfg)
-    assert f"there is no file {root}/train/n0000" in explanation(error.value)
+    assert f"there is no file {root}/train/n0000" in diagnose(error.value)
 
 
 @needs_mmpretrain

@@ -12,7 +12,8 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import HOOKS
 
-from uniformer_mm.apis import launch
+from uniformer_mm.apis.config import adapt_to_machine, load_config
+from uniformer_mm.apis.launch import build_runner
 from uniformer_mm.datasets.synthetic.ade20k import CLASSES
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks import task_of
@@ -35,14 +36,15 @@ def quick(monkeypatch):
 
 def read(method, folder, work_dir):
     """A config on four drawn images, with few blocks and two iterations."""
-    cfg = launch.load_config(str(CONFIGS / f"{method}_uniformer_s_h14.py"), str(work_dir))
+    cfg = load_config(str(CONFIGS / f"{method}_uniformer_s_h14.py"))
+    cfg.work_dir = str(work_dir)
     task_of(cfg).use_synthetic_data(cfg, 4, folder)
     cfg.model.backbone.arch = {"depths": (1, 1, 4, 1)}
     cfg.train_dataloader.batch_size = 2
     cfg.train_cfg.update(max_iters=2, val_interval=2)
     cfg.default_hooks.checkpoint = None
     cfg.default_hooks.logger.interval = 1
-    launch.adapt_to_machine(cfg)
+    adapt_to_machine(cfg)
     return cfg
 
 
@@ -57,7 +59,7 @@ def test_trains_evaluates_and_paints_truth_beside_prediction(method, folder, tmp
     cfg = read(method, folder, tmp_path / "work")
     task = task_of(cfg)
     task.draw_samples(cfg, tmp_path / "pictures")
-    runner = launch.build_runner(cfg, exact_checkpoint=False)
+    runner = build_runner(cfg, exact_checkpoint=False)
     runner.train()
     assert all(map(math.isfinite, losses(runner)))
     for name in task.scores:
@@ -78,7 +80,7 @@ def test_trains_evaluates_and_paints_truth_beside_prediction(method, folder, tmp
 def test_augmented_testing_merges_six_scales_with_and_without_flip(method, folder, tmp_path):
     cfg = read(method, folder, tmp_path)
     task_of(cfg).use_test_time_augmentation(cfg)
-    runner = launch.build_runner(cfg, exact_checkpoint=False)
+    runner = build_runner(cfg, exact_checkpoint=False)
     shapes = []
     runner.model.module.backbone.register_forward_pre_hook(
         lambda _, inputs: shapes.append(tuple(inputs[0].shape[-2:]))
@@ -98,7 +100,7 @@ def test_augmented_testing_merges_six_scales_with_and_without_flip(method, folde
 def test_windows_occur_in_the_miniature(folder, tmp_path):
     """Along the longer side, so that h14 differs from global attention there as well."""
     cfg = read("semantic_fpn", folder, tmp_path)
-    runner = launch.build_runner(cfg, exact_checkpoint=False)
+    runner = build_runner(cfg, exact_checkpoint=False)
     block = runner.model.backbone.blocks3[0]
     tokens = []
     block.register_forward_pre_hook(lambda _, inputs: tokens.append(max(inputs[0].shape[1:3])))
@@ -151,7 +153,7 @@ def beyond_the_classes(labels):
 
 
 def assert_refused(cfg, path, message):
-    runner = launch.build_runner(cfg, exact_checkpoint=False)
+    runner = build_runner(cfg, exact_checkpoint=False)
     with pytest.raises(UserError) as error:
         runner.train()
     assert str(path) in str(error.value)
@@ -191,7 +193,7 @@ def test_images_without_a_labelled_pixel_are_trained_around(faulty):
     cfg, labels = faulty
     for path in labels["training"]:
         change(path, np.zeros_like)
-    runner = launch.build_runner(cfg, exact_checkpoint=False)
+    runner = build_runner(cfg, exact_checkpoint=False)
     runner.train()
     assert losses(runner) == [0.0, 0.0]
     assert all(torch.isfinite(p).all() for p in runner.model.parameters())

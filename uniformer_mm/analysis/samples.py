@@ -11,7 +11,7 @@ from mmengine.runner import Runner, set_random_seed
 from torch import Tensor
 
 from uniformer_mm.analysis.panels import seen_frames
-from uniformer_mm.apis.launch import building
+from uniformer_mm.apis.diagnosis import building
 from uniformer_mm.apis.models import load_model
 from uniformer_mm.datasets.media import Image
 from uniformer_mm.datasets.validation.image_sizes import check_image_sizes

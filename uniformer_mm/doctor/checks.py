@@ -146,7 +146,7 @@ def check_training(codebase: Codebase, device: str) -> Finding:
     from mmengine.registry import MODELS, DefaultScope
     from mmengine.runner import Runner
 
-    from uniformer_mm.apis.launch import adapt_to_machine, load_config
+    from uniformer_mm.apis.config import adapt_to_machine, load_config
     from uniformer_mm.tasks import TASKS
 
     cfg = load_config(str(MIM / "configs" / codebase.config))

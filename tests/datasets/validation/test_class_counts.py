@@ -9,7 +9,7 @@ import pytest
 from mmengine.hub import get_config
 from mmengine.registry import DATASETS, init_default_scope
 
-from uniformer_mm.apis.launch import load_config
+from uniformer_mm.apis.config import load_config
 from uniformer_mm.datasets.overrides import dataset_configs, evaluators, use_coco_data
 from uniformer_mm.datasets.validation.class_checks import check_class_counts
 from uniformer_mm.datasets.validation.class_counts import class_places, set_num_classes

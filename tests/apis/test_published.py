@@ -1,12 +1,12 @@
-"""Measured scores stand beside the published ones of the same config, in the same unit."""
+"""Measured scores are compared with the published ones of the same config, in the same unit."""
 
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
-from uniformer_mm.apis.comparing import beside_published, comparison
-from uniformer_mm.apis.launch import load_config
+from uniformer_mm.apis.config import load_config
+from uniformer_mm.apis.test import comparison_table, published_rows
 from uniformer_mm.checkpoints.zoo import list_models
 from uniformer_mm.tasks import task_of
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
     ],
 )
 def test_rows(config, scores, rows):
-    found = beside_published(load_config(str(ROOT / "configs" / config)), scores)
+    found = published_rows(load_config(str(ROOT / "configs" / config)), scores)
     assert [row[0] for row in found] == [row[0] for row in rows]
     for row, expected in zip(found, rows, strict=True):
         assert row[1:] == pytest.approx(expected[1:])
@@ -35,13 +35,13 @@ def test_rows(config, scores, rows):
 
 def test_augmented_tests_have_figures_of_their_own():
     cfg = load_config(str(ROOT / "configs/seg/upernet_uniformer_b_global.py"))
-    assert beside_published(cfg, {"mIoU": 50.0}, augmented=True) == [("mIoU", 50.0, 50.8)]
+    assert published_rows(cfg, {"mIoU": 50.0}, augmented=True) == [("mIoU", 50.0, 50.8)]
 
 
 def test_somebody_elses_config_has_none(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(f"_base_ = '{ROOT}/configs/det/mask_rcnn_uniformer_s.py'")
-    assert beside_published(load_config(str(path)), {"coco/bbox_mAP": 0.5}) == []
+    assert published_rows(load_config(str(path)), {"coco/bbox_mAP": 0.5}) == []
 
 
 def test_every_published_score_has_a_counterpart():
@@ -53,6 +53,6 @@ def test_every_published_score_has_a_counterpart():
 
 
 def test_table():
-    lines = comparison([("box AP", 45.7, 45.6)]).splitlines()
+    lines = comparison_table([("box AP", 45.7, 45.6)]).splitlines()
     assert lines[0].split() == ["score", "measured", "published", "difference"]
     assert lines[1].split() == ["box", "AP", "45.70", "45.60", "+0.10"]

@@ -1,5 +1,6 @@
 """How tests run the command-line tools."""
 
+import multiprocessing
 import os
 import runpy
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from runs import forget_runs
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 CONFIG = str(ROOT / "configs" / "det" / "mask_rcnn_uniformer_s.py")
 BRIEF = [
     "train_cfg.max_iters=2",
@@ -44,3 +45,14 @@ def run_inside(tool, *arguments):
         except SystemExit as exit_:
             return exit_.code
     return 0
+
+
+def run_forked(process, *arguments, count=2, status=0):
+    """Run `process(rank, *arguments)` in forked processes, which must end with the status."""
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=process, args=(rank, *arguments)) for rank in range(count)]
+    for one in processes:
+        one.start()
+    for one in processes:
+        one.join(600)
+    assert [one.exitcode for one in processes] == [status] * count
