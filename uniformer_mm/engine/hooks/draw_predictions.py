@@ -17,13 +17,11 @@ from mmengine.structures import BaseDataElement
 from numpy.typing import NDArray
 from torch import Tensor
 
+from uniformer_mm.datasets.error_context import PATH_KEYS
 from uniformer_mm.datasets.media import Clip, Frame, Image, write_image
 from uniformer_mm.visualization import ClassScores, Detections, LabelMap, Persons, Prediction
 from uniformer_mm.visualization.class_scores import set_probabilities
 from uniformer_mm.visualization.result_folder import stems_of
-
-PATH_KEYS = ("img_path", "filename", "frame_dir")
-"""Fields of the codebases' samples for the path of an image, a video or a folder of frames."""
 
 
 class DrawPredictionsHook(Hook):
@@ -83,14 +81,15 @@ class DrawPredictionsHook(Hook):
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Draw the first sample of some batches."""
-        if self.enable and batch_idx % self.interval == 0:
+        """Draw the first sample of some batches; persons of an image may be in several."""
+        is_due = self.enable and batch_idx % self.interval == 0
+        if is_due and prediction_type(outputs[0]) is not Persons:
             self._draw_batch(runner, batch_idx, data_batch, outputs[:1])
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Draw all samples of a batch; persons of an image may be in several batches."""
+        """Draw all samples of a batch, but collect persons."""
         if not self.enable:
             return
         if prediction_type(outputs[0]) is not Persons:
