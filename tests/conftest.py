@@ -66,6 +66,13 @@ def process_settings(monkeypatch, request):
     os.environ.update(environment)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def frozen_modules():
+    """Exclude imported modules from garbage collection, which every dataset of mmengine starts."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_checks(tmp_path_factory):
     """Keep the records of passed annotation files out of the user's cache."""

@@ -14,14 +14,16 @@ from profiles import share
 
 from uniformer_mm.datasets.synthetic.stick_figures import JOINTS
 from uniformer_mm.datasets.transforms.segmentation_transforms import LoadLabelMap
-from uniformer_mm.datasets.validation.instance_files import Use, check_annotations
-from uniformer_mm.datasets.validation.keypoint_files import (
+from uniformer_mm.datasets.validation.instances import Use, check_annotations
+from uniformer_mm.datasets.validation.keypoints import (
     KeypointUse,
     check_boxes,
     check_keypoints,
 )
 from uniformer_mm.datasets.video_dataset import CheckedVideoDataset
 from uniformer_mm.errors import UserError
+
+pytestmark = pytest.mark.stack
 
 SIZE = 40
 RUNS = {"size": [SIZE, SIZE], "counts": [SIZE, 10, SIZE * SIZE - SIZE - 10]}

@@ -18,8 +18,7 @@ from uniformer_mm.apis.diagnosis import install_hint, reason
 from uniformer_mm.apis.launch import is_first_process
 from uniformer_mm.checkpoints.latest import latest_checkpoint
 from uniformer_mm.datasets.overrides import SPLITS, dataset_configs, missing_data
-from uniformer_mm.datasets.validation.class_checks import check_class_counts
-from uniformer_mm.datasets.validation.class_names import check_class_names
+from uniformer_mm.datasets.validation.classes import check_class_counts, check_class_names
 from uniformer_mm.errors import UserError, add_hint, is_in_own_code
 from uniformer_mm.tasks import task_of
 

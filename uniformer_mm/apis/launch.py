@@ -10,8 +10,8 @@ from mmengine.runner import CheckpointLoader, Runner
 
 from uniformer_mm.apis.diagnosis import building
 from uniformer_mm.checkpoints import locate, read_checkpoint
+from uniformer_mm.engine.hooks.check_samples import CheckSamplesHook
 from uniformer_mm.engine.hooks.fit_checkpoint import FitCheckpointHook
-from uniformer_mm.engine.hooks.named_reads import NamedReadsHook
 from uniformer_mm.errors import UserError
 
 
@@ -40,7 +40,7 @@ def build_runner(cfg: Config, exact_checkpoint: bool, new_heads: bool = False) -
     with building():
         runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     runner.register_hook(FitCheckpointHook(exact_checkpoint, new_heads))
-    runner.register_hook(NamedReadsHook())
+    runner.register_hook(CheckSamplesHook())
     return runner
 
 

@@ -16,8 +16,8 @@ from uniformer_mm.datasets.overrides import (
 )
 from uniformer_mm.datasets.synthetic.coco import SyntheticCoco
 from uniformer_mm.datasets.synthetic.drawing import PALETTE
-from uniformer_mm.datasets.validation.instance_files import Use, check_annotations
-from uniformer_mm.datasets.validation.passed_checks import check_once
+from uniformer_mm.datasets.validation.cache import check_once
+from uniformer_mm.datasets.validation.instances import Use, check_annotations
 from uniformer_mm.tasks.short_run import ShortRun, scale_sizes
 from uniformer_mm.tasks.task import Task
 from uniformer_mm.visualization import Detections
