@@ -31,49 +31,39 @@ class Task:
     """A kind of prediction, and what differs between the OpenMMLab codebases for it.
 
     To add a task, derive from this class, and list it in `uniformer_mm.tasks.TASKS`.
+
+    Attributes:
+        scope: `default_scope` of the codebase's configs.
+        extra: Extra of this package that installs the codebase.
+        prediction_type: Type of the predictions.
+        scores: Names of the validation scores worth showing.
+        published_scores: By the name in metafiles: name of the test score, and its factor to the
+            published unit.
+        default_root: Folder of the benchmark data.
+        help_text: Where to get the benchmark data, and the layout expected under `{root}`.
+        synthetic_datasets: Types of the datasets that have a synthetic counterpart.
+        synthetic_type: The synthetic counterpart.
+        image_size: Longer side of its images, in pixels.
+        short_run: Length of a run on it.
+        takes_coco_data: Whether `--coco` can point configs at a dataset in COCO's format.
+        takes_clips: Whether inputs are videos as a whole, not images.
+        output_name: Name of the result of `raw_outputs`; None if whole models cannot be exported.
     """
 
     scope: ClassVar[str]
-    """`default_scope` of the codebase's configs."""
-
     extra: ClassVar[str]
-    """Extra of this package that installs the codebase."""
-
-    synthetic_datasets: ClassVar[tuple[str, ...]]
-    """Types of the datasets that have a synthetic counterpart."""
-
-    synthetic_type: ClassVar[type[SyntheticDataset]]
-    """The synthetic counterpart."""
-
-    image_size: ClassVar[int] = 384
-    """Longer side of its images, in pixels."""
-
-    short_run: ClassVar[ShortRun]
-    """Length of a run on it."""
-
-    scores: ClassVar[tuple[str, ...]]
-    """Names of the validation scores worth showing."""
-
-    published_scores: ClassVar[dict[str, tuple[str, float]]]
-    """By the name in metafiles: name of the test score, and its factor to the published unit."""
-
-    takes_coco_data: ClassVar[bool] = False
-    """Whether `--coco` can point its configs at a dataset in COCO's format."""
-
     prediction_type: ClassVar[type[Prediction]]
-    """Type of the predictions."""
-
-    takes_clips: ClassVar[bool] = False
-    """Whether inputs are videos as a whole, not images."""
-
-    output_name: ClassVar[str | None] = None
-    """Name of the result of `raw_outputs`; None if whole models cannot be exported."""
-
+    scores: ClassVar[tuple[str, ...]]
+    published_scores: ClassVar[dict[str, tuple[str, float]]]
     default_root: ClassVar[str]
-    """Folder of the benchmark data."""
-
     help_text: ClassVar[str]
-    """Where to get the benchmark data, and the layout expected under `{root}`."""
+    synthetic_datasets: ClassVar[tuple[str, ...]]
+    synthetic_type: ClassVar[type[SyntheticDataset]]
+    image_size: ClassVar[int] = 384
+    short_run: ClassVar[ShortRun]
+    takes_coco_data: ClassVar[bool] = False
+    takes_clips: ClassVar[bool] = False
+    output_name: ClassVar[str | None] = None
 
     def data_help(self, root: str) -> str:
         """Explain where to get the benchmark data, and the layout expected under `root`."""

@@ -74,7 +74,7 @@ class ClassScores(Prediction):
     def draw(self) -> Image:
         """Draw the image, or eight frames of the clip, under the top classes."""
         if isinstance(self.source, Clip):
-            return self.draw_on(contact_sheet(self.source.glimpses(COLUMNS * ROWS)))
+            return self.draw_on(contact_sheet(self.source.sample_frames(COLUMNS * ROWS)))
         return super().draw()
 
     def compare(self, ground_truth: Prediction | None) -> Image:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from uniformer_mm.datasets.media import Frame, Image, swapped
+from uniformer_mm.datasets.media import Frame, Image, bgr_to_rgb
 from uniformer_mm.visualization.drawing import (
     Colour,
     Label,
@@ -77,7 +77,7 @@ class LabelMap(Prediction):
         palette = self._palette()
         present = sorted(label for label, _ in self._shares())
         entries = [(class_name(self.meta, label), palette[label]) for label in present]
-        return swapped(above_legend(self._tinted(swapped(self.source.image)), entries))
+        return bgr_to_rgb(above_legend(self._tinted(bgr_to_rgb(self.source.image)), entries))
 
     def _draw(self, image: Image) -> Image:
         """Tint the image, and name the larger areas."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from uniformer_mm.datasets.media import Image, swapped, write_image
+from uniformer_mm.datasets.media import Image, bgr_to_rgb, write_image
 from uniformer_mm.datasets.overrides import distinct_colours
 from uniformer_mm.visualization.drawing import Colour, side_by_side
 from uniformer_mm.writing import write_parts
@@ -61,7 +61,7 @@ class Prediction(ABC):
 
     def draw_on(self, image: Image) -> Image:
         """Draw on an image (H, W, 3), BGR, such as a frame of a video."""
-        return swapped(self._draw(swapped(image)))
+        return bgr_to_rgb(self._draw(bgr_to_rgb(image)))
 
     def draw(self) -> Image:
         """Draw on the source; returns (H, W, 3), BGR."""

@@ -137,7 +137,7 @@ class DrawPredictionsHook(Hook):
         # `runner.iter` would build the training set, which tests do not need.
         step = runner.message_hub.get_info("iter", 0)
         if kind is None:
-            image = source.image if isinstance(source, Frame) else source.glimpses(1)[0]
+            image = source.image if isinstance(source, Frame) else source.sample_frames(1)[0]
             visualizer.add_datasample(
                 source.name.replace("/", "_"),
                 image[..., ::-1],
