@@ -8,9 +8,10 @@ import pytest
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
+from small_models import read_config
 
 from uniformer_mm.analysis.samples import browse
-from uniformer_mm.apis.config import adapt_to_machine, load_config
+from uniformer_mm.apis.config import adapt_to_machine
 from uniformer_mm.apis.diagnosis import diagnose
 from uniformer_mm.apis.inference import Inferencer
 from uniformer_mm.apis.launch import build_runner
@@ -22,7 +23,6 @@ from uniformer_mm.tasks import task_of
 
 pytestmark = pytest.mark.stack
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "video"
 CLIPS = "uniformer_s_8x8_k400"
 FRAMES = "tsn_uniformer_s_k400"
 
@@ -33,12 +33,12 @@ def folder(synthetic_sets):
     return synthetic_sets
 
 
-def miniature(name, folder, work_dir, depths=(1, 1, 1, 1)):
+def short_recipe(name, folder, work_dir):
     """A config on eight synthetic videos with few blocks, two iterations long."""
-    cfg = load_config(str(CONFIGS / f"{name}.py"))
+    cfg = read_config(f"configs/video/{name}.py")
     cfg.work_dir = str(work_dir)
     task_of(cfg).use_synthetic_data(cfg, 8, folder)
-    cfg.model.backbone.arch = {"depths": depths}
+    cfg.model.backbone.arch = {"depths": (1, 1, 1, 1)}
     cfg.train_cfg.update(max_iters=2, val_interval=2)
     cfg.default_hooks.logger.interval = 1
     cfg.default_hooks.checkpoint.interval = 2
@@ -48,7 +48,7 @@ def miniature(name, folder, work_dir, depths=(1, 1, 1, 1)):
 
 def with_several_labels(name, folder, work_dir):
     """A config whose videos have their class and the next one, trained with Mixup and CutMix."""
-    cfg = miniature(name, folder, work_dir)
+    cfg = short_recipe(name, folder, work_dir)
     head = cfg.model.cls_head
     head.update(loss_cls={"type": "BCELossWithLogits"}, multi_class=True)
     cfg.model.data_preprocessor.blending = {"type": "mmengine.MixClips", "num_classes": 4}
@@ -69,7 +69,7 @@ def with_several_labels(name, folder, work_dir):
     [(CLIPS, "score"), ("uniformer_xxs_4x128_k400", "prob")],
 )
 def test_videos_may_have_several_labels(name, averaging, folder, tmp_path):
-    """They are trained with blending, evaluated, drawn, and get independent scores."""
+    """Train with blending, evaluate, draw, and predict independent scores."""
     cfg = with_several_labels(name, folder, tmp_path)
     cfg.model.cls_head.average_clips = averaging
     task = task_of(cfg)
@@ -109,7 +109,7 @@ def test_what_several_labels_need_is_named(folder, tmp_path):
 
 
 def test_a_list_of_mmactions_own_datasets_is_checked(folder, tmp_path):
-    cfg = miniature(CLIPS, folder, tmp_path)
+    cfg = short_recipe(CLIPS, folder, tmp_path)
     (tmp_path / "list.txt").write_text("clip 30\n")
     cfg.train_dataloader.dataset.update(type="RawframeDataset", ann_file=str(tmp_path / "list.txt"))
     with pytest.raises(UserError, match=r"list\.txt, line 1: 'clip 30' is not a folder"):
@@ -117,7 +117,7 @@ def test_a_list_of_mmactions_own_datasets_is_checked(folder, tmp_path):
 
 
 def test_the_score_of_a_video_is_the_mean_of_the_logits_of_its_views(folder, tmp_path):
-    cfg = miniature("uniformer_s_16x4_ucf101", folder, tmp_path)
+    cfg = short_recipe("uniformer_s_16x4_ucf101", folder, tmp_path)
     init_default_scope("mmaction")
     sample = DATASETS.build(cfg.test_dataloader.dataset)[0]
     assert sample["inputs"].shape == (15, 3, 8, 32, 32)
@@ -143,7 +143,7 @@ def test_order_of_frames_is_seen_by_the_3d_model_and_not_by_tsn(folder, tmp_path
     scores = {}
     for name in (CLIPS, FRAMES):
         torch.manual_seed(0)
-        cfg = miniature(name, folder, tmp_path)
+        cfg = short_recipe(name, folder, tmp_path)
         model = MODELS.build(cfg.model).eval()
         model.init_weights()
         for direction, frames in (("there", clip), ("back", backwards)):
@@ -164,7 +164,7 @@ def test_order_of_frames_is_seen_by_the_3d_model_and_not_by_tsn(folder, tmp_path
     ],
 )
 def test_synthetic_recipes_are_small_and_have_the_views(name, sampling, views, folder, tmp_path):
-    cfg = miniature(name, folder, tmp_path)
+    cfg = short_recipe(name, folder, tmp_path)
     init_default_scope("mmaction")
     assert cfg.model.cls_head.num_classes == len(CLASSES)
     assert cfg.model.backbone.init_cfg is None
@@ -182,7 +182,7 @@ def test_synthetic_recipes_are_small_and_have_the_views(name, sampling, views, f
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_truncated_video_ends_the_training_with_its_name(folder, tmp_path, workers):
-    cfg = miniature(CLIPS, folder, tmp_path / "work")
+    cfg = short_recipe(CLIPS, folder, tmp_path / "work")
     victim = tmp_path / "videos" / "clip.avi"
     victim.parent.mkdir()
     victim.write_bytes(b"RIFF\xff\xff\x00\x00AVI LIST" + bytes(99))
@@ -200,7 +200,7 @@ def test_a_truncated_video_ends_the_training_with_its_name(folder, tmp_path, wor
 
 
 def test_augmented_testing_is_the_views():
-    cfg = load_config(str(CONFIGS / f"{CLIPS}.py"))
+    cfg = read_config(f"configs/video/{CLIPS}.py")
     with pytest.raises(UserError, match="videos are always tested on several views"):
         task_of(cfg).use_test_time_augmentation(cfg)
 
@@ -215,7 +215,7 @@ def test_augmented_testing_is_the_views():
 )
 def test_help_names_the_files_that_are_missing(name, files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    cfg = load_config(str(CONFIGS / f"{name}.py"))
+    cfg = read_config(f"configs/video/{name}.py")
     root, missing = missing_data(cfg, ("train", "val"))
     text = task_of(cfg).data_help(root)
     assert root in text

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from runs import forget_runs
+from small_models import read_config
 
 from uniformer_mm.apis.cli import make_parser
-from uniformer_mm.apis.config import load_config, prepare_config
+from uniformer_mm.apis.config import prepare_config
 from uniformer_mm.apis.diagnosis import diagnose
 from uniformer_mm.apis.launch import build_runner
 from uniformer_mm.errors import UserError
@@ -33,7 +34,7 @@ BRIEF = [
 def drawn(tmp_path_factory):
     """Working directory with a few synthetic persons below data/synthetic."""
     folder = tmp_path_factory.mktemp("pose")
-    cfg = load_config(CONFIG)
+    cfg = read_config(CONFIG)
     task_of(cfg).use_synthetic_data(cfg, 8, folder / "data" / "synthetic")
     return folder
 

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from small_models import read_config
 
 from uniformer_mm.apis.cli import make_parser
-from uniformer_mm.apis.config import adapt_to_machine, load_config, prepare_config
+from uniformer_mm.apis.config import adapt_to_machine, prepare_config
 from uniformer_mm.apis.diagnosis import diagnose
 from uniformer_mm.apis.launch import build_runner
 from uniformer_mm.datasets.overrides import dataset_configs
@@ -43,7 +44,7 @@ def data(synthetic_sets) -> Path:
 
 def prepare(config, work_dir, data):
     """A config for two iterations of a tiny backbone on synthetic images."""
-    cfg = load_config(config)
+    cfg = read_config(config)
     cfg.work_dir = str(work_dir)
     task_of(cfg).use_synthetic_data(cfg, COUNT, data)
     adapt_to_machine(cfg)
@@ -110,7 +111,7 @@ def test_a_trained_model_is_tested_and_drawn_with_augmentation(config, tmp_path,
 
 @needs_mmpretrain
 def test_the_average_is_kept_and_the_model_itself_is_evaluated(tmp_path, data):
-    hooks = load_config(PLAIN).custom_hooks
+    hooks = read_config(PLAIN).custom_hooks
     hooks[0].momentum = 0.5
 
     def configure(name):

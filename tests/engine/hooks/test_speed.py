@@ -1,4 +1,4 @@
-"""Fusing and compiling by hook: same scores, and the model stays what it was."""
+"""Hooks fuse and compile backbones: same outputs, and the model is restored."""
 
 import pytest
 import torch
@@ -11,8 +11,8 @@ import uniformer_mm
 from uniformer_mm.models import fusion
 
 
-class Counting(nn.Module):
-    """The least of a model that mmengine's loops run: it remembers which blocks it ran."""
+class Model(nn.Module):
+    """The part of a model that the hooks use."""
 
     def __init__(self):
         super().__init__()
@@ -24,7 +24,7 @@ class Counting(nn.Module):
 
 class FakeRunner:
     def __init__(self):
-        self.model = Counting().eval()
+        self.model = Model().eval()
 
 
 def test_the_model_is_fused_while_it_is_tested():
