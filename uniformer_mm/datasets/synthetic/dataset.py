@@ -93,15 +93,14 @@ class SyntheticDataset(ABC):
             if self.is_complete(target):  # another process was faster
                 return root
             _refuse_foreign_files(target, type(self))
+            _remove(partial, replaced)  # of a process that was killed
             try:
-                shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
                 self._write(partial)
                 if target.exists():
                     target.rename(replaced)
                 partial.rename(target)
             finally:
-                shutil.rmtree(partial, ignore_errors=True)
-                shutil.rmtree(replaced, ignore_errors=True)
+                _remove(partial, replaced)
         return root
 
     def is_complete(self, folder: Path) -> bool:
@@ -140,6 +139,11 @@ class SyntheticDataset(ABC):
             self.write_annotations([root / x for x in self.split_files(split)], split, records)
         marker = {"generator": self.generator, "version": self.version, "spec": asdict(self)}
         (root / MARKER).write_text(json.dumps(marker, indent=2) + "\n")
+
+
+def _remove(*folders: Path) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read_marker(folder: Path, kind: type[SyntheticDataset]) -> tuple[int, SyntheticDataset] | None:

@@ -71,7 +71,7 @@ class Polygon:
             radius = float(np.abs(self.outline - center).max())
             shadow = self._coverage(self.outline - 0.1 * radius * light)
             region *= 1 - 0.45 * blur(shadow, 0.08 * radius + 0.5)[..., None]
-            y, x = np.mgrid[self.window].astype(np.float32)
+            y, x = (axis.astype(np.float32) for axis in np.ogrid[self.window])
             shade = 1 + 0.16 * ((x - center[0]) * light[0] + (y - center[1]) * light[1]) / radius
             color = (color * shade[..., None]).clip(0, 255)
         region += self.alpha[..., None] * (color - region)
@@ -175,7 +175,8 @@ def draw_background(shape: tuple[int, int], rng: Rng) -> FloatArray:
 
 def _gradient(shape: tuple[int, int], rng: Rng) -> FloatArray:
     """A map (H, W) from 0 to 1: a linear or radial gradient, or a horizon."""
-    y, x = (grid / max(shape) - 0.5 for grid in np.mgrid[: shape[0], : shape[1]].astype(np.float32))
+    grid = np.ogrid[: shape[0], : shape[1]]
+    y, x = (axis.astype(np.float32) / max(shape) - 0.5 for axis in grid)
     kind = rng.choice(("linear", "radial", "horizon"))
     if kind == "radial":
         distance = np.hypot(x - rng.uniform(-0.4, 0.4), y - rng.uniform(-0.4, 0.4))
