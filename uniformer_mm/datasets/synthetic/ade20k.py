@@ -45,7 +45,7 @@ PALETTE: tuple[tuple[int, int, int], ...] = (
 )
 
 UNLABELED = 0
-GROUNDS = ("grass", "water", "sand")
+GROUNDS = STUFF[2:]
 OBJECTS_PER_IMAGE = (3, 7)
 OBJECT_SIZE = (1 / 5, 1 / 2)  # of the shorter image side
 STONES_PER_IMAGE = (0, 3)
@@ -118,10 +118,6 @@ class SyntheticAde20k(SyntheticDataset):
         name = f"{split}/{self.prefixes[split]}_{index + 1:08d}"
         return [f"images/{name}.jpg", f"annotations/{name}.png"]
 
-    def split_files(self, split: str) -> list[str]:
-        """None."""
-        return []
-
     def write_sample(self, paths: list[Path], index: int, rng: Rng) -> None:
         """Write the image and the label map."""
         scene = Landscape(self.image_size, rng)
@@ -164,8 +160,8 @@ def _sky(shape: tuple[int, int], rng: Rng) -> FloatArray:
     height = np.linspace(0, 1.6, shape[0], dtype=np.float32).clip(0, 1)[:, None, None]
     clouds = _noise(shape, rng, max(shape) / 14, max(shape) / 30)[..., None]
     cover = ((clouds - rng.uniform(0, 1)) * 0.8).clip(0, 0.85)
-    canvas = top + (bottom - top) * height
-    return np.ascontiguousarray(canvas + cover * (245 - canvas))
+    image = top + (bottom - top) * height
+    return np.ascontiguousarray(image + cover * (245 - image))
 
 
 def _wall(shape: tuple[int, int], rng: Rng) -> FloatArray:
@@ -184,14 +180,14 @@ def _wall(shape: tuple[int, int], rng: Rng) -> FloatArray:
 
 
 def _grass(shape: tuple[int, int], rng: Rng) -> FloatArray:
-    """Green blades: noise drawn out vertically."""
+    """Green blades: vertically stretched noise."""
     color = rgb(rng.uniform(0.13, 0.4), rng.uniform(0.3, 0.7), rng.uniform(0.35, 0.8))
     blades = _noise(shape, rng, 0.7, 3) + 0.6 * _noise(shape, rng, max(shape) / 20)
     return color * (1 + 0.13 * blades[..., None])
 
 
 def _water(shape: tuple[int, int], rng: Rng) -> FloatArray:
-    """Blue to teal, with waves: noise drawn out horizontally."""
+    """Blue to teal, with waves: horizontally stretched noise."""
     color = rgb(rng.uniform(0.4, 0.66), rng.uniform(0.25, 0.75), rng.uniform(0.4, 0.85))
     waves = _noise(shape, rng, 9, 1.2)[..., None]
     return color * (1 + 0.08 * waves) + 60 * (waves - 1.3).clip(0, 1)
@@ -216,7 +212,7 @@ TEXTURES: dict[str, Callable[[tuple[int, int], Rng], FloatArray]] = {
 def _noise(
     shape: tuple[int, int], rng: Rng, width: float, height: float | None = None
 ) -> FloatArray:
-    """Smooth noise (H, W) of mean 0 and deviation 1; grains of so many pixels."""
+    """Smooth noise (H, W) of mean 0 and standard deviation 1, with grains of a size in pixels."""
     grains = rng.standard_normal(shape, dtype=np.float32)
     smooth = cv2.GaussianBlur(grains, (0, 0), sigmaX=width, sigmaY=height or width)
     return ((smooth - smooth.mean()) / smooth.std()).astype(np.float32)
