@@ -69,13 +69,13 @@ class Landscape(Scene):
         for _ in range(rng.integers(*STONES_PER_IMAGE, endpoint=True)):
             size = self.shorter_side * rng.uniform(*STONE_SIZE)
             outline = _stone(size, rng)
-            self._paint(UNLABELED, outline, rgb(0.1, 0.06, rng.uniform(0.3, 0.7)), size, top=0.6)
+            self._draw(UNLABELED, outline, rgb(0.1, 0.06, rng.uniform(0.3, 0.7)), size, top=0.6)
         for _ in range(rng.integers(*OBJECTS_PER_IMAGE, endpoint=True)):
             size = self.random_size(OBJECT_SIZE)
             shape = int(rng.integers(len(SHAPES)))
             outline = posed_outline(shape, size, rng)
             color = shape_color(shape, rng, 18 / 360, saturation=(0.5, 0.95), value=(0.55, 1.0))
-            self._paint(_value(SHAPES[shape]), outline, color, size)
+            self._draw(_value(SHAPES[shape]), outline, color, size)
         self.apply_camera()
 
     def draw_background(self, shape: tuple[int, int]) -> FloatArray:
@@ -96,12 +96,12 @@ class Landscape(Scene):
             cover(near, _below_curve(shape, rng.uniform(0.65, 0.85), rng) & horizon)
         return image
 
-    def _paint(
+    def _draw(
         self, value: int, outline: FloatArray, color: FloatArray, size: float, top: float = 0.0
     ) -> None:
-        """Paint a shape somewhere below `top`, in image heights."""
+        """Draw a shape somewhere below `top`, in image heights."""
         polygon = self.polygon(outline + self.random_point(0.3 * size, top), size)
-        polygon.paint(self.image, color, self.light)
+        polygon.draw(self.image, color, self.light)
         self.labels[polygon.window][polygon.alpha >= 0.5] = value
 
 
