@@ -37,7 +37,7 @@ def draw_actions(folder: Path) -> None:
     for split, count in (("train", 4), ("val", 2)):
         lines = []
         for index in range(count):
-            frames = draw_clip(index % 2, 128, np.random.default_rng(index))
+            frames = draw_clip(index % 2, 64, np.random.default_rng(index))
             write_video(folder / "videos" / f"{split}{index}.mp4", frames)
             lines.append(f"{split}{index}.mp4 {index % 2}\n")
         (folder / f"{split}.txt").write_text("".join(lines))
@@ -55,6 +55,7 @@ def draw_pets(folder: Path) -> None:
 
 
 ONE_EPOCH = ["train_cfg.max_epochs=1", "train_cfg.val_interval=1", "train_dataloader.batch_size=2"]
+NO_CHECKPOINT = ("interval=1000", "save_last=False", "save_best=None")
 SMALL_CLIPS = [
     *ONE_EPOCH,
     *(
@@ -67,7 +68,7 @@ SMALL_CLIPS = [
     "val_dataloader.dataset.pipeline.4.crop_size=64",
 ]
 
-# config: (maker of its folder, name of it, the least sizes and schedule, what is printed)
+# config: (maker of its folder, name of it, smallest sizes and schedule, what is printed)
 CASES = {
     "my_maps": (
         (draw_plants, "plants"),
@@ -94,6 +95,8 @@ def test_every_example_is_tried():
     assert set(EXAMPLES) == set(CASES)
 
 
+@pytest.mark.stack
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_own_data_train_and_evaluate(name, tmp_path, monkeypatch, capfd):
     (make, folder), options, printed = CASES[name]
@@ -106,6 +109,7 @@ def test_own_data_train_and_evaluate(name, tmp_path, monkeypatch, capfd):
         loader = f"{split}_dataloader"
         options = [*options, f"{loader}.num_workers=0", f"{loader}.persistent_workers=False"]
     options += ["model.backbone.init_cfg=None", "default_hooks.logger.interval=1"]
+    options += [f"default_hooks.checkpoint.{key}" for key in NO_CHECKPOINT]
     assert not run_inside("train.py", config, "--cfg-options", *options)
     output = "".join(capfd.readouterr())
     for pattern in printed:

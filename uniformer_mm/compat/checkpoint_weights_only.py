@@ -10,8 +10,6 @@ Repair: allow-list those few classes. The protection stays on: whatever else a c
 Upstream: https://github.com/open-mmlab/mmengine/issues/1655
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pickle import UnpicklingError
 

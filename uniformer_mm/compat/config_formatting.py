@@ -6,10 +6,8 @@ Defect: `Config.pretty_text` has yapf format the config at every access, and mme
     https://github.com/open-mmlab/mmengine/pull/1647
 Versions: mmengine <= 0.10.7, onedl-mmengine <= 0.10.12.
 Shows as: 0.4 s in every save.
-Repair: what yapf made of a text is kept.
+Repair: the last result of yapf is cached.
 """
-
-from __future__ import annotations
 
 from typing import Any
 

@@ -67,7 +67,7 @@ def test_sizes_vary_up_to_the_longer_side(root):
 def mean_colors(label: int) -> np.ndarray:
     """Colour of the middle of some images of a class."""
     colors = []
-    for index in range(60):
+    for index in range(30):
         image = ObjectScene(label, 64, np.random.default_rng((label, index))).image
         top, left = (side // 2 - 6 for side in image.shape[:2])
         colors.append(image[top : top + 12, left : left + 12].mean((0, 1)))

@@ -53,7 +53,7 @@ def test_the_two_directions_have_the_same_frames_in_opposite_order(axis):
 
 def test_clips_of_all_classes_pass_through_one_frame():
     """So this frame cannot tell any of them."""
-    for seed in range(5):
+    for seed in range(2):
         frames = [{frame.tobytes() for frame in clip(label, seed)} for label in range(len(CLASSES))]
         assert set.intersection(*frames)
 

@@ -45,7 +45,7 @@ PALETTE: tuple[tuple[int, int, int], ...] = (
 )
 
 UNLABELED = 0
-GROUNDS = ("grass", "water", "sand")
+GROUNDS = STUFF[2:]
 OBJECTS_PER_IMAGE = (3, 7)
 OBJECT_SIZE = (1 / 5, 1 / 2)  # of the shorter image side
 STONES_PER_IMAGE = (0, 3)
@@ -69,13 +69,13 @@ class Landscape(Scene):
         for _ in range(rng.integers(*STONES_PER_IMAGE, endpoint=True)):
             size = self.shorter_side * rng.uniform(*STONE_SIZE)
             outline = _stone(size, rng)
-            self._paint(UNLABELED, outline, rgb(0.1, 0.06, rng.uniform(0.3, 0.7)), size, top=0.6)
+            self._draw(UNLABELED, outline, rgb(0.1, 0.06, rng.uniform(0.3, 0.7)), size, top=0.6)
         for _ in range(rng.integers(*OBJECTS_PER_IMAGE, endpoint=True)):
             size = self.random_size(OBJECT_SIZE)
             shape = int(rng.integers(len(SHAPES)))
             outline = posed_outline(shape, size, rng)
             color = shape_color(shape, rng, 18 / 360, saturation=(0.5, 0.95), value=(0.55, 1.0))
-            self._paint(_value(SHAPES[shape]), outline, color, size)
+            self._draw(_value(SHAPES[shape]), outline, color, size)
         self.apply_camera()
 
     def draw_background(self, shape: tuple[int, int]) -> FloatArray:
@@ -96,12 +96,12 @@ class Landscape(Scene):
             cover(near, _below_curve(shape, rng.uniform(0.65, 0.85), rng) & horizon)
         return image
 
-    def _paint(
+    def _draw(
         self, value: int, outline: FloatArray, color: FloatArray, size: float, top: float = 0.0
     ) -> None:
-        """Paint a shape somewhere below `top`, in image heights."""
+        """Draw a shape somewhere below `top`, in image heights."""
         polygon = self.polygon(outline + self.random_point(0.3 * size, top), size)
-        polygon.paint(self.image, color, self.light)
+        polygon.draw(self.image, color, self.light)
         self.labels[polygon.window][polygon.alpha >= 0.5] = value
 
 
@@ -117,10 +117,6 @@ class SyntheticAde20k(SyntheticDataset):
         """The image and the label map."""
         name = f"{split}/{self.prefixes[split]}_{index + 1:08d}"
         return [f"images/{name}.jpg", f"annotations/{name}.png"]
-
-    def split_files(self, split: str) -> list[str]:
-        """None."""
-        return []
 
     def write_sample(self, paths: list[Path], index: int, rng: Rng) -> None:
         """Write the image and the label map."""
@@ -164,8 +160,8 @@ def _sky(shape: tuple[int, int], rng: Rng) -> FloatArray:
     height = np.linspace(0, 1.6, shape[0], dtype=np.float32).clip(0, 1)[:, None, None]
     clouds = _noise(shape, rng, max(shape) / 14, max(shape) / 30)[..., None]
     cover = ((clouds - rng.uniform(0, 1)) * 0.8).clip(0, 0.85)
-    canvas = top + (bottom - top) * height
-    return np.ascontiguousarray(canvas + cover * (245 - canvas))
+    image = top + (bottom - top) * height
+    return np.ascontiguousarray(image + cover * (245 - image))
 
 
 def _wall(shape: tuple[int, int], rng: Rng) -> FloatArray:
@@ -184,14 +180,14 @@ def _wall(shape: tuple[int, int], rng: Rng) -> FloatArray:
 
 
 def _grass(shape: tuple[int, int], rng: Rng) -> FloatArray:
-    """Green blades: noise drawn out vertically."""
+    """Green blades: vertically stretched noise."""
     color = rgb(rng.uniform(0.13, 0.4), rng.uniform(0.3, 0.7), rng.uniform(0.35, 0.8))
     blades = _noise(shape, rng, 0.7, 3) + 0.6 * _noise(shape, rng, max(shape) / 20)
     return color * (1 + 0.13 * blades[..., None])
 
 
 def _water(shape: tuple[int, int], rng: Rng) -> FloatArray:
-    """Blue to teal, with waves: noise drawn out horizontally."""
+    """Blue to teal, with waves: horizontally stretched noise."""
     color = rgb(rng.uniform(0.4, 0.66), rng.uniform(0.25, 0.75), rng.uniform(0.4, 0.85))
     waves = _noise(shape, rng, 9, 1.2)[..., None]
     return color * (1 + 0.08 * waves) + 60 * (waves - 1.3).clip(0, 1)
@@ -216,7 +212,7 @@ TEXTURES: dict[str, Callable[[tuple[int, int], Rng], FloatArray]] = {
 def _noise(
     shape: tuple[int, int], rng: Rng, width: float, height: float | None = None
 ) -> FloatArray:
-    """Smooth noise (H, W) of mean 0 and deviation 1; grains of so many pixels."""
+    """Smooth noise (H, W) of mean 0 and standard deviation 1, with grains of a size in pixels."""
     grains = rng.standard_normal(shape, dtype=np.float32)
     smooth = cv2.GaussianBlur(grains, (0, 0), sigmaX=width, sigmaY=height or width)
     return ((smooth - smooth.mean()) / smooth.std()).astype(np.float32)

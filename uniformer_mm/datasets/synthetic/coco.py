@@ -83,13 +83,13 @@ class InstanceScene(Scene):
         self.apply_camera()
 
     def add_instances(self, index: int, is_empty: bool) -> None:
-        """Paint the objects."""
+        """Draw the objects."""
         if not is_empty:
             for _ in range(self.rng.integers(*OBJECTS_PER_IMAGE, endpoint=True)):
                 self._add_object()
 
     def add_crowd(self) -> None:
-        """Paint a dense cluster of small shapes of one class, annotated as one region."""
+        """Draw a dense cluster of small shapes of one class, annotated as one region."""
         rng = self.rng
         label = int(rng.integers(len(CLASSES)))
         pitch = self.shorter_side * rng.uniform(1 / 20, 1 / 15)
@@ -106,7 +106,7 @@ class InstanceScene(Scene):
             outline = posed_outline(label, size, rng) + (center + offset).astype(np.float32)
             polygon = self.polygon(outline, size)
             if polygon.alpha.size:
-                polygon.paint(self.image, shape_color(label, rng), self.light)
+                polygon.draw(self.image, shape_color(label, rng), self.light)
                 region |= self._mask(polygon)
         reach = 2 * math.ceil(pitch / 3) + 1
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
@@ -126,7 +126,7 @@ class InstanceScene(Scene):
         self.instances.append(instance)
 
     def _add_object(self) -> None:
-        """Paint an object where it hides no other one too much; none if there is no such place."""
+        """Draw an object where it hides no other one too much; none if there is no such place."""
         for _ in range(PLACEMENT_ATTEMPTS):
             label = int(self.rng.integers(len(CLASSES)))
             size = self.random_size(OBJECT_SIZE)
@@ -134,7 +134,7 @@ class InstanceScene(Scene):
             polygon = self.polygon(outline, size)
             mask, full_area = self._mask(polygon), cv2.contourArea(outline)
             if not self.hides_too_much(mask, full_area):
-                polygon.paint(self.image, shape_color(label, self.rng), self.light)
+                polygon.draw(self.image, shape_color(label, self.rng), self.light)
                 self.put_in_front(Instance(label, mask, full_area))
                 return
 

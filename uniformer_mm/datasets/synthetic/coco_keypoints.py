@@ -50,7 +50,7 @@ class PersonScene(InstanceScene):
     light_angles = (-20.0, -160.0)  # from above
 
     def add_instances(self, index: int, is_empty: bool) -> None:
-        """Paint the persons, the smallest first."""
+        """Draw the persons, the smallest first."""
         if index % FAR_AWAY_PERIOD == FAR_AWAY_PHASE:
             self._add_person(self.rng.uniform(0.15, 0.2) * self.shorter_side, is_labeled=False)
         if not is_empty:
@@ -59,7 +59,7 @@ class PersonScene(InstanceScene):
                 self._add_person(height)
 
     def add_crowd(self) -> None:
-        """Paint rows of tiny figures, annotated as one region."""
+        """Draw rows of tiny figures, annotated as one region."""
         rng = self.rng
         height = self.shorter_side * rng.uniform(0.12, 0.16)
         center = rng.uniform(0.25, 0.75, 2) * self.image.shape[1::-1]
@@ -71,7 +71,7 @@ class PersonScene(InstanceScene):
                 shape, origin = figure.mask()
                 position = (center + offset).astype(np.int64)
                 region |= self._in_image(shape, position - origin)
-                figure.paint(self.image, position, self.light)
+                figure.draw(self.image, position, self.light)
         keypoints = np.zeros((len(JOINTS), 3), dtype=np.int64)
         self.put_in_front(Instance(0, region, float(region.sum()), True, keypoints))
 
@@ -85,7 +85,7 @@ class PersonScene(InstanceScene):
         super().put_in_front(instance)
 
     def _add_person(self, height: float, is_labeled: bool = True) -> None:
-        """Paint a person where none is hidden too much; none if there is no such place."""
+        """Draw a person where none is hidden too much; none if there is no such place."""
         figure = Figure(height, self.rng)
         shape, origin = figure.mask()
         full_area = float(shape.sum())
@@ -97,7 +97,7 @@ class PersonScene(InstanceScene):
             mask = self._in_image(shape, corner)
             if not self.hides_too_much(mask, full_area):
                 position = corner + origin
-                visible = figure.paint(self.image, position, self.light)
+                visible = figure.draw(self.image, position, self.light)
                 keypoints = self._keypoints(figure, figure.joints + position, visible)
                 if not is_labeled:
                     keypoints[:] = 0

@@ -59,16 +59,16 @@ class SyntheticDataset(ABC):
     def sample_files(self, split: str, index: int) -> list[str]:
         """Names of the files of one sample, relative to the root."""
 
-    @abstractmethod
     def split_files(self, split: str) -> list[str]:
         """Names of the files that list or annotate the samples of a split, relative to the root."""
+        return []
 
     @abstractmethod
     def write_sample(self, paths: list[Path], index: int, rng: Rng) -> Any:
-        """Write the files of one sample; return what `write_annotations` needs of it."""
+        """Write the files of one sample; return its record for `write_annotations`."""
 
     def write_annotations(self, paths: list[Path], split: str, records: list[Any]) -> None:
-        """Write the files of a split. By default the records are the lines of a list."""
+        """Write the files of a split; by default, a list whose lines are the records."""
         for path in paths:
             path.write_text("".join(records))
 

@@ -54,8 +54,8 @@ class Polygon:
         self.window = slice(top, bottom), slice(left, right)
         self.alpha = self._coverage(outline)
 
-    def paint(self, image: FloatArray, color: FloatArray, light: FloatArray | None = None) -> None:
-        """Paint the polygon onto an image, in place.
+    def draw(self, image: FloatArray, color: FloatArray, light: FloatArray | None = None) -> None:
+        """Draw the polygon onto an image, in place.
 
         Args:
             image: Changed in place.

@@ -69,13 +69,13 @@ class ObjectScene(Scene):
         for _ in range(rng.integers(*SMALL_OBJECTS, endpoint=True)):
             other = int(rng.integers(len(CLASSES)))
             center = size * rng.random(2, dtype=np.float32)
-            self._paint(other, self.shorter_side * rng.uniform(*SMALL_SIZE), center)
+            self._draw(other, self.shorter_side * rng.uniform(*SMALL_SIZE), center)
         shift = rng.uniform(-MAX_SHIFT, MAX_SHIFT, 2).astype(np.float32)
         center = size / 2 + self.shorter_side * shift
-        self._paint(label, self.shorter_side * rng.uniform(*OBJECT_SIZE), center)
+        self._draw(label, self.shorter_side * rng.uniform(*OBJECT_SIZE), center)
         self.apply_camera()
 
-    def _paint(self, label: int, size: float, center: FloatArray) -> None:
+    def _draw(self, label: int, size: float, center: FloatArray) -> None:
         rng = self.rng
         shape, pattern = KINDS[label]
         polygon = self.polygon(posed_outline(SHAPES.index(shape), size, rng) + center, size)
@@ -90,7 +90,7 @@ class ObjectScene(Scene):
         across = (y * math.cos(angle) - x * math.sin(angle)) * periods
         # Edges are soft over a few pixels.
         share = 0.5 + 0.5 * np.tanh(4 * PATTERNS[pattern](along, across))[..., None]
-        polygon.paint(self.image, first + (second - first) * share, self.light)
+        polygon.draw(self.image, first + (second - first) * share, self.light)
 
 
 class SyntheticImagenet(SyntheticDataset):

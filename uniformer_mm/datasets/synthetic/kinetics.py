@@ -72,7 +72,7 @@ class ClipScene(Scene):
         for outline, color in self.shapes:
             outline = outline + offset
             margin = math.ceil(0.15 * float(np.ptp(outline, axis=0).max())) + 2
-            Polygon(outline, image.shape, margin).paint(image, color, self.light)
+            Polygon(outline, image.shape, margin).draw(image, color, self.light)
         return np.rint(apply_camera(image, np.random.default_rng(seed))).astype(np.uint8)
 
 

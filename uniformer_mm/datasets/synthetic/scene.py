@@ -17,7 +17,7 @@ from uniformer_mm.datasets.synthetic.drawing import (
 
 
 class Scene:
-    """An image in the making.
+    """An image that is being drawn.
 
     Attributes:
         image: RGB (H, W, 3), float32 from 0 to 255.
@@ -52,7 +52,7 @@ class Scene:
         self.light = np.array([math.cos(angle), math.sin(angle)], dtype=np.float32)
 
     def draw_background(self, shape: tuple[int, int]) -> FloatArray:
-        """Draw what the objects stand on, (H, W, 3)."""
+        """Draw what is behind the objects, (H, W, 3)."""
         return draw_background(shape, self.rng)
 
     def random_point(self, margin: float, top: float = 0.0) -> FloatArray:

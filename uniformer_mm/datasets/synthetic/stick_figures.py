@@ -66,7 +66,7 @@ class Part:
 
     Attributes:
         outline: Corners (N, 2) in pixels, relative to the figure's origin.
-        depth: Larger is nearer; parts are painted in this order.
+        depth: Larger is nearer; parts are drawn in this order.
         color: RGB.
         joints: Those that are on this part.
         is_lit: Whether it has shade and shadow, unlike what is flat on the face.
@@ -121,8 +121,8 @@ class Figure:
             mask[polygon.window] |= polygon.alpha >= 0.5
         return mask, origin
 
-    def paint(self, image: FloatArray, position: NDArray[np.int64], light: FloatArray) -> BoolArray:
-        """Paint the figure with its origin at `position`, in place.
+    def draw(self, image: FloatArray, position: NDArray[np.int64], light: FloatArray) -> BoolArray:
+        """Draw the figure with its origin at `position`, in place.
 
         Returns:
             Which joints (17,) are neither on the far side nor behind a part of the figure.
@@ -130,7 +130,7 @@ class Figure:
         in_front = np.zeros(len(JOINTS), dtype=bool)
         for part in self.parts:
             polygon = part.placed(position, image.shape)
-            polygon.paint(image, part.color, light if part.is_lit else None)
+            polygon.draw(image, part.color, light if part.is_lit else None)
             rows, columns = polygon.window
             corner = (columns.start, rows.start)
             in_front &= ~covered(polygon.alpha >= 0.5, self.joints + position - corner)
