@@ -90,6 +90,8 @@ class ClassScores(Prediction):
             (class_name(self.meta, label) + " ✓" * (label in self.expected), score)
             for label, score in self._best(SHOWN)
         ]
+        if self.is_ground_truth:  # one class, or two of a mixed image
+            return under_scores(image, lines, max(len(lines), 2))
         return under_scores(image, lines, min(SHOWN, len(self.scores)))
 
     def to_dict(self) -> dict[str, Any]:
