@@ -248,8 +248,8 @@ def test_a_folder_has_pictures_videos_and_one_file_of_data(tmp_path):
         "image.jpg.png",
         "image.png.png",
     }
-    painted = cv2.VideoCapture(str(tmp_path / "out" / "pictures" / "film.mp4"))
-    assert painted.get(cv2.CAP_PROP_FRAME_COUNT) == 6
+    written = cv2.VideoCapture(str(tmp_path / "out" / "pictures" / "film.mp4"))
+    assert written.get(cv2.CAP_PROP_FRAME_COUNT) == 6
     coco = COCO(tmp_path / "out" / "predictions.json")
     assert [image.get("frame") for image in coco.dataset["images"]] == [None, None, *range(6)]
     assert len(coco.anns) == 16
