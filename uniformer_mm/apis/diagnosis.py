@@ -292,7 +292,7 @@ OUTSIDE: tuple[Rule, ...] = (
     _when(
         Exception,
         r"(?s:.*)failed to load image: ([^`{}\n]+)",
-        "{1} cannot be read: it is truncated or not an image. Replace the file, or remove it from"
+        "{1} cannot be read: it is truncated, or not an image. Replace the file, or remove it from"
         " the annotations.",
     ),
 )
