@@ -6,7 +6,7 @@ A tool goes ``cfg = load_config(path)``, ``apply_cli(cfg, arguments)``, ``check_
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ KINDS: dict[str, tuple[type, ...]] = {
 }
 """Types of the sections that the tools read, where they are given."""
 
+
 DATASET_KINDS: dict[str, tuple[type, ...]] = {
     "data_root": (str,),
     "ann_file": (str,),
@@ -48,7 +49,10 @@ DATASET_KINDS: dict[str, tuple[type, ...]] = {
     "metainfo": (dict,),
     "pipeline": (list, tuple),
 }
-"""The same for the settings of a dataset."""
+"""Types of the settings of a dataset."""
+
+HOOKS = {"fuse": "mmengine.FuseHook", "compile": "mmengine.CompileHook"}
+"""Hooks by option."""
 
 
 def load_config(path: str | Path) -> Config:
@@ -105,17 +109,35 @@ def apply_cli(cfg: Config, arguments: argparse.Namespace) -> None:
     Raises:
         UserError: An option does not fit the config.
     """
-    given = vars(arguments)
+    option = vars(arguments).get
     default = Path("work_dirs", Path(arguments.config).stem)
-    cfg.work_dir = given.get("work_dir") or cfg.get("work_dir") or str(default)
-    cfg.launcher = given.get("launcher") or "none"
-    _use_data(cfg, given.get("synthetic", False), given.get("coco"))
-    override(cfg, given.get("cfg_options"))
-    for name, apply in OPTIONS.items():
-        if given.get(name):
-            apply(cfg, arguments)
-    if "resume" in given:
-        _resume(cfg, arguments.resume or (cfg.get("resume") and (cfg.get("load_from") or "auto")))
+    cfg.work_dir = option("work_dir") or cfg.get("work_dir") or str(default)
+    cfg.launcher = option("launcher", "none")
+    if option("synthetic", False) is not False:
+        task_of(cfg).use_synthetic_data(cfg, arguments.synthetic, SYNTHETIC_FOLDER)
+    if option("coco"):
+        _use_coco_data(cfg, *arguments.coco)
+    override(cfg, option("cfg_options"))
+    if option("amp"):
+        cfg.optim_wrapper.type = "AmpOptimWrapper"
+        cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
+    if option("auto_scale_lr"):
+        if "base_batch_size" not in cfg.get("auto_scale_lr", {}):
+            raise UserError("--auto-scale-lr needs auto_scale_lr.base_batch_size in the config")
+        cfg.auto_scale_lr.enable = True
+    if option("load_from"):
+        cfg.load_from = arguments.load_from
+    if option("resume") or ("resume" in arguments and cfg.get("resume")):
+        _resume(cfg, arguments.resume or cfg.get("load_from") or "auto")
+    if option("checkpoint"):
+        cfg.load_from, cfg.resume = arguments.checkpoint, False
+    if option("show") or option("show_dir"):
+        task_of(cfg).draw_predictions(cfg, arguments.show_dir, arguments.show)
+        cfg.default_hooks.visualization.wait_time = arguments.wait_time
+    if option("tta"):
+        task_of(cfg).use_test_time_augmentation(cfg)
+    if hooks := [{"type": kind} for name, kind in HOOKS.items() if option(name)]:
+        cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), *hooks]
     adapt_to_machine(cfg)
 
 
@@ -140,7 +162,7 @@ def adapt_to_machine(cfg: Config) -> None:
     if torch.cuda.is_available():
         return
     wrapper = cfg.get("optim_wrapper") or {}
-    if isinstance(wrapper, dict) and wrapper.get("type") == "AmpOptimWrapper":
+    if wrapper.get("type") == "AmpOptimWrapper":
         print_log("no GPU: training in single instead of mixed precision", logger="current")
         wrapper["type"] = "OptimWrapper"
         for option in ("loss_scale", "dtype", "use_fsdp"):
@@ -223,67 +245,25 @@ def _check_kind(cfg: Config, name: str, value: Any, kinds: tuple[type, ...]) -> 
         raise UserError(f"{cfg.filename} needs a {wanted} as {name}, got {value!r}")
 
 
-def _use_data(cfg: Config, count: int | bool | None, coco: Sequence[str] | None) -> None:
-    """Apply `--synthetic` and `--coco`; a count of False stands for no `--synthetic`."""
-    if count is not False:
-        task_of(cfg).use_synthetic_data(cfg, count, SYNTHETIC_FOLDER)
-    elif coco:
-        if len(coco) not in (2, 3):
-            raise UserError("--coco takes IMAGE_FOLDER TRAIN.json [VAL.json]")
-        images, *files = coco
-        task_of(cfg).use_coco_data(
-            cfg,
-            images={"train": images, "val": images},
-            annotations={"train": files[0], "val": files[-1]},
-        )
+def _use_coco_data(cfg: Config, images: str, *files: str) -> None:
+    if len(files) not in (1, 2):
+        raise UserError("--coco takes IMAGE_FOLDER TRAIN.json [VAL.json]")
+    task_of(cfg).use_coco_data(
+        cfg,
+        images={"train": images, "val": images},
+        annotations={"train": files[0], "val": files[-1]},
+    )
 
 
-def _use_mixed_precision(cfg: Config, _: argparse.Namespace) -> None:
-    cfg.optim_wrapper.type = "AmpOptimWrapper"
-    cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
-
-
-def _scale_learning_rate(cfg: Config, _: argparse.Namespace) -> None:
-    if "base_batch_size" not in cfg.get("auto_scale_lr", {}):
-        raise UserError("--auto-scale-lr needs auto_scale_lr.base_batch_size in the config")
-    cfg.auto_scale_lr.enable = True
-
-
-def _adding_hook(name: str) -> Callable[[Config, argparse.Namespace], None]:
-    def add_hook(cfg: Config, _: argparse.Namespace) -> None:
-        cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), {"type": f"mmengine.{name}"}]
-
-    return add_hook
-
-
-def _resume(cfg: Config, checkpoint: str | None) -> None:
+def _resume(cfg: Config, checkpoint: str) -> None:
     """Resume from a checkpoint, or from the newest intact one in the working directory ('auto').
 
     Without any, 'auto' starts as the config says, so that one command serves for a job that is
     restarted.
     """
     found = latest_checkpoint(Path(cfg.work_dir)) if checkpoint == "auto" else checkpoint
-    cfg.resume = bool(found)
+    cfg.resume = found is not None
     if found:
         cfg.load_from = str(found)
-    elif checkpoint:
+    else:
         print_log(f"no checkpoint in {cfg.work_dir} yet: starting from scratch", logger="current")
-
-
-def _draw_predictions(cfg: Config, arguments: argparse.Namespace) -> None:
-    task_of(cfg).draw_predictions(cfg, arguments.show_dir, arguments.show)
-    cfg.default_hooks.visualization.wait_time = arguments.wait_time
-
-
-OPTIONS: dict[str, Callable[[Config, argparse.Namespace], None]] = {
-    "amp": _use_mixed_precision,
-    "auto_scale_lr": _scale_learning_rate,
-    "load_from": lambda cfg, arguments: cfg.update(load_from=arguments.load_from),
-    "checkpoint": lambda cfg, arguments: cfg.update(load_from=arguments.checkpoint, resume=False),
-    "show": _draw_predictions,
-    "show_dir": _draw_predictions,
-    "tta": lambda cfg, _: task_of(cfg).use_test_time_augmentation(cfg),
-    "fuse": _adding_hook("FuseHook"),
-    "compile": _adding_hook("CompileHook"),
-}
-"""What an option of a tool changes, in this order."""
