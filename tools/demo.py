@@ -7,8 +7,8 @@ Examples:
   uv run --extra demo tools/demo.py
 
 The page offers the models of the zoo with public weights, downloaded on first use, and those of
---model. Uploads stay on this machine. Uploads and results are deleted after an hour, and all of them
-when the server stops (Ctrl-C or SIGTERM). Result videos are WebM files, which every browser plays.
+--model. Uploads stay on this machine. Uploads and results are deleted after an hour, and when the
+server stops (Ctrl-C or SIGTERM). Result videos are WebM files, which every browser plays.
 """
 
 import argparse
@@ -156,9 +156,7 @@ def main() -> None:
         metavar=("CONFIG", "CHECKPOINT"),
         help="a local model; may be repeated",
     )
-    parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: auto)"
-    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda ... (default: auto)")
     parser.add_argument(
         "--max-frames",
         type=int,
@@ -168,7 +166,7 @@ def main() -> None:
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="0.0.0.0 for access by other machines (default: 127.0.0.1)",
+        help="0.0.0.0 lets other machines connect (default: 127.0.0.1)",
     )
     parser.add_argument("--port", type=int, default=7860, help="(default: 7860)")
     arguments = parser.parse_args()
