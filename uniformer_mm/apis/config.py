@@ -100,11 +100,7 @@ def prepare_config(arguments: argparse.Namespace, splits: Sequence[str]) -> Conf
 
 
 def apply_cli(cfg: Config, arguments: argparse.Namespace) -> None:
-    """Apply the options of a command line to a config, then adapt it to the machine.
-
-    Args:
-        cfg: Changed in place.
-        arguments: Options that a tool does not have are skipped.
+    """Apply the options of a command line to a config in place, then adapt it to the machine.
 
     Raises:
         UserError: An option does not fit the config.
@@ -142,11 +138,7 @@ def apply_cli(cfg: Config, arguments: argparse.Namespace) -> None:
 
 
 def override(cfg: Config, options: dict[str, Any] | None) -> None:
-    """Apply `--cfg-options`, settings by dotted name, to a config.
-
-    Raises:
-        UserError: They do not fit it.
-    """
+    """Apply `--cfg-options`, settings by dotted name, to a config."""
     try:
         cfg.merge_from_dict(options or {})
     except (KeyError, TypeError, AssertionError) as error:
@@ -190,15 +182,7 @@ def replace_sync_batch_norm(config: Any) -> None:
 
 
 def check_sections(cfg: Config, splits: Sequence[str] = ()) -> None:
-    """Check the types of what the tools read of a config before anything is built from it.
-
-    Args:
-        cfg: The config.
-        splits: The splits ('train', 'val', 'test') whose data will be read.
-
-    Raises:
-        UserError: A section is missing or of another type.
-    """
+    """Check the types of the sections that the tools read before anything is built from them."""
     for name in ("model", *(name for split in splits for name in SECTIONS.get(split, ()))):
         _check_kind(cfg, name, cfg.get(name), (dict,))
     for name, kinds in KINDS.items():
@@ -213,21 +197,18 @@ def check_sections(cfg: Config, splits: Sequence[str] = ()) -> None:
         for name, kinds in DATASET_KINDS.items():
             if dataset.get(name) is not None:
                 _check_kind(cfg, f"{name} in the dataset for {split}", dataset[name], kinds)
-    loop = cfg.train_cfg if "train" in splits else {}
-    for name in ("max_iters", "max_epochs", "val_interval", "val_begin"):
-        value = loop.get(name, 1)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UserError(f"train_cfg.{name} must be an integer >= 1, got {value!r}")
+    if "train" in splits:
+        for name in ("max_iters", "max_epochs", "val_interval", "val_begin"):
+            _check_count(f"train_cfg.{name}", cfg.train_cfg.get(name, 1), 1)
+        saving = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
+        _check_count("default_hooks.checkpoint.interval", saving.get("interval", -1), -1)
 
 
 def check_data(cfg: Config, splits: Sequence[str]) -> None:
     """Check that the data of a config exist, and that its model is for their classes.
 
-    The content of the files is checked by the first process only. An error ends that process, and
-    with it the others: torchrun, mpirun and srun (`--kill-on-bad-exit`) see to that.
-
-    Raises:
-        UserError: Data are missing, or not what the config needs.
+    Only the first process checks the content of files. If it ends with an error, the launcher
+    (torchrun, mpirun, or srun with `--kill-on-bad-exit`) ends the others.
     """
     root, missing = missing_data(cfg, splits)
     if missing:
@@ -243,6 +224,11 @@ def _check_kind(cfg: Config, name: str, value: Any, kinds: tuple[type, ...]) -> 
     if not isinstance(value, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
         raise UserError(f"{cfg.filename} needs a {wanted} as {name}, got {value!r}")
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UserError(f"{name} must be an integer >= {least}, got {value!r}")
 
 
 def _use_coco_data(cfg: Config, images: str, *files: str) -> None:
