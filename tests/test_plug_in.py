@@ -24,6 +24,8 @@ from uniformer_mm.datasets.synthetic.kinetics import (
     make_synthetic_kinetics,
 )
 
+pytestmark = [pytest.mark.slow, pytest.mark.stack]
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 EXAMPLES = dict(re.findall(r"```python\n# (my_\w+)\.py\n(.*?)```", README, re.DOTALL))
@@ -44,6 +46,8 @@ CASES = {
             ),
             "train_dataloader.dataset.pipeline.2.scale=(96,96)",
             "val_dataloader.dataset.pipeline.1.scale=(96,96)",
+            "model.train_cfg.rcnn.sampler.num=16",
+            "model.test_cfg.rcnn.max_per_img=5",
         ],
         "Evaluating bbox",
     ),
