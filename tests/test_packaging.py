@@ -1,4 +1,4 @@
-"""What is installed, and what importing it brings along."""
+"""The content of the wheel, and the imports of the package."""
 
 import re
 import shutil
@@ -8,6 +8,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("uniformer_mm", "configs", "tools", "model-index.yml", "setup.py", "pyproject.toml")

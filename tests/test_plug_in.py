@@ -15,6 +15,8 @@ from uniformer_mm.datasets.synthetic.coco_keypoints import SyntheticCocoKeypoint
 from uniformer_mm.datasets.synthetic.imagenet import SyntheticImagenet
 from uniformer_mm.datasets.synthetic.kinetics import SyntheticKinetics
 
+pytestmark = [pytest.mark.slow, pytest.mark.stack]
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "existing_configs.md").read_text()
 EXAMPLES = dict(re.findall(r"```python\n# (my_\w+)\.py\n(.*?)```", PAGE, re.DOTALL))
@@ -35,6 +37,8 @@ CASES = {
             ),
             "train_dataloader.dataset.pipeline.2.scale=(96,96)",
             "val_dataloader.dataset.pipeline.1.scale=(96,96)",
+            "model.train_cfg.rcnn.sampler.num=16",
+            "model.test_cfg.rcnn.max_per_img=5",
         ],
         "Evaluating bbox",
     ),

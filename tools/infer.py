@@ -140,9 +140,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="video recognition: frames per prediction (default: the whole file, or"
         f" {CAMERA_CLIP} frames of a camera)",
     )
-    parser.add_argument(
-        "--show", action="store_true", help="show visualizations in a window; q quits"
-    )
+    parser.add_argument("--show", action="store_true", help="show predictions in a window; q quits")
     return parser
 
 

@@ -109,7 +109,7 @@ def test_the_command_line_is_applied(monkeypatch):
     assert cfg.auto_scale_lr.enable
     assert [hook["type"] for hook in cfg.custom_hooks] == ["Mine", "mmengine.CompileHook"]
     assert cfg.load_from == "a.pth"
-    assert not cfg.resume
+    assert not cfg.get("resume")
     with pytest.raises(UserError, match="base_batch_size"):
         apply_cli(config(), arguments_of("--auto-scale-lr"))
 
@@ -126,7 +126,7 @@ def test_the_command_line_is_applied(monkeypatch):
 def test_the_checkpoint_to_start_from(tmp_path, given, settings, expected):
     cfg = config(**settings)
     apply_cli(cfg, arguments_of("--work-dir", tmp_path, *given))
-    assert (cfg.resume, cfg.load_from) == expected
+    assert (cfg.get("resume", False), cfg.load_from) == expected
 
 
 def test_reading_a_config_adds_nothing():

@@ -190,31 +190,22 @@ def test_recognizers_look_at_cameras_in_parts(inferencer_of, files, monkeypatch)
     assert [part.source.position["frames"] for part in found] == [[0, 7], [8, 11]]
 
 
-def test_people_are_sought_in_boxes(inferencer_of, files):
+def test_poses_are_estimated_in_boxes_from_arguments_a_file_or_a_detector(inferencer_of, files):
+    images = [files / "a.png", files / "b.png"]
+    detected = list(inferencer_of("det").stream(images))
     inferencer = inferencer_of("pose", batch_size=2)
     boxes = [[0, 0, 64, 48], [10, 5, 40, 45], [5, 5, 30, 30]]
-    found = inferencer.predict(files / "a.png", boxes=boxes)
+    found = inferencer.predict(images[0], boxes=boxes)
     assert found.keypoints.shape == (3, 17, 2)
     np.testing.assert_array_equal(found.boxes, boxes)
-    whole = inferencer.predict(files / "a.png")
+    whole = inferencer.predict(images[0])
     np.testing.assert_allclose(found.keypoints[0], whole.keypoints[0], atol=1e-3)
-
-
-def test_people_are_found_in_a_file_or_by_a_detector(inferencer_of, files, tmp_path):
-    detector = inferencer_of("det")
-    detected = list(detector.stream([files / "a.png", files / "b.png"]))
-    (tmp_path / "boxes.json").write_text('{"a.png": [[1, 2, 30, 40], [5, 5, 9, 9]]}')
-    listed = inferencer_of("pose")
-    listed.people = {("a.png", None): np.float32([[1, 2, 30, 40]])}
-    counts = [len(found.keypoints) for found in listed.stream(files / "a.png")]
-    counts += [len(found.keypoints) for found in listed.stream(files / "b.png")]
-    assert counts == [1, 0]
-    by_detector = inferencer_of("pose", batch_size=2)
-    by_detector.people = detector
-    found = list(by_detector.stream([files / "a.png", files / "b.png"]))
-    for people, objects in zip(found, detected, strict=True):
+    inferencer.people = {("a.png", None): np.float32([[1, 2, 30, 40]])}
+    assert [len(found.keypoints) for found in inferencer.stream(images)] == [1, 0]
+    inferencer.people = inferencer_of("det")
+    for poses, objects in zip(inferencer.stream(images), detected, strict=True):
         is_person = [name == "person" for name in objects.names]
-        np.testing.assert_allclose(people.boxes, objects.boxes[is_person], atol=1e-3)
+        np.testing.assert_allclose(poses.boxes, objects.boxes[is_person], atol=1e-3)
 
 
 def test_checkpoints_and_classes(tmp_path, inferencer_of, files):
@@ -246,19 +237,17 @@ def test_lists_of_actions():
         assert len(set(read_classes(name))) == count
     assert read_classes("kinetics400")[341] == "abseiling"
     assert read_classes("kinetics600")[0] == "feeding fish"
+    with pytest.raises(UserError, match=r"kinetics is neither .* hmdb51, kinetics400"):
+        read_classes("kinetics")
 
 
-def test_the_device_is_a_gpu_if_there_is_one(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert find_device("auto") == "cuda"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert find_device("auto") == "cpu"
-
-
-@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
-def test_devices_that_are_not_there_are_named(device):
-    with pytest.raises(UserError, match=rf"device '{device}' cannot be used"):
-        find_device(device)
+def test_devices(monkeypatch):
+    for available, expected in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda available=available: available)
+        assert find_device("auto") == expected
+    for name in ("nonsense", "cuda:99"):
+        with pytest.raises(UserError, match=rf"'{name}'"):
+            find_device(name)
 
 
 @pytest.mark.parametrize(
@@ -294,21 +283,16 @@ def test_files_of_one_name_are_told_apart(inferencer_of, files, tmp_path):
     assert len({prediction.source.name for prediction in found}) == 2
 
 
-def test_unknown_lists_of_classes_are_named():
-    with pytest.raises(UserError, match=r"kinetics is neither a file .* hmdb51, kinetics400"):
-        read_classes("kinetics")
-
-
 @pytest.mark.parametrize(
     ("task", "source", "boxes", "message"),
     [
-        ("cls", "none.png", None, r"cannot read .*none\.png: No such file"),
-        ("cls", "film.mp4", None, r"film\.mp4 is not an image: for videos, use stream"),
-        ("cls", "", None, r"is a folder: use stream"),
-        ("cls", "a.png", [[0, 0, 1, 1]], r"boxes are for pose estimation, not for mmpretrain"),
+        ("cls", "none.png", None, r"none\.png: No such file"),
+        ("cls", "film.mp4", None, r"film\.mp4 .*stream"),
+        ("cls", "", None, r"folder.*stream"),
+        ("cls", "a.png", [[0, 0, 1, 1]], r"pose estimation, not for mmpretrain"),
         ("pose", "a.png", [[0, 0, 1]], r"a box is four numbers"),
-        ("video", "a.png", None, r"a\.png is an image, and the model looks at videos"),
-        ("video", "none.mp4", None, r"no file or folder .*none\.mp4"),
+        ("video", "a.png", None, r"a\.png is an image"),
+        ("video", "none.mp4", None, r"none\.mp4"),
         ("cls", np.zeros((8, 8), np.uint8), None, r"array \(H, W, 3\) of uint8, got \(8, 8\)"),
         ("cls", np.zeros((8, 8, 3)), None, r"of uint8, got \(8, 8, 3\) of float64"),
         ("video", np.zeros((8, 8, 3), np.uint8), None, r"array \(T, H, W, 3\) of uint8"),
@@ -329,34 +313,24 @@ def test_truncated_videos_are_named(inferencer_of, files, tmp_path):
     content = (files / "film.mp4").read_bytes()
     (tmp_path / "short.mp4").write_bytes(content[: len(content) // 2])
     for task in ("video", "cls"):
-        with pytest.raises(UserError, match=r"short\.mp4 cannot be read"):
+        with pytest.raises(UserError, match=r"short\.mp4"):
             list(inferencer_of(task).stream(tmp_path / "short.mp4"))
 
 
-def test_faults_may_be_collected(inferencer_of, files, tmp_path):
-    (tmp_path / "broken.png").write_text("no image")
-    paths = [files / "a.png", tmp_path / "broken.png", files / "b.png"]
-    faults = []
-    found = list(inferencer_of("cls").stream(paths, faults=faults))
-    assert [prediction.source.name for prediction in found] == ["a.png", "b.png"]
-    assert [str(fault).startswith(str(tmp_path / "broken.png")) for fault in faults] == [True]
-    with pytest.raises(UserError, match=r"broken\.png cannot be read"):
-        list(inferencer_of("cls").stream(paths))
-
-
-def test_a_broken_file_does_not_keep_others_from_being_predicted(inferencer_of, files, tmp_path):
+def test_a_broken_file_does_not_stop_the_others(inferencer_of, files, tmp_path):
     (tmp_path / "b.png").write_text("no image")
     (tmp_path / "c.mp4").write_text("no video")
     write_image(tmp_path / "stripe.png", np.zeros((2, 4000, 3), np.uint8))
     for name in ("a.png", "d.png"):
         (tmp_path / name).write_bytes((files / "a.png").read_bytes())
-    found = []
-    stream = inferencer_of("cls").stream(tmp_path)
+    faults = []
+    found = list(inferencer_of("cls").stream(tmp_path, faults=faults))
+    assert [prediction.source.name for prediction in found] == ["a.png", "d.png"]
     with pytest.raises(UserError) as caught:
-        found.extend(prediction.source.name for prediction in stream)
-    assert found == ["a.png", "d.png"]
-    reasons = str(caught.value).splitlines()
-    assert [Path(line.split()[0]).name for line in reasons] == ["c.mp4", "b.png", "stripe.png"]
+        list(inferencer_of("cls").stream(tmp_path))
+    for reasons in (map(str, faults), str(caught.value).splitlines()):
+        names = [Path(reason.split()[0]).name for reason in reasons]
+        assert names == ["c.mp4", "b.png", "stripe.png"]
 
 
 def test_an_input_that_the_model_refuses_is_named_unless_it_refuses_all(

@@ -61,7 +61,7 @@ FILES = {
     "binary": ("\0\x80", "config.py"),
     "list": ("model = []", "as model"),
     "absent base": ("_base_ = 'nowhere.py'", "nowhere.py"),
-    "absent package": ("_base_ = 'mmdet::nowhere.py'", "nowhere.py"),
+    "absent package": ("_base_ = 'mmdet::nowhere.py'", "config.py"),
     "own base": ("_base_ = './config.py'", "back to the same file"),
     "number as base": ("_base_ = 5", "config.py"),
     "failing": ("value = 1 / 0", "ZeroDivisionError"),

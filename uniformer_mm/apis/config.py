@@ -6,7 +6,7 @@ A tool goes ``cfg = load_config(path)``, ``apply_cli(cfg, arguments)``, ``check_
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ KINDS: dict[str, tuple[type, ...]] = {
 }
 """Types of the sections that the tools read, where they are given."""
 
+
 DATASET_KINDS: dict[str, tuple[type, ...]] = {
     "data_root": (str,),
     "ann_file": (str,),
@@ -47,7 +48,10 @@ DATASET_KINDS: dict[str, tuple[type, ...]] = {
     "metainfo": (dict,),
     "pipeline": (list, tuple),
 }
-"""The same for the settings of a dataset."""
+"""Types of the settings of a dataset."""
+
+HOOKS = {"fuse": "mmengine.FuseHook", "compile": "mmengine.CompileHook"}
+"""Hooks by option."""
 
 
 def load_config(path: str | Path) -> Config:
@@ -95,35 +99,45 @@ def prepare_config(arguments: argparse.Namespace, splits: Sequence[str]) -> Conf
 
 
 def apply_cli(cfg: Config, arguments: argparse.Namespace) -> None:
-    """Apply the options of a command line to a config, then adapt it to the machine.
-
-    Args:
-        cfg: Changed in place.
-        arguments: Options that a tool does not have are skipped.
+    """Apply the options of a command line to a config in place, then adapt it to the machine.
 
     Raises:
         UserError: An option does not fit the config.
     """
-    given = vars(arguments)
+    option = vars(arguments).get
     default = Path("work_dirs", Path(arguments.config).stem)
-    cfg.work_dir = given.get("work_dir") or cfg.get("work_dir") or str(default)
-    cfg.launcher = given.get("launcher") or "none"
-    _use_data(cfg, given.get("synthetic", False), given.get("coco"))
-    override(cfg, given.get("cfg_options"))
-    for name, apply in OPTIONS.items():
-        if given.get(name):
-            apply(cfg, arguments)
-    if "resume" in given:
-        _resume(cfg, arguments.resume or (cfg.get("resume") and (cfg.get("load_from") or "auto")))
+    cfg.work_dir = option("work_dir") or cfg.get("work_dir") or str(default)
+    cfg.launcher = option("launcher", "none")
+    if option("synthetic", False) is not False:
+        task_of(cfg).use_synthetic_data(cfg, arguments.synthetic, SYNTHETIC_FOLDER)
+    if option("coco"):
+        _use_coco_data(cfg, *arguments.coco)
+    override(cfg, option("cfg_options"))
+    if option("amp"):
+        cfg.optim_wrapper.type = "AmpOptimWrapper"
+        cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
+    if option("auto_scale_lr"):
+        if "base_batch_size" not in cfg.get("auto_scale_lr", {}):
+            raise UserError("--auto-scale-lr needs auto_scale_lr.base_batch_size in the config")
+        cfg.auto_scale_lr.enable = True
+    if option("load_from"):
+        cfg.load_from = arguments.load_from
+    if option("resume") or ("resume" in arguments and cfg.get("resume")):
+        _resume(cfg, arguments.resume or cfg.get("load_from") or "auto")
+    if option("checkpoint"):
+        cfg.load_from, cfg.resume = arguments.checkpoint, False
+    if option("show") or option("show_dir"):
+        task_of(cfg).draw_predictions(cfg, arguments.show_dir, arguments.show)
+        cfg.default_hooks.visualization.wait_time = arguments.wait_time
+    if option("tta"):
+        task_of(cfg).use_test_time_augmentation(cfg)
+    if hooks := [{"type": kind} for name, kind in HOOKS.items() if option(name)]:
+        cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), *hooks]
     adapt_to_machine(cfg)
 
 
 def override(cfg: Config, options: dict[str, Any] | None) -> None:
-    """Apply `--cfg-options`, settings by dotted name, to a config.
-
-    Raises:
-        UserError: They do not fit it.
-    """
+    """Apply `--cfg-options`, settings by dotted name, to a config."""
     try:
         cfg.merge_from_dict(options or {})
     except (KeyError, TypeError, AssertionError) as error:
@@ -139,7 +153,7 @@ def adapt_to_machine(cfg: Config) -> None:
     if torch.cuda.is_available():
         return
     wrapper = cfg.get("optim_wrapper") or {}
-    if isinstance(wrapper, dict) and wrapper.get("type") == "AmpOptimWrapper":
+    if wrapper.get("type") == "AmpOptimWrapper":
         print_log("no GPU: training in single instead of mixed precision", logger="current")
         wrapper["type"] = "OptimWrapper"
         for option in ("loss_scale", "dtype", "use_fsdp"):
@@ -167,15 +181,7 @@ def replace_sync_batch_norm(config: Any) -> None:
 
 
 def check_sections(cfg: Config, splits: Sequence[str] = ()) -> None:
-    """Check the types of what the tools read of a config before anything is built from it.
-
-    Args:
-        cfg: The config.
-        splits: The splits ('train', 'val', 'test') whose data will be read.
-
-    Raises:
-        UserError: A section is missing or of another type.
-    """
+    """Check the types of the sections that the tools read before anything is built from them."""
     for name in ("model", *(name for split in splits for name in SECTIONS.get(split, ()))):
         _check_kind(cfg, name, cfg.get(name), (dict,))
     for name, kinds in KINDS.items():
@@ -190,21 +196,18 @@ def check_sections(cfg: Config, splits: Sequence[str] = ()) -> None:
         for name, kinds in DATASET_KINDS.items():
             if dataset.get(name) is not None:
                 _check_kind(cfg, f"{name} in the dataset for {split}", dataset[name], kinds)
-    loop = cfg.train_cfg if "train" in splits else {}
-    for name in ("max_iters", "max_epochs", "val_interval", "val_begin"):
-        value = loop.get(name, 1)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UserError(f"train_cfg.{name} must be an integer >= 1, got {value!r}")
+    if "train" in splits:
+        for name in ("max_iters", "max_epochs", "val_interval", "val_begin"):
+            _check_count(f"train_cfg.{name}", cfg.train_cfg.get(name, 1), 1)
+        saving = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
+        _check_count("default_hooks.checkpoint.interval", saving.get("interval", -1), -1)
 
 
 def check_data(cfg: Config, splits: Sequence[str]) -> None:
     """Check that the data of a config exist, and that its model is for their classes.
 
-    The content of the files is checked by the first process only. An error ends that process, and
-    with it the others: torchrun, mpirun and srun (`--kill-on-bad-exit`) see to that.
-
-    Raises:
-        UserError: Data are missing, or not what the config needs.
+    Only the first process checks the content of files. If it ends with an error, the launcher
+    (torchrun, mpirun, or srun with `--kill-on-bad-exit`) ends the others.
     """
     root, missing = missing_data(cfg, splits)
     if missing:
@@ -222,67 +225,30 @@ def _check_kind(cfg: Config, name: str, value: Any, kinds: tuple[type, ...]) -> 
         raise UserError(f"{cfg.filename} needs a {wanted} as {name}, got {value!r}")
 
 
-def _use_data(cfg: Config, count: int | bool | None, coco: Sequence[str] | None) -> None:
-    """Apply `--synthetic` and `--coco`; a count of False stands for no `--synthetic`."""
-    if count is not False:
-        task_of(cfg).use_synthetic_data(cfg, count, SYNTHETIC_FOLDER)
-    elif coco:
-        if len(coco) not in (2, 3):
-            raise UserError("--coco takes IMAGE_FOLDER TRAIN.json [VAL.json]")
-        images, *files = coco
-        task_of(cfg).use_coco_data(
-            cfg,
-            images={"train": images, "val": images},
-            annotations={"train": files[0], "val": files[-1]},
-        )
+def _check_count(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UserError(f"{name} must be an integer >= {least}, got {value!r}")
 
 
-def _use_mixed_precision(cfg: Config, _: argparse.Namespace) -> None:
-    cfg.optim_wrapper.type = "AmpOptimWrapper"
-    cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
+def _use_coco_data(cfg: Config, images: str, *files: str) -> None:
+    if len(files) not in (1, 2):
+        raise UserError("--coco takes IMAGE_FOLDER TRAIN.json [VAL.json]")
+    task_of(cfg).use_coco_data(
+        cfg,
+        images={"train": images, "val": images},
+        annotations={"train": files[0], "val": files[-1]},
+    )
 
 
-def _scale_learning_rate(cfg: Config, _: argparse.Namespace) -> None:
-    if "base_batch_size" not in cfg.get("auto_scale_lr", {}):
-        raise UserError("--auto-scale-lr needs auto_scale_lr.base_batch_size in the config")
-    cfg.auto_scale_lr.enable = True
-
-
-def _adding_hook(name: str) -> Callable[[Config, argparse.Namespace], None]:
-    def add_hook(cfg: Config, _: argparse.Namespace) -> None:
-        cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), {"type": f"mmengine.{name}"}]
-
-    return add_hook
-
-
-def _resume(cfg: Config, checkpoint: str | None) -> None:
+def _resume(cfg: Config, checkpoint: str) -> None:
     """Resume from a checkpoint, or from the newest intact one in the working directory ('auto').
 
     Without any, 'auto' starts as the config says, so that one command serves for a job that is
     restarted.
     """
     found = latest_checkpoint(Path(cfg.work_dir)) if checkpoint == "auto" else checkpoint
-    cfg.resume = bool(found)
+    cfg.resume = found is not None
     if found:
         cfg.load_from = str(found)
-    elif checkpoint:
+    else:
         print_log(f"no checkpoint in {cfg.work_dir} yet: starting from scratch", logger="current")
-
-
-def _draw_predictions(cfg: Config, arguments: argparse.Namespace) -> None:
-    task_of(cfg).draw_predictions(cfg, arguments.show_dir, arguments.show)
-    cfg.default_hooks.visualization.wait_time = arguments.wait_time
-
-
-OPTIONS: dict[str, Callable[[Config, argparse.Namespace], None]] = {
-    "amp": _use_mixed_precision,
-    "auto_scale_lr": _scale_learning_rate,
-    "load_from": lambda cfg, arguments: cfg.update(load_from=arguments.load_from),
-    "checkpoint": lambda cfg, arguments: cfg.update(load_from=arguments.checkpoint, resume=False),
-    "show": _draw_predictions,
-    "show_dir": _draw_predictions,
-    "tta": lambda cfg, _: task_of(cfg).use_test_time_augmentation(cfg),
-    "fuse": _adding_hook("FuseHook"),
-    "compile": _adding_hook("CompileHook"),
-}
-"""What an option of a tool changes, in this order."""

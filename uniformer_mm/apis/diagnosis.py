@@ -27,12 +27,6 @@ from uniformer_mm.tasks import TASKS
 Rule = Callable[[BaseException], str]
 """Returns the message of an error, empty if it does not apply."""
 
-BUILD_ERRORS = (
-    *(TypeError, ValueError, LookupError, AttributeError, ImportError),
-    *(RuntimeError, AssertionError, ArithmeticError),
-)
-"""Errors that wrong values in a config may raise."""
-
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 MAX_LENGTH = 400
 """Characters of another library's message: those of mmengine may hold a whole dataset."""
@@ -66,13 +60,13 @@ def diagnose(error: BaseException) -> str:
 def building() -> Iterator[None]:
     """Raise the mistakes in a config as `UserError` where something is built from it.
 
-    Raises:
-        UserError: The config has an unknown option or a wrong value. What may be a bug is raised as
-            it is, with a hint.
+    An error that may be a bug is raised as it is, with a hint.
     """
     try:
         yield
-    except BUILD_ERRORS as error:
+    except (UserError, OSError):
+        raise
+    except Exception as error:
         if message := config_fault(error):
             raise UserError(message) from error
         add_hint(error, bug_hint(error))
@@ -121,10 +115,7 @@ def install_hint(error: BaseException) -> str:
 
 
 def part_at_fault(error: BaseException) -> str:
-    """The innermost part of a config that was being built, empty if none was.
-
-    That is a type, or else the Runner's name for the part.
-    """
+    """The innermost part of a config that was being built: a type, or the Runner's name for it."""
     kind: Any = None
     part = ""
     for frame, _ in walk_tb(error.__traceback__):
@@ -292,7 +283,7 @@ OUTSIDE: tuple[Rule, ...] = (
     _when(
         Exception,
         r"(?s:.*)failed to load image: ([^`{}\n]+)",
-        "{1} cannot be read: it is truncated or not an image. Replace the file, or remove it from"
+        "{1} cannot be read: it is truncated, or not an image. Replace the file, or remove it from"
         " the annotations.",
     ),
 )

@@ -197,11 +197,9 @@ class Inferencer:
             frames: Take every folder of images as a video. A recognizer always does so where the
                 images are numbered.
 
-        Returns:
-            The sources, with the errors of those that cannot be read.
-
         Raises:
-            UserError: There is no such file, or nothing in a folder.
+            UserError: There is no such file, or nothing in a folder. The errors of files that
+                cannot be read are in the result.
         """
         return find_sources(paths, self.task.takes_clips, frames, self.max_pixels)
 
@@ -209,9 +207,8 @@ class Inferencer:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of the model's input for an image of 640 x 480 pixels, or a clip of such frames.
 
-        Returns:
-            The shape after the data preprocessor with batch size 1: images (B, C, H, W), video
-            segments (B, N, C, H, W), or views of clips (B, N, C, T, H, W).
+        After the data preprocessor, with batch size 1: images (B, C, H, W), video segments
+        (B, N, C, H, W), or views of clips (B, N, C, T, H, W).
         """
         shape = (480, 640, 3)
         black = np.zeros((CAMERA_CLIP, *shape) if self.task.takes_clips else shape, np.uint8)
@@ -373,8 +370,7 @@ def find_device(name: str) -> str:
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"device {name!r} cannot be used: {reason}") from error
+        raise UserError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
     return name
 
 

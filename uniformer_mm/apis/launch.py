@@ -55,9 +55,6 @@ def join_cpu_process_group(launcher: str) -> None:
     """Join the gloo group whose address torchrun or Slurm put into the environment.
 
     mmengine's launchers would select a CUDA device.
-
-    Raises:
-        UserError: The environment has no address.
     """
     if torch.distributed.is_initialized():
         return

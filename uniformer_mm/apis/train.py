@@ -18,7 +18,6 @@ from uniformer_mm.engine.hooks.safe_checkpoint import SafeCheckpointHook
 from uniformer_mm.engine.hooks.stop_signal import StopSignalHook
 from uniformer_mm.engine.loops import ResumableEpochBasedTrainLoop, ResumableIterBasedTrainLoop
 from uniformer_mm.errors import CheckpointError, UserError, add_hint
-from uniformer_mm.models.checks import check_whole
 from uniformer_mm.tasks import task_of
 from uniformer_mm.tasks.task import step_name
 
@@ -43,7 +42,7 @@ def build_trainer(cfg: Config, new_heads: bool = False) -> Runner:
     _check_writable(Path(cfg.work_dir))
     if is_first_process(cfg.get("launcher", "none")):
         lock(Path(cfg.work_dir))
-    with building():
+    with building():  # a training loop without a type
         cfg = make_resumable(cfg)
     _check_optimizer(cfg)
     runner = build_runner(cfg, bool(cfg.get("resume")), new_heads)
@@ -67,7 +66,6 @@ def make_resumable(cfg: Config) -> Config:
     hook = cfg.default_hooks.setdefault("checkpoint", {"interval": 1})
     if hook and hook.setdefault("type", "CheckpointHook") == "CheckpointHook":
         hook["type"] = f"mmengine.{SafeCheckpointHook.__name__}"
-        check_whole("default_hooks.checkpoint.interval", hook.get("interval", -1), -1)
     # For other tools that read the config which mmengine leaves in the working directory.
     custom = cfg.get("custom_imports") or {}
     imports = custom.get("imports") or []
