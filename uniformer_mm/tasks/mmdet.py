@@ -17,8 +17,8 @@ from uniformer_mm.datasets.overrides import (
 )
 from uniformer_mm.datasets.synthetic.coco import SyntheticCocoSpec, make_synthetic_coco
 from uniformer_mm.datasets.synthetic.shapes import PALETTE
-from uniformer_mm.datasets.validation.instance_files import Use, check_annotations
-from uniformer_mm.datasets.validation.passed_checks import check_once
+from uniformer_mm.datasets.validation.cache import check_once
+from uniformer_mm.datasets.validation.instances import Use, check_annotations
 from uniformer_mm.tasks.task import (
     Task,
     from_random_weights,
