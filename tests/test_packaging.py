@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,13 @@ def test_importing_the_package_is_light():
     )
     assert result.stdout.strip() == "set()"
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["train", "test", "infer", "export", "doctor"])
+def test_console_commands_are_the_tools(name, tmp_path, monkeypatch, capsys):
+    (entry,) = metadata.entry_points(group="console_scripts", name=f"uniformer-{name}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [f"uniformer-{name}", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        entry.load()()
+    assert f"usage: {name}.py" in capsys.readouterr().out

@@ -36,6 +36,7 @@ from uniformer_mm.compat import (
     mmseg_fork_name,
     mmseg_inferencer_classes,
     multimodal_imports,
+    package_configs,
     pkg_resources_missing,
     pycocotools_short_polygons,
     xtcocotools_missing,
@@ -68,6 +69,7 @@ REPAIRS = (
     config_formatting,
     yaml_safe,
     checkpoint_config_runs,
+    package_configs,
 )
 
 
