@@ -263,39 +263,33 @@ def test_batch_and_data(name):
         assert [step.type for step in loader.dataset.pipeline] == order
 
 
+# pair, operation of it: type, probability, other settings; one of each kind of operation
+POLICIES_OF_V0 = {
+    (0, 0): ("Equalize", 0.8, {}),
+    (0, 1): ("Shear", 0.8, {"magnitude": 0.12, "direction": "vertical"}),
+    # mmpretrain adds 1 to the magnitude.
+    (1, 0): ("ColorTransform", 0.4, {"magnitude": 1.72 - 1, "random_negative_prob": 0.0}),
+    (6, 1): ("SolarizeAdd", 0.8, {"magnitude": 33}),
+    (9, 0): ("Invert", 0.4, {}),
+    (9, 1): ("Rotate", 0.6, {"angle": 0}),
+    (12, 0): ("Posterize", 0.4, {"bits": 2}),
+    (12, 1): ("AutoContrast", 0.4, {}),
+    (15, 0): ("Rotate", 1.0, {"angle": 21}),
+    (15, 1): ("Translate", 0.8, {"magnitude": 0.405, "direction": "vertical"}),
+    (22, 1): ("Solarize", 0.6, {"thr": 256}),
+    (24, 1): ("Rotate", 0.4, {"angle": 15}),
+}
+
+
 def test_auto_augment_has_the_policies_of_timms_v0():
-    """In the units of mmpretrain: one pair of each kind of operation."""
-    augment = train_steps("uniformer_xxs_128_in1k")["AutoAugment"]
-    policies = [[dict(operation) for operation in pair] for pair in augment["policies"]]
+    policies = train_steps("uniformer_xxs_128_in1k")["AutoAugment"]["policies"]
     assert len(policies) == 25
-    assert policies[0] == [
-        {"type": "Equalize", "prob": 0.8},
-        {"type": "Shear", "magnitude": pytest.approx(0.12), "direction": "vertical", "prob": 0.8},
-    ]
-    assert policies[1][0] == {
-        "type": "ColorTransform",
-        "magnitude": pytest.approx(1.72 - 1),  # to which mmpretrain adds 1
-        "random_negative_prob": 0.0,
-        "prob": 0.4,
-    }
-    assert policies[6][1] == {"type": "SolarizeAdd", "magnitude": 33, "prob": 0.8}
-    assert policies[9] == [
-        {"type": "Invert", "prob": 0.4},
-        {"type": "Rotate", "angle": 0, "prob": 0.6},
-    ]
-    assert policies[12] == [
-        {"type": "Posterize", "bits": 2, "prob": 0.4},
-        {"type": "AutoContrast", "prob": 0.4},
-    ]
-    assert policies[15][0] == {"type": "Rotate", "angle": pytest.approx(21), "prob": 1.0}
-    assert policies[15][1] == {
-        "type": "Translate",
-        "magnitude": pytest.approx(0.405),
-        "direction": "vertical",
-        "prob": 0.8,
-    }
-    assert policies[22][1] == {"type": "Solarize", "thr": 256, "prob": 0.6}
-    assert policies[24][1] == {"type": "Rotate", "angle": pytest.approx(15), "prob": 0.4}
+    for (pair, place), (kind, probability, settings) in POLICIES_OF_V0.items():
+        operation = dict(policies[pair][place])
+        assert (operation.pop("type"), operation.pop("prob")) == (kind, probability)
+        assert operation.keys() == settings.keys()
+        for key, value in settings.items():
+            assert operation[key] == (value if isinstance(value, str) else pytest.approx(value))
 
 
 @pytest.mark.parametrize(

@@ -119,58 +119,66 @@ def test_lightweight_configs_differ_in_the_backbone_only(arch):
     }
 
 
-def test_heads_and_test_mode(case):
-    cfg, method = case
-    model = cfg.model
-    assert (model.type, model.pretrained, model.test_cfg) == (
-        "EncoderDecoder",
-        None,
-        {"mode": "whole"},
-    )
-    sync = {"type": "SyncBN", "requires_grad": True}
-    loss = {"type": "CrossEntropyLoss", "use_sigmoid": False, "loss_weight": 1.0}
-    shared = {
-        "num_classes": 150,
-        "dropout_ratio": 0.1,
-        "norm_cfg": sync,
-        "align_corners": False,
-        "loss_decode": loss,
-        "in_index": [0, 1, 2, 3],
-    }
-    if method == "upernet":
-        assert model.decode_head == {
-            **shared,
+# What our configs set, and what mmseg's bases have to bring.
+HEADS = {
+    "upernet": {
+        "decode_head": {
             "type": "UPerHead",
             "in_channels": [64, 128, 320, 512],
             "pool_scales": (1, 2, 3, 6),
             "channels": 512,
-        }
-        assert model.auxiliary_head == {
-            **shared,
+        },
+        "auxiliary_head": {
             "type": "FCNHead",
             "in_channels": 320,
             "in_index": 2,
             "channels": 256,
             "num_convs": 1,
-            "concat_input": False,
-            "loss_decode": {**loss, "loss_weight": 0.4},
-        }
-        assert "neck" not in model
-    else:
-        assert model.neck == {
+        },
+    },
+    "semantic_fpn": {
+        "neck": {
             "type": "FPN",
             "in_channels": [64, 128, 320, 512],
             "out_channels": 256,
             "num_outs": 4,
-        }
-        assert model.decode_head == {
-            **shared,
+        },
+        "decode_head": {
             "type": "FPNHead",
             "in_channels": [256] * 4,
             "feature_strides": [4, 8, 16, 32],
             "channels": 128,
-        }
-        assert "auxiliary_head" not in model
+        },
+    },
+}
+
+
+def test_heads_and_test_mode(case):
+    cfg, method = case
+    model = cfg.model
+    assert (model.type, model.pretrained) == ("EncoderDecoder", None)
+    assert model.test_cfg == {"mode": "whole"}
+    parts = {"neck", "decode_head", "auxiliary_head"} & set(model)
+    assert parts == set(HEADS[method])
+    for part in parts:
+        expected = dict(HEADS[method][part])
+        if part != "neck":
+            weight = 0.4 if part == "auxiliary_head" else 1.0
+            expected.update(
+                num_classes=150,
+                dropout_ratio=0.1,
+                norm_cfg={"type": "SyncBN", "requires_grad": True},
+                align_corners=False,
+                loss_decode={
+                    "type": "CrossEntropyLoss",
+                    "use_sigmoid": False,
+                    "loss_weight": weight,
+                },
+            )
+            expected.setdefault("in_index", [0, 1, 2, 3])
+        found = dict(model[part])
+        assert not found.pop("concat_input", False)
+        assert found == expected
 
 
 def test_optimizer_and_decay(case):

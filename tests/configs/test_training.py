@@ -3,7 +3,7 @@
 import pytest
 import torch
 from mmengine.config import Config
-from zoo_configs import CONFIGS, ROOT, ZOO, read
+from zoo_configs import CONFIGS, ROOT, ZOO, parsed
 
 from uniformer_mm.apis import launch
 from uniformer_mm.models import ARCHS, LIGHT_ARCHS
@@ -57,7 +57,7 @@ def structure(value, key=None):
 
 
 def structure_of(task, name):
-    cfg = read(task, name).to_dict()
+    cfg = parsed(task, name).to_dict()
     return task, tuple(structure(cfg.get(section)) for section in SECTIONS)
 
 

@@ -71,7 +71,7 @@ PUBLISHED = {
 
 
 class LightRecipe(NamedTuple):
-    """The same for the light models, on 256 videos but for XS: on eight GPUs or four."""
+    """The same for the lightweight models, on 256 videos but for XS: on eight GPUs or four."""
 
     frames: int
     pixels: int
@@ -98,21 +98,12 @@ LIGHT = {
         32, 192, 4e-4, 16, "rand-m7-n4-mstd0.5-inc1", "fp32", weight_decay=0.05, drop_path_rate=0.1
     ),
 }
-AUGMENT = {
-    "rand": {"magnitude": 10, "num_ops": 2, "magnitude_std": 0.0, "increasing": False},
-    "rand-m5-n2-mstd0.25": {
-        "magnitude": 5,
-        "num_ops": 2,
-        "magnitude_std": 0.25,
-        "increasing": False,
-    },
-    "rand-m7-n4-mstd0.5-inc1": {
-        "magnitude": 7,
-        "num_ops": 4,
-        "magnitude_std": 0.5,
-        "increasing": True,
-    },
+AUGMENT = {  # magnitude, number of operations, deviation, increasing
+    "rand": (10, 2, 0.0, False),
+    "rand-m5-n2-mstd0.25": (5, 2, 0.25, False),
+    "rand-m7-n4-mstd0.5-inc1": (7, 4, 0.5, True),
 }
+AUGMENT_KEYS = ("magnitude", "num_ops", "magnitude_std", "increasing")
 CLASSES = {"k400": 400, "k600": 600, "sthv1": 174, "sthv2": 174, "ucf101": 101, "hmdb51": 51}
 BGR = ("sthv1", "sthv2", "hmdb51")
 FOLDERS = {"k400": "kinetics400", "k600": "kinetics600"}
@@ -308,7 +299,7 @@ def test_data(case):
 
 @pytest.fixture(params=LIGHT, scope="module")
 def light(request):
-    """Config, recipe and arch of a light model."""
+    """Config, recipe and arch of a lightweight model."""
     return read("video", request.param), LIGHT[request.param], request.param.split("_")[1]
 
 
@@ -385,7 +376,7 @@ def test_light_data(light):
         expected["pipeline"][1] = sampling
         resize = {"type": "Resize", "scale": (pixels, pixels), "keep_ratio": False}
         if key == "train":
-            expected["pipeline"][3].update(AUGMENT[recipe.augment])
+            expected["pipeline"][3].update(zip(AUGMENT_KEYS, AUGMENT[recipe.augment], strict=True))
             expected["pipeline"][5] = resize
         else:
             sampling["test_mode"] = True

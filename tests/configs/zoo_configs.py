@@ -36,14 +36,17 @@ def entry(task, name):
 
 
 @functools.cache
-def _parsed(task, name):
+def parsed(task, name):
+    """The config, shared by all tests of a process. Not to be changed."""
+    init_default_scope(SCOPES[task])  # which reading the bases of mmseg needs
     return Config.fromfile(ROOT / "configs" / task / f"{name}.py")
 
 
 def read(task, name):
     """A copy of the config, in the scope of its codebase."""
-    init_default_scope(SCOPES[task])  # which reading the bases of mmseg needs
-    return copy.deepcopy(_parsed(task, name))
+    cfg = copy.deepcopy(parsed(task, name))
+    init_default_scope(SCOPES[task])
+    return cfg
 
 
 def build(cfg):
