@@ -23,6 +23,13 @@ os.environ["OMP_WAIT_POLICY"] = "passive"
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items):
+    """Mark as `quick` what is neither `stack` nor `slow`."""
+    for item in items:
+        if not {"stack", "slow"} & {mark.name for mark in item.iter_markers()}:
+            item.add_marker("quick")
+
+
 @pytest.fixture(autouse=True)
 def process_settings(monkeypatch):
     """What a test leaves in the process is not what another one starts with, in any order."""
@@ -47,8 +54,8 @@ def cache_of_checks(tmp_path_factory):
 @pytest.fixture(scope="session")
 def synthetic_folder(tmp_path_factory) -> Path:
     """Working directory with a small synthetic COCO set under data/synthetic, made once."""
-    from uniformer_mm.datasets.synthetic_coco import SyntheticCocoSpec, make_synthetic_coco
-    from uniformer_mm.tasks.detection import IMAGE_SIZE
+    from uniformer_mm.datasets.synthetic.coco import SyntheticCocoSpec, make_synthetic_coco
+    from uniformer_mm.tasks.mmdet import IMAGE_SIZE
     from uniformer_mm.tasks.task import make_spec
 
     folder = tmp_path_factory.mktemp("synthetic")

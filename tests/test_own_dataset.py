@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent / "tools"))
 from running import ROOT, run_inside
 
-from uniformer_mm.datasets.synthetic_kinetics import draw_clip, write_video
+from uniformer_mm.datasets.synthetic.kinetics import draw_clip, write_video
 
 PAGE = (ROOT / "docs" / "own_dataset.md").read_text()
 EXAMPLES = dict(re.findall(r"```python\n# (my_\w+)\.py\n(.*?)```", PAGE, re.DOTALL))

@@ -1,4 +1,4 @@
-"""The README's plug-in configs run with the codebases' own tools, from any directory."""
+"""The configs of docs/existing_configs.md run with the codebases' own tools, from any directory."""
 
 import os
 import re
@@ -9,24 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from uniformer_mm.datasets.synthetic_ade20k import SyntheticAde20kSpec, make_synthetic_ade20k
-from uniformer_mm.datasets.synthetic_coco import CLASSES, SyntheticCocoSpec, make_synthetic_coco
-from uniformer_mm.datasets.synthetic_imagenet import (
-    SyntheticImagenetSpec,
-    make_synthetic_imagenet,
-)
-from uniformer_mm.datasets.synthetic_keypoints import (
+from uniformer_mm.datasets.synthetic.ade20k import SyntheticAde20kSpec, make_synthetic_ade20k
+from uniformer_mm.datasets.synthetic.coco import CLASSES, SyntheticCocoSpec, make_synthetic_coco
+from uniformer_mm.datasets.synthetic.coco_keypoints import (
     SyntheticKeypointsSpec,
     make_synthetic_keypoints,
 )
-from uniformer_mm.datasets.synthetic_kinetics import (
+from uniformer_mm.datasets.synthetic.imagenet import (
+    SyntheticImagenetSpec,
+    make_synthetic_imagenet,
+)
+from uniformer_mm.datasets.synthetic.kinetics import (
     SyntheticKineticsSpec,
     make_synthetic_kinetics,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text()
-EXAMPLES = dict(re.findall(r"```python\n# (my_\w+)\.py\n(.*?)```", README, re.DOTALL))
+PAGE = (ROOT / "docs" / "existing_configs.md").read_text()
+EXAMPLES = dict(re.findall(r"```python\n# (my_\w+)\.py\n(.*?)```", PAGE, re.DOTALL))
 
 # config: (codebase, folder and maker of its data, settings of a user with four images, score)
 CASES = {

@@ -24,21 +24,21 @@ import torch
 from mmengine.config import DictAction
 from torch import Tensor
 
-from uniformer_mm.apis.cli import add_config_arguments, prepare_config, run_tool
-from uniformer_mm.apis.launch import load_config
-from uniformer_mm.apis.memory import keep_freed_memory
-from uniformer_mm.benchmark import iteration, report
-from uniformer_mm.benchmark.ceiling import Ceiling, count_flops, measure_ceiling
-from uniformer_mm.benchmark.peers import agreement, error, load_peer
-from uniformer_mm.benchmark.stages import stage_costs
-from uniformer_mm.benchmark.timing import Timing, interleave
-from uniformer_mm.benchmark.variants import (
+from uniformer_mm.analysis import iteration, report
+from uniformer_mm.analysis.ceiling import Ceiling, count_flops, measure_ceiling
+from uniformer_mm.analysis.references import agreement, error, load_peer
+from uniformer_mm.analysis.stages import stage_costs
+from uniformer_mm.analysis.timing import Timing, interleave
+from uniformer_mm.analysis.variants import (
     DTYPES,
     VARIANTS,
     build_backbone,
     make_variant,
     runner,
 )
+from uniformer_mm.apis.cli import add_config_arguments, prepare_config, run_tool
+from uniformer_mm.apis.launch import load_config
+from uniformer_mm.apis.memory import keep_freed_memory
 from uniformer_mm.errors import UserError
 
 SAME = 1e-3

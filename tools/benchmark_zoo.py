@@ -19,8 +19,8 @@ from pathlib import Path
 
 from uniformer_mm.apis.cli import run_tool
 from uniformer_mm.apis.comparing import Row
+from uniformer_mm.checkpoints.zoo import ZooModel, list_models
 from uniformer_mm.errors import UserError
-from uniformer_mm.zoo import ZooModel, list_models
 
 ROOT = Path(__file__).resolve().parent.parent
 

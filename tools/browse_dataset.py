@@ -15,12 +15,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from uniformer_mm.analysis.samples import browse
 from uniformer_mm.apis.cli import add_data_arguments, prepare_config, run_tool
-from uniformer_mm.datasets.redirect import SPLITS
+from uniformer_mm.datasets.media import write_image
+from uniformer_mm.datasets.overrides import SPLITS
 from uniformer_mm.errors import UserError
-from uniformer_mm.inspection.samples import browse
-from uniformer_mm.predictions.folder import check_unused
-from uniformer_mm.predictions.media import write_image
+from uniformer_mm.visualization.result_folder import check_unused
 
 
 def main() -> None:

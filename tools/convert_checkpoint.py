@@ -16,8 +16,8 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from uniformer_mm.apis.cli import override, run_tool
+from uniformer_mm.apis.convert import to_official, to_openmmlab
 from uniformer_mm.apis.launch import load_config
-from uniformer_mm.checkpoints.converting import to_official, to_openmmlab
 
 
 def main() -> None:

@@ -30,11 +30,11 @@ from uniformer_mm import Inferencer
 from uniformer_mm.apis.cli import run_tool
 from uniformer_mm.apis.launch import load_config
 from uniformer_mm.apis.memory import keep_freed_memory
+from uniformer_mm.checkpoints.zoo import list_models
+from uniformer_mm.datasets.finding import is_image
+from uniformer_mm.datasets.media import Clip, Video, VideoWriter
 from uniformer_mm.errors import UserError, printable
-from uniformer_mm.predictions.finding import is_image
-from uniformer_mm.predictions.media import Clip, Video, VideoWriter
 from uniformer_mm.tasks import TASKS, task_of
-from uniformer_mm.zoo import list_models
 
 TITLES = {
     "mmdet": "Objects",

@@ -24,9 +24,9 @@ from mmengine.config import DictAction
 from torch import Tensor
 
 from uniformer_mm import Inferencer
+from uniformer_mm.analysis.report import as_text
+from uniformer_mm.analysis.timing import interleave
 from uniformer_mm.apis.cli import run_tool
-from uniformer_mm.benchmark.report import as_text
-from uniformer_mm.benchmark.timing import interleave
 from uniformer_mm.errors import UserError
 from uniformer_mm.export.checking import check_sizes, differences
 from uniformer_mm.export.files import SUFFIXES, Run, check_packages, metadata, runner, write

@@ -28,11 +28,11 @@ from uniformer_mm import Inferencer
 from uniformer_mm.apis.cli import add_model_arguments, run_tool
 from uniformer_mm.apis.inference import CAMERA_CLIP
 from uniformer_mm.apis.memory import keep_freed_memory
+from uniformer_mm.datasets.finding import check_paths
+from uniformer_mm.datasets.media import MAX_PIXELS, ImageFile, Video
 from uniformer_mm.errors import UserError, listing, printable
-from uniformer_mm.predictions.finding import check_paths
-from uniformer_mm.predictions.folder import PredictionFolder, check_unused
-from uniformer_mm.predictions.media import MAX_PIXELS, ImageFile, Video
-from uniformer_mm.predictions.prediction import Prediction
+from uniformer_mm.visualization.prediction import Prediction
+from uniformer_mm.visualization.result_folder import PredictionFolder, check_unused
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, except with a camera, where that is the way to end."""

@@ -27,12 +27,12 @@ from rich.console import Console
 from rich.progress import track
 
 from uniformer_mm import Inferencer
+from uniformer_mm.analysis.looking import VIEWS, Onlooker, look_at_kernels, save_sights
 from uniformer_mm.apis.cli import add_model_arguments, run_tool
+from uniformer_mm.datasets.finding import check_paths
+from uniformer_mm.datasets.media import write_image
 from uniformer_mm.errors import UserError
-from uniformer_mm.inspection.looking import VIEWS, Onlooker, look_at_kernels, save_sights
-from uniformer_mm.predictions.finding import check_paths
-from uniformer_mm.predictions.folder import check_unused
-from uniformer_mm.predictions.media import write_image
+from uniformer_mm.visualization.result_folder import check_unused
 
 
 def main() -> None:

@@ -12,15 +12,15 @@ A training that was resumed is one curve. Runs are told apart by colour.
 import argparse
 from pathlib import Path
 
-from uniformer_mm.apis.cli import run_tool
-from uniformer_mm.benchmark.report import as_text
-from uniformer_mm.inspection.curves import (
+from uniformer_mm.analysis.curves import (
     choose_keys,
     plot_curves,
     read_curves,
     run_names,
     summarize,
 )
+from uniformer_mm.analysis.report import as_text
+from uniformer_mm.apis.cli import run_tool
 
 
 def main() -> None:

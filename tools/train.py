@@ -14,7 +14,8 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from uniformer_mm.apis import launch, training
+from uniformer_mm.apis import launch
+from uniformer_mm.apis import train as training
 from uniformer_mm.apis.cli import add_compile_argument, make_parser, prepare_config, run_tool
 from uniformer_mm.checkpoints import locate
 from uniformer_mm.tasks import task_of

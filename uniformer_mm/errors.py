@@ -32,6 +32,10 @@ class UserError(Exception):
         return "\n".join(map(_without_control, super().__str__().split("\n")))
 
 
+class CheckpointError(UserError):
+    """A checkpoint cannot be read, or does not belong to the model."""
+
+
 def printable(text: str, longest: int = LONGEST_TEXT) -> str:
     """What a message may show of a file's own text or name, which could steer a terminal."""
     shown = _without_control(text[:longest])

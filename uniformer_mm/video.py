@@ -3,11 +3,12 @@
 ``custom_imports = dict(imports=["uniformer_mm", "uniformer_mm.video"])``
 """
 
-from uniformer_mm.datasets import video_dataset, video_transforms
-from uniformer_mm.hooks import video_pictures
+from uniformer_mm.datasets import video_dataset
+from uniformer_mm.datasets.transforms import video_transforms
+from uniformer_mm.engine.hooks import video_pictures
+from uniformer_mm.engine.schedulers import WarmupCosineLR
 from uniformer_mm.models import class_token_video_head, spare_outputs_head
 from uniformer_mm.models.mix_clips import MixClips
-from uniformer_mm.schedulers import WarmupCosineLR
 
 __all__ = [
     "MixClips",

@@ -5,13 +5,7 @@ _base_ = [
 ]
 
 custom_imports = dict(
-    imports=[
-        "uniformer_mm",
-        "uniformer_mm.datasets.segmentation_transforms",
-        "uniformer_mm.hooks.label_range",
-        "uniformer_mm.hooks.segmentation_pictures",
-    ],
-    allow_failed_imports=False,
+    imports=["uniformer_mm", "uniformer_mm.segmentation"], allow_failed_imports=False
 )
 custom_hooks = [dict(type="LabelRangeHook")]
 default_hooks = dict(visualization=dict(type="SegmentationPicturesHook"))

@@ -4,14 +4,7 @@ _base_ = [
     "./imagenet_weights.py",
 ]
 
-custom_imports = dict(
-    imports=[
-        "uniformer_mm",
-        "uniformer_mm.datasets.pose_transforms",
-        "uniformer_mm.models.heatmap_head",
-    ],
-    allow_failed_imports=False,
-)
+custom_imports = dict(imports=["uniformer_mm", "uniformer_mm.pose"], allow_failed_imports=False)
 
 model = dict(
     backbone=dict(

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from uniformer_mm.apis.cli import explanation, run_tool
-from uniformer_mm.checkpoints.converting import build_empty_model
+from uniformer_mm.apis.convert import build_empty_model
 from uniformer_mm.errors import UserError
 
 KILLED = "DataLoader worker (pid 17) is killed by signal: Killed."

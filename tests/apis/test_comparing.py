@@ -7,8 +7,8 @@ from mmengine.config import Config
 
 from uniformer_mm.apis.comparing import beside_published, comparison
 from uniformer_mm.apis.launch import load_config
+from uniformer_mm.checkpoints.zoo import list_models
 from uniformer_mm.tasks import task_of
-from uniformer_mm.zoo import list_models
 
 ROOT = Path(__file__).resolve().parents[2]
 

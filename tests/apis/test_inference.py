@@ -15,10 +15,10 @@ from pycocotools.coco import COCO
 
 import uniformer_mm
 from uniformer_mm.apis.inference import CAMERA_CLIP, find_device, read_classes
+from uniformer_mm.apis.models import get_model
+from uniformer_mm.datasets.media import Video, VideoWriter, write_image
 from uniformer_mm.errors import UserError
-from uniformer_mm.predictions import ClassScores, Detections, LabelMap, People
-from uniformer_mm.predictions.media import Video, VideoWriter, write_image
-from uniformer_mm.zoo import get_model
+from uniformer_mm.visualization import ClassScores, Detections, LabelMap, People
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 ARCH = {"model.backbone.arch": {"_delete_": True, "depths": (1, 1, 1, 1)}}

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from uniformer_mm.apis import cli, launch
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks import task_of
-from uniformer_mm.tasks.detection import Detection
+from uniformer_mm.tasks.mmdet import Detection
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import Config
 
 from uniformer_mm.apis import lock as locking
-from uniformer_mm.apis.training import build_trainer
+from uniformer_mm.apis.train import build_trainer
 from uniformer_mm.errors import UserError
 
 HOLDER = """

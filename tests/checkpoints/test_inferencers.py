@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_models import small_config, small_state
 
-from uniformer_mm.checkpoints.converting import to_official, to_openmmlab
+from uniformer_mm.apis.convert import to_official, to_openmmlab
 from uniformer_mm.tasks.task import scale_sizes
 
 

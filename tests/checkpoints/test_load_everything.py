@@ -20,8 +20,9 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import Dataset
 
-from uniformer_mm.checkpoints import CheckpointError, sources
-from uniformer_mm.zoo import list_models
+from uniformer_mm.checkpoints import CheckpointError
+from uniformer_mm.checkpoints import download as sources
+from uniformer_mm.checkpoints.zoo import list_models
 
 TINY = {"depths": (1, 1, 1, 1), "embed_dims": (16, 16, 32, 32), "head_dim": 16}
 UNIFORMER = {"type": "mmengine.UniFormer", "arch": TINY}

@@ -17,8 +17,10 @@ from mmengine.registry import init_default_scope
 
 import uniformer_mm.video  # noqa: F401
 from uniformer_mm.compat import mmaction_decord_only
+from uniformer_mm.datasets.media import VideoWriter
 from uniformer_mm.datasets.video_reader import VideoReader
-from uniformer_mm.predictions.media import VideoWriter
+
+pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from mmengine.registry import MODELS
 from zoo_configs import build, datasets, names, optimizer_and_decays, read, transforms
 
 import uniformer_mm
-from uniformer_mm.predictions.media import Clip
+from uniformer_mm.datasets.media import Clip
 from uniformer_mm.tasks import task_of
+from uniformer_mm.tasks.mmaction import UNSUITED
 from uniformer_mm.tasks.task import scale_sizes
-from uniformer_mm.tasks.video import UNSUITED
 
 K400_S = "uniformer-small_imagenet1k-pre_16x4x1_kinetics400-rgb_20221219-c630a037.pth"
 K400_B = "uniformer_base_k400_16x4.pth"

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
 
-from uniformer_mm.zoo import list_models
+from uniformer_mm.checkpoints.zoo import list_models
 
 ROOT = Path(__file__).resolve().parents[2]
 SCOPES = {

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from uniformer_mm.checkpoints.zoo import MIM
 from uniformer_mm.compat import REPAIRS
 from uniformer_mm.doctor import checks, environment, parity
 from uniformer_mm.doctor.checks import Check, all_checks, run_check
@@ -16,7 +17,6 @@ from uniformer_mm.doctor.examination import examine
 from uniformer_mm.doctor.findings import ABSENT, FAILED, OK, Finding, anonymous
 from uniformer_mm.doctor.remedies import REPORT, explain
 from uniformer_mm.tasks import TASKS
-from uniformer_mm.zoo import MIM
 
 UNFIT_TORCHVISION = RuntimeError("operator torchvision::nms does not exist")
 

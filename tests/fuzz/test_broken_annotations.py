@@ -12,10 +12,14 @@ from mmdet.datasets import CocoDataset
 from mmpose.datasets import CocoDataset as CocoPeople
 from profiles import share
 
-from uniformer_mm.datasets.figures import JOINTS
-from uniformer_mm.datasets.instance_files import Use, check_annotations
-from uniformer_mm.datasets.keypoint_files import KeypointUse, check_boxes, check_keypoints
-from uniformer_mm.datasets.segmentation_transforms import LoadLabelMap
+from uniformer_mm.datasets.synthetic.stick_figures import JOINTS
+from uniformer_mm.datasets.transforms.segmentation_transforms import LoadLabelMap
+from uniformer_mm.datasets.validation.instance_files import Use, check_annotations
+from uniformer_mm.datasets.validation.keypoint_files import (
+    KeypointUse,
+    check_boxes,
+    check_keypoints,
+)
 from uniformer_mm.datasets.video_dataset import CheckedVideoDataset
 from uniformer_mm.errors import UserError
 

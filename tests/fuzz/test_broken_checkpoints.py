@@ -30,8 +30,8 @@ from profiles import share
 sys.path.append(str(Path(__file__).resolve().parents[1] / "trust"))
 from small import DETECTOR, run_inside
 
+from uniformer_mm.apis.dataset_meta import written_meta
 from uniformer_mm.checkpoints import CheckpointError, load_pretrained, read_checkpoint
-from uniformer_mm.checkpoints.metadata import written_meta
 
 MODEL = small_model()
 STATE = MODEL.state_dict()

@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 sys.path.append(str(Path(__file__).resolve().parents[1] / "trust"))
 from small import DETECTOR, ROOT, run_inside
 
+from uniformer_mm.datasets.media import read_image
 from uniformer_mm.errors import UserError
-from uniformer_mm.predictions.media import read_image
 
 WIDTH, HEIGHT = 64, 48
 ROTATED = 6

@@ -13,7 +13,7 @@ from torch import distributed, nn
 from torch._subclasses import FakeTensorMode
 from torch.distributed.nn.functional import all_reduce
 
-from uniformer_mm.benchmark.timing import peak_memory
+from uniformer_mm.analysis.timing import peak_memory
 from uniformer_mm.models import UniFormer, UniFormerLight, recomputing
 from uniformer_mm.models.recomputing import recomputed
 

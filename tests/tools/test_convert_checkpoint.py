@@ -6,7 +6,7 @@ import pytest
 import torch
 from running import ROOT, run_inside
 
-from uniformer_mm.zoo import get_model
+from uniformer_mm.apis.models import get_model
 
 CONFIG = ROOT / "configs" / "cls" / "uniformer_xxs_128_in1k.py"
 

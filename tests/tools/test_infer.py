@@ -19,8 +19,8 @@ from pycocotools.coco import COCO
 from running import ROOT, run_inside
 
 from uniformer_mm import Inferencer
-from uniformer_mm.predictions.media import Video, VideoWriter, write_image
-from uniformer_mm.zoo import list_models
+from uniformer_mm.checkpoints.zoo import list_models
+from uniformer_mm.datasets.media import Video, VideoWriter, write_image
 
 SMALL = """
 _base_ = "{root}/configs/{config}"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from running import CONFIG, ROOT, run_inside
 
-from uniformer_mm.predictions.media import write_image
+from uniformer_mm.datasets.media import write_image
 
 CLASSIFIER = ROOT / "configs" / "cls" / "uniformer_xxs_128_in1k.py"
 

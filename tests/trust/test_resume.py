@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from small import ROOT, forget_runs, small_config
 
-from uniformer_mm.apis import training
+from uniformer_mm.apis import train as training
 from uniformer_mm.checkpoints import CheckpointError
 from uniformer_mm.checkpoints.latest import latest_checkpoint
 

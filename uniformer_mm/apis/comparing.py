@@ -6,8 +6,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from uniformer_mm.checkpoints.zoo import list_models
 from uniformer_mm.tasks import task_of
-from uniformer_mm.zoo import list_models
 
 Row = tuple[str, float, float]
 """Name of a score, measured, published."""

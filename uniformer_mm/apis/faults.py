@@ -12,7 +12,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import build_from_cfg
 from mmengine.runner import Runner
 
-from uniformer_mm.datasets.redirect import dataset_configs
+from uniformer_mm.datasets.overrides import dataset_configs
 from uniformer_mm.errors import STACK, UserError, is_in_own_code, package_of
 from uniformer_mm.tasks import TASKS
 

@@ -17,16 +17,13 @@ from mmengine.registry import DefaultScope
 from numpy.typing import NDArray
 from torch import nn
 
+from uniformer_mm.apis.dataset_meta import CLASS_LISTS, check_class_count
 from uniformer_mm.apis.launch import building, load_config
 from uniformer_mm.apis.models import load_model
-from uniformer_mm.checkpoints.metadata import CLASS_LISTS, check_class_count
-from uniformer_mm.datasets.reading import unusable
-from uniformer_mm.errors import UserError, add_hint, is_in_own_code, listing, printable
-from uniformer_mm.models.fusion import fuse
-from uniformer_mm.predictions import Prediction
-from uniformer_mm.predictions.boxes import Boxes, as_boxes, persons, read_boxes
-from uniformer_mm.predictions.finding import Sources, find_sources, is_image
-from uniformer_mm.predictions.media import (
+from uniformer_mm.checkpoints.zoo import MIM, find_model
+from uniformer_mm.datasets.error_context import unusable
+from uniformer_mm.datasets.finding import Sources, find_sources, is_image
+from uniformer_mm.datasets.media import (
     MAX_PIXELS,
     Clip,
     Frame,
@@ -34,8 +31,11 @@ from uniformer_mm.predictions.media import (
     Video,
     read_image,
 )
+from uniformer_mm.errors import UserError, add_hint, is_in_own_code, listing, printable
+from uniformer_mm.models.fusion import fuse
 from uniformer_mm.tasks import task_of
-from uniformer_mm.zoo import MIM, find_model
+from uniformer_mm.visualization import Prediction
+from uniformer_mm.visualization.boxes import Boxes, as_boxes, persons, read_boxes
 
 CAMERA_CLIP = 64
 """Frames of a camera that a recogniser looks at as a whole, unless the user says otherwise."""

@@ -14,9 +14,9 @@ from mmengine.runner import CheckpointLoader, Runner
 
 from uniformer_mm.apis.faults import bug_hint, check_sections, config_fault, reason, stack_hint
 from uniformer_mm.checkpoints import read_checkpoint
+from uniformer_mm.engine.hooks.fit_checkpoint import FitCheckpointHook
+from uniformer_mm.engine.hooks.named_reads import NamedReadsHook
 from uniformer_mm.errors import UserError, add_hint, is_in_own_code
-from uniformer_mm.hooks.fit_checkpoint import FitCheckpointHook
-from uniformer_mm.hooks.named_reads import NamedReadsHook
 
 BUILD_ERRORS = (
     *(TypeError, ValueError, LookupError, AttributeError, ImportError),
@@ -127,7 +127,7 @@ def join_cpu_process_group(launcher: str) -> None:
 
 
 def add_hook(cfg: Config, name: str) -> None:
-    """Add a hook of `uniformer_mm.hooks` to a config."""
+    """Add a hook of `uniformer_mm.engine.hooks` to a config."""
     cfg.custom_hooks = [*cfg.get("custom_hooks", []), {"type": f"mmengine.{name}"}]
 
 

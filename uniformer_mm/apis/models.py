@@ -8,10 +8,37 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from uniformer_mm.apis.launch import building, replace_sync_batch_norm
-from uniformer_mm.checkpoints import CheckpointError, locate, read_checkpoint
-from uniformer_mm.checkpoints.converting import load_whole
-from uniformer_mm.checkpoints.metadata import checkpoint_meta
+from uniformer_mm.apis.dataset_meta import checkpoint_meta
+from uniformer_mm.apis.launch import building, load_config, replace_sync_batch_norm
+from uniformer_mm.checkpoints import locate, read_checkpoint
+from uniformer_mm.checkpoints.load import load_whole
+from uniformer_mm.checkpoints.zoo import MIM, find_model
+from uniformer_mm.errors import CheckpointError
+
+
+def get_model(name: str, pretrained: bool | str = False, **backbone: Any) -> nn.Module:
+    """Build a published model, with weights or without.
+
+    Args:
+        name: Name of a model of the zoo.
+        pretrained: True downloads the published weights, where there are public ones; a string is
+            a path, a URL or `hf://OWNER/REPOSITORY/FILE`.
+        **backbone: Options of the backbone that differ from the config's, e.g. `attention`.
+
+    Returns:
+        The whole model of its codebase, in evaluation mode, with `cfg` and `dataset_meta`: what
+        `inference_detector` and its sisters in the other codebases take. Its `data_preprocessor`
+        takes images as BGR and videos as RGB, and brings them into the model's own order of
+        channels: RGB, but BGR in models of Something-Something and HMDB51. Whoever calls
+        `model.backbone` by hand has to give that order, normalised.
+
+    Raises:
+        UserError: There is no such model, or its codebase is not installed.
+        CheckpointError: The weights cannot be had, or do not fit.
+    """
+    cfg = load_config(str(MIM / find_model(name).config))
+    cfg.model.backbone.update(backbone)
+    return load_model(cfg, name if pretrained is True else pretrained or None)
 
 
 def load_model(cfg: Config, checkpoint: str | Path | None) -> nn.Module:

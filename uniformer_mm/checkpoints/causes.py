@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from uniformer_mm.checkpoints.naming import BACKBONE
+from uniformer_mm.checkpoints.names import BACKBONE
 from uniformer_mm.models.uniformer import ARCHS
 from uniformer_mm.models.uniformer_light import LIGHT_ARCHS
 

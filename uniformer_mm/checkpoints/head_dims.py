@@ -6,9 +6,9 @@ from typing import Any
 
 from mmengine.logging import print_log
 
+from uniformer_mm.checkpoints.download import locate
 from uniformer_mm.checkpoints.published import published_facts
-from uniformer_mm.checkpoints.sources import CheckpointError, locate
-from uniformer_mm.errors import printable
+from uniformer_mm.errors import CheckpointError, printable
 from uniformer_mm.models.uniformer import UniFormer
 
 ENTRY = "uniformer"

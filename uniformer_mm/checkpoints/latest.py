@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
-from uniformer_mm.checkpoints.sources import CheckpointError, damage
+from uniformer_mm.checkpoints.download import damage
+from uniformer_mm.errors import CheckpointError
 
 NAMES = ("iter_*.pth", "epoch_*.pth")
 """How checkpoints are named that hold all of a training; `best_*` have no optimizer state."""

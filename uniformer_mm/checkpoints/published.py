@@ -4,8 +4,8 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from uniformer_mm.checkpoints.sources import file_hash, known_hash
-from uniformer_mm.zoo import list_models
+from uniformer_mm.checkpoints.download import file_hash, known_hash
+from uniformer_mm.checkpoints.zoo import list_models
 
 
 @dataclass(frozen=True)

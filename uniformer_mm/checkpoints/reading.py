@@ -14,8 +14,8 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from uniformer_mm.checkpoints.sources import CheckpointError, locate, what_is_wrong
-from uniformer_mm.errors import printable
+from uniformer_mm.checkpoints.download import locate, what_is_wrong
+from uniformer_mm.errors import CheckpointError, printable
 
 WRAPPERS = ("state_dict", "model", "model_state")
 """Keys under which training code keeps the state dict, in the order they are tried."""

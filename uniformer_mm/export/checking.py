@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from uniformer_mm.benchmark.peers import agreement
+from uniformer_mm.analysis.references import agreement
 from uniformer_mm.export.files import Run
 from uniformer_mm.models.uniformer import MIN_SIZE
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from uniformer_mm.checkpoints.writing import write_whole
 from uniformer_mm.errors import UserError
 from uniformer_mm.export.graph import LEAST, Part
+from uniformer_mm.writing import write_whole
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 """By format: how the names of its files end."""

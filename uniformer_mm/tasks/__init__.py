@@ -3,12 +3,12 @@
 from mmengine.config import Config
 
 from uniformer_mm.errors import UserError
-from uniformer_mm.tasks.classification import Classification
-from uniformer_mm.tasks.detection import Detection
-from uniformer_mm.tasks.pose import Pose
-from uniformer_mm.tasks.segmentation import Segmentation
+from uniformer_mm.tasks.mmaction import Video
+from uniformer_mm.tasks.mmdet import Detection
+from uniformer_mm.tasks.mmpose import Pose
+from uniformer_mm.tasks.mmpretrain import Classification
+from uniformer_mm.tasks.mmseg import Segmentation
 from uniformer_mm.tasks.task import Task
-from uniformer_mm.tasks.video import Video
 
 TASKS: dict[str, Task] = {
     task.scope: task for task in (Detection(), Segmentation(), Pose(), Video(), Classification())

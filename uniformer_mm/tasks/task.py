@@ -9,11 +9,11 @@ from mmengine.config import Config
 from numpy.typing import NDArray
 from torch import Tensor
 
-from uniformer_mm.datasets.generated import SetSpec
-from uniformer_mm.datasets.redirect import dataset_configs
+from uniformer_mm.datasets.media import Image
+from uniformer_mm.datasets.overrides import dataset_configs
+from uniformer_mm.datasets.synthetic.generated import SetSpec
 from uniformer_mm.errors import UserError
-from uniformer_mm.predictions import Prediction
-from uniformer_mm.predictions.media import Image
+from uniformer_mm.visualization import Prediction
 
 CHANNEL_FLIPS = ("_channel_conversion", "channel_conversion", "to_rgb")
 """What data preprocessors call the switch that reverses the channels of what pipelines give them.
@@ -226,7 +226,7 @@ class Task:
         """What goes through the pipeline for an image: one dict, and as many data samples return.
 
         Args:
-            source: `uniformer_mm.predictions.media.Frame`, or Clip where those are taken.
+            source: `uniformer_mm.datasets.media.Frame`, or Clip where those are taken.
             meta: Of the model's dataset.
 
         Raises:

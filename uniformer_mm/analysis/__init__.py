@@ -1,0 +1,1 @@
+"""Benchmarks, feature and attention maps, training curves."""

@@ -1,1 +1,0 @@
-"""Measuring speed and memory: ours, a peer's, and what the hardware allows."""

@@ -1,0 +1,1 @@
+"""Synthetic datasets in the on-disk formats of the real ones."""

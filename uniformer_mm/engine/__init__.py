@@ -1,0 +1,1 @@
+"""Parts that run inside of mmengine's Runner: hooks, loops, schedulers."""

@@ -1,1 +1,0 @@
-"""Looking inside: attention, kernels and feature maps of models, their data and their training."""

@@ -1,0 +1,197 @@
+"""Object detection and instance segmentation on COCO, with mmdet."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+from mmengine.registry import DATASETS
+
+from uniformer_mm.datasets.overrides import (
+    annotation_files,
+    dataset_configs,
+    evaluators,
+    use_coco_data,
+)
+from uniformer_mm.datasets.synthetic.coco import SyntheticCocoSpec, make_synthetic_coco
+from uniformer_mm.datasets.synthetic.shapes import PALETTE
+from uniformer_mm.datasets.validation.instance_files import Use, check_annotations
+from uniformer_mm.datasets.validation.passed_checks import check_once
+from uniformer_mm.tasks.task import (
+    Task,
+    from_random_weights,
+    make_spec,
+    scale_sizes,
+    shrink_schedule,
+)
+from uniformer_mm.visualization import Detections
+
+IMAGE_SIZE = 384
+"""Longer side of the drawn images, in pixels."""
+
+MODEL_SIZE = 192
+"""Longer side of what a model sees of them, in pixels: half as many, for two CPU cores."""
+
+ITERATIONS = 260
+
+COCO_DATASETS = ("CocoDataset", "mmdet.CocoDataset")
+
+COCO_HELP = """\
+COCO 2017 is free: https://cocodataset.org/#download (train and val images, annotations; 19 GB),
+or, with openmim installed, `mim download mmdet --dataset coco2017`. Expected layout:
+
+{root}/
+    annotations/instances_train2017.json, instances_val2017.json
+    train2017/*.jpg
+    val2017/*.jpg
+
+A set of your own in COCO's format:   --coco IMAGE_FOLDER TRAIN.json [VAL.json]
+Without any data, on drawn images:    --synthetic"""
+
+
+class Detection(Task):
+    """Mask R-CNN, Cascade Mask R-CNN and whatever else mmdet trains on COCO."""
+
+    scope = "mmdet"
+    extra = "det"
+    synthetic_datasets = ("CocoDataset",)
+    default_count = 256
+    scores = ("coco/bbox_mAP", "coco/segm_mAP")
+    published_scores: ClassVar = {
+        "box AP": ("coco/bbox_mAP", 100),
+        "mask AP": ("coco/segm_mAP", 100),
+    }
+    takes_coco_data = True
+    picture_switch = "draw"
+    picture_folder = "test_out_dir"
+    prediction_type = Detections
+
+    def data_help(self, root: str) -> str:
+        """COCO 2017."""
+        return COCO_HELP.format(root=root.rstrip("/") or "data/coco")
+
+    def make_synthetic_data(self, cfg: Config, count: int, folder: Path) -> Path:
+        """Drawn shapes with boxes and masks, as COCO instances."""
+        spec = make_spec(SyntheticCocoSpec, count, image_size=IMAGE_SIZE)
+        root = make_synthetic_coco(folder / "coco", spec)
+        use_coco_data(
+            cfg,
+            images={"train": f"{root}/train2017", "val": f"{root}/val2017"},
+            annotations={
+                "train": f"{root}/annotations/instances_train2017.json",
+                "val": f"{root}/annotations/instances_val2017.json",
+            },
+            palette=PALETTE,
+        )
+        for _, dataset in dataset_configs(cfg):
+            scale_sizes(dataset["pipeline"], MODEL_SIZE / 1066)
+        _shrink_detector(cfg.model)
+        shrink_schedule(cfg, ITERATIONS, learning_rate=3e-4, counts=(count, self.default_count))
+        return root
+
+    def use_coco_data(
+        self, cfg: Config, images: dict[str, str], annotations: dict[str, str]
+    ) -> None:
+        """The classes are the categories of the annotations."""
+        use_coco_data(cfg, images, annotations)
+
+    def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
+        """The annotations."""
+        for split, dataset, path in annotation_files(cfg, splits):
+            if dataset["type"] in COCO_DATASETS:
+                check_once(split, path, check_annotations, _use(cfg, split, dataset))
+
+    def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
+        """Boxes and masks beside the ground truth."""
+        super().draw_predictions(cfg, folder, show)
+        from uniformer_mm.engine.hooks import detection_pictures  # noqa: F401
+
+        cfg.default_hooks.visualization.type = "mmengine.DetectionPicturesHook"
+        # mmengine warns of every box that touches the border of its picture.
+        warnings.filterwarnings(
+            "ignore",
+            "Warning: The (bbox|polygon) is out of bounds",
+            module=r"mmengine\.visualization",
+        )
+
+    def draw_samples(self, cfg: Config, folder: Path) -> None:
+        """Without the many boxes of low score."""
+        super().draw_samples(cfg, folder)
+        cfg.default_hooks.visualization.score_thr = 0.5
+
+    def use_test_time_augmentation(self, cfg: Config) -> None:
+        """Flipping unless the config says otherwise, and boxes only: mmdet merges no masks."""
+        _without_masks(cfg)
+        cfg.setdefault(
+            "tta_model",
+            ConfigDict(
+                type="DetTTAModel",
+                tta_cfg={"nms": {"type": "nms", "iou_threshold": 0.5}, "max_per_img": 100},
+            ),
+        )
+        if "tta_pipeline" not in cfg:
+            cfg.tta_pipeline = _flip_pipeline(cfg.test_dataloader.dataset.pipeline)
+        super().use_test_time_augmentation(cfg)
+
+
+def _classes(dataset: Mapping[str, Any]) -> Sequence[str] | None:
+    """Names of a dataset's classes; None if its config does not hold them."""
+    classes = (dataset.get("metainfo") or {}).get("classes")
+    if classes is None and (kind := DATASETS.get("mmdet.CocoDataset")):
+        classes = kind.METAINFO["classes"]
+    return None if isinstance(classes, str) else classes
+
+
+def _use(cfg: Config, split: str, dataset: Mapping[str, Any]) -> Use:
+    """What a dataset takes from its annotation file."""
+    classes = _classes(dataset)
+    masks = [step for step in dataset.get("pipeline") or () if step.get("with_mask")]
+    metrics = [metric.get("metric") or () for name, metric in evaluators(cfg) if name == split]
+    filters = {} if dataset.get("test_mode") else dataset.get("filter_cfg") or {}
+    indices = dataset.get("indices")
+    return Use(
+        classes=None if classes is None else tuple(classes),
+        masks=bool(masks) or any("segm" in metric for metric in metrics),
+        polygons_only=any(not step.get("poly2mask", True) for step in masks),
+        evaluated=split != "train",
+        min_size=filters.get("min_size", 0),
+        filter_empty_gt=bool(filters.get("filter_empty_gt")),
+        indices=tuple(indices) if isinstance(indices, Sequence) else indices,
+    )
+
+
+def _shrink_detector(model: Any) -> None:
+    """Random weights, fewer proposals and samples: a few objects, on small images."""
+    from_random_weights(model)
+    model.train_cfg.rpn_proposal.update(nms_pre=500, max_per_img=250)
+    model.test_cfg.rpn.update(nms_pre=500, max_per_img=250)
+    stages = model.train_cfg.rcnn
+    for stage in stages if isinstance(stages, list) else [stages]:
+        stage.sampler.num = 32
+
+
+def _without_masks(cfg: Config) -> None:
+    """Test an instance segmenter as a box detector."""
+    roi_head = cfg.model.get("roi_head", {})
+    if roi_head.get("mask_head") is None:
+        return
+    print_log("--tta: mmdet merges boxes only, masks are left out", logger="current")
+    roi_head.update(mask_head=None, mask_roi_extractor=None)
+    metrics = cfg.test_evaluator
+    for metric in metrics if isinstance(metrics, list) else [metrics]:
+        if metric["type"] == "CocoMetric":
+            metric["metric"] = ["bbox"]
+
+
+def _flip_pipeline(pipeline: list[dict]) -> list[dict]:
+    pack = dict(pipeline[-1])
+    pack["meta_keys"] = (*pack["meta_keys"], "flip", "flip_direction")
+    flips = [{"type": "RandomFlip", "prob": probability} for probability in (1.0, 0.0)]
+    loading = [step for step in pipeline[:-1] if step["type"] != "LoadAnnotations"]
+    annotations = [step for step in pipeline[:-1] if step["type"] == "LoadAnnotations"]
+    augment = {"type": "TestTimeAug", "transforms": [flips, annotations, [pack]]}
+    if not annotations:
+        augment["transforms"] = [flips, [pack]]
+    return [*loading, augment]
