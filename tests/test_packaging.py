@@ -36,6 +36,7 @@ def test_wheel_has_the_mim_folder(wheel):
         assert f"uniformer_mm/.mim/{name}" in names
     assert "uniformer_mm/compat/stand_ins/mmcv_ext/__init__.py" in names
     assert "uniformer_mm/doctor/official_outputs.json" in names
+    assert "uniformer_mm/py.typed" in names
     assert not any("tests" in name for name in names)
 
 
