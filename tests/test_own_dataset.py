@@ -94,6 +94,8 @@ CASES = {
             *ONE_EPOCH,
             "train_dataloader.dataset.pipeline.2.scale=(96,96)",
             "val_dataloader.dataset.pipeline.1.scale=(96,96)",
+            "model.train_cfg.rcnn.sampler.num=16",
+            "model.test_cfg.rcnn.max_per_img=5",
         ],
         ("coco/bbox_mAP: ", "coco/segm_mAP: "),
     ),
