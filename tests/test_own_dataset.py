@@ -1,5 +1,6 @@
 """The configs of docs/own_dataset.md train and evaluate on folders laid out as it says."""
 
+import json
 import re
 from pathlib import Path
 
@@ -8,10 +9,24 @@ import numpy as np
 import pytest
 from running import ROOT, run_inside
 
+from uniformer_mm.datasets.synthetic.coco import SyntheticCoco
 from uniformer_mm.datasets.synthetic.kinetics import draw_clip, write_video
 
 PAGE = (ROOT / "docs" / "own_dataset.md").read_text()
 EXAMPLES = dict(re.findall(r"```python\n# (my_\w+)\.py\n(.*?)```", PAGE, re.DOTALL))
+
+
+def draw_boxes(folder: Path) -> None:
+    """Instances of two classes with an annotation file per split."""
+    root = SyntheticCoco(num_train=2, num_val=1, image_size=96).make(folder / "images")
+    for split in ("train", "val"):
+        content = json.loads((root / "annotations" / f"instances_{split}2017.json").read_text())
+        content["categories"] = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+        for image in content["images"]:
+            image["file_name"] = f"{split}2017/{image['file_name']}"
+        for annotation in content["annotations"]:
+            annotation["category_id"] = annotation["category_id"] % 2 + 1
+        (folder / f"{split}.json").write_text(json.dumps(content))
 
 
 def draw_plants(folder: Path) -> None:
@@ -70,6 +85,17 @@ SMALL_CLIPS = [
 
 # config: (maker of its folder, name of it, smallest sizes and schedule, what is printed)
 CASES = {
+    "my_coco": (
+        (draw_boxes, "pets"),
+        [
+            *ONE_EPOCH,
+            "train_dataloader.dataset.pipeline.2.scale=(96,96)",
+            "val_dataloader.dataset.pipeline.1.scale=(96,96)",
+            "model.train_cfg.rcnn.sampler.num=16",
+            "model.test_cfg.rcnn.max_per_img=5",
+        ],
+        ("coco/bbox_mAP: ", "coco/segm_mAP: "),
+    ),
     "my_maps": (
         (draw_plants, "plants"),
         [

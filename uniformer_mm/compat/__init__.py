@@ -6,6 +6,7 @@ the defect is absent, and never changes a healthy installation (a compiled mmcv,
 mmaction2). It has one or more of
 
 - `PATCHES`: functions by the module that they patch once it has been imported;
+- `CONTEXTS`: context managers by the module that is executed in them;
 - `STAND_INS`: files of `stand_ins` by the module that they replace where it is missing;
 - `apply()`: what has to be done at once;
 - `is_active()`, where it is not obvious whether the defect exists in this environment.
@@ -28,22 +29,27 @@ from uniformer_mm.compat import (
     mmaction_inferencer_classes,
     mmaction_multi_label_scores,
     mmcv_ext_missing,
+    mmcv_upper_bound,
     mmpose_circle_radius,
     mmpose_stated_size,
     mmpretrain_hidden_folders,
+    mmseg_fork_name,
     mmseg_inferencer_classes,
     multimodal_imports,
+    package_configs,
     pkg_resources_missing,
     pycocotools_short_polygons,
     xtcocotools_missing,
     yaml_safe,
 )
-from uniformer_mm.compat.patching import patch_after_import
+from uniformer_mm.compat.patching import import_in_context, patch_after_import
 from uniformer_mm.compat.supplying import supplies, supply
 
 REPAIRS = (
     import_warnings,
     pkg_resources_missing,
+    mmseg_fork_name,
+    mmcv_upper_bound,
     mmcv_ext_missing,
     mmaction_drn_missing,
     multimodal_imports,
@@ -63,6 +69,7 @@ REPAIRS = (
     config_formatting,
     yaml_safe,
     checkpoint_config_runs,
+    package_configs,
 )
 
 
@@ -82,6 +89,8 @@ def apply(repair: ModuleType) -> None:
     """Apply one repair."""
     for module, patch in getattr(repair, "PATCHES", {}).items():
         patch_after_import(module, patch)
+    for module, context in getattr(repair, "CONTEXTS", {}).items():
+        import_in_context(module, context)
     for module, stand_in in getattr(repair, "STAND_INS", {}).items():
         supply(module, stand_in)
     if hasattr(repair, "apply"):

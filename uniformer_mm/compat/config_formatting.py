@@ -9,9 +9,8 @@ Shows as: 0.4 s in every save.
 Repair: the last result of yapf is cached.
 """
 
+from types import ModuleType
 from typing import Any
-
-from mmengine.config import config
 
 
 class FormatOnce:
@@ -28,12 +27,11 @@ class FormatOnce:
         return self.last[1]
 
 
-def apply() -> None:
+def patch(module: ModuleType) -> None:
     """Let mmengine format a config once."""
-    if not isinstance(config.FormatCode, FormatOnce):
-        config.FormatCode = FormatOnce(config.FormatCode)
+    if not isinstance(getattr(module, "FormatCode", None), FormatOnce | None):
+        module.FormatCode = FormatOnce(module.FormatCode)  # type: ignore[attr-defined]
 
 
-def is_active() -> bool:
-    """Whether the formatter is ours."""
-    return isinstance(config.FormatCode, FormatOnce)
+# mmengine has a reference of its own to the function, its fork imports it when it is called.
+PATCHES = {"mmengine.config.config": patch, "yapf.yapflib.yapf_api": patch}

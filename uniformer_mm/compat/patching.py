@@ -3,33 +3,39 @@
 import functools
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
 Patch = Callable[[ModuleType], None]
+Context = Callable[[], AbstractContextManager[None]]
 
 
 class PatchingFinder(MetaPathFinder):
-    """Finds a module as Python does, and has it patched once it has been executed."""
+    """Finds a module as Python does; patches it once it has been executed in its context."""
 
     def __init__(self) -> None:
         """Start with nothing to patch."""
         self.patches: dict[str, list[Patch]] = {}
+        self.contexts: dict[str, Context] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Spec of a module that waits for its patch, None for all others."""
-        patches = self.patches.get(fullname, [])
-        spec = PathFinder.find_spec(fullname, path, target) if patches else None
+        """Spec of a module that has patches or a context, None for all others."""
+        patches, context = self.patches.get(fullname, []), self.contexts.get(fullname, nullcontext)
+        if not patches and context is nullcontext:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
         if spec is None or spec.loader is None:
             return None
         execute = spec.loader.exec_module
 
         def execute_and_patch(module: ModuleType) -> None:
-            execute(module)
+            with context():
+                execute(module)
             for patch in patches:
                 patch(module)
 
@@ -53,6 +59,21 @@ def patch_after_import(module: str, patch: Patch) -> None:
     patches = FINDER.patches.setdefault(module, [])
     if patch not in patches:
         patches.append(patch)
+    _install()
+
+
+def import_in_context(module: str, context: Context) -> None:
+    """Execute a module in a context, if it has not been imported yet.
+
+    Args:
+        module: Full name.
+        context: Makes the context manager.
+    """
+    FINDER.contexts[module] = context
+    _install()
+
+
+def _install() -> None:
     if FINDER not in sys.meta_path:
         sys.meta_path.insert(0, FINDER)
 
