@@ -12,7 +12,12 @@ from mmengine.registry import HOOKS
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from mmengine.visualization import Visualizer
 
-from uniformer_mm.engine.hooks.draw_predictions import distinct_names, input_source
+from uniformer_mm.engine.hooks import FORMER_NAMES
+from uniformer_mm.engine.hooks.draw_predictions import (
+    DrawPredictionsHook,
+    distinct_names,
+    input_source,
+)
 from uniformer_mm.visualization.drawing import GAP
 
 HEIGHT, WIDTH = 200, 300
@@ -174,6 +179,11 @@ def test_images_of_one_name_are_drawn_to_different_files(runner, tmp_path):
     hook.before_test(runner)
     hook.after_test_iter(runner, 0, None, [segmented(path) for path in paths])
     assert files(tmp_path / "out") == ["a/1.jpg", "b/1.jpg.jpg", "b/1.png.jpg", "b/2.jpg"]
+
+
+def test_configs_of_earlier_versions_build_it():
+    kinds = {type(HOOKS.build({"type": f"mmengine.{name}"})) for name in FORMER_NAMES}
+    assert kinds == {DrawPredictionsHook}
 
 
 @pytest.mark.parametrize(
