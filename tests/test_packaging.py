@@ -49,7 +49,7 @@ def test_base_package_needs_nothing_that_a_fork_replaces(wheel):
     base = {
         re.match(r"Requires-Dist: ([\w-]+)", line)[1] for line in needed if "extra ==" not in line
     }
-    assert base == {"torch", "numpy", "safetensors"}
+    assert base == {"torch", "filelock", "numpy", "safetensors"}
     with_mmcv = [line for line in needed if "mmcv" in line]
     assert {re.search(r'extra == "(\w+)"', line)[1] for line in with_mmcv} == {"lite", "onedl"}
 
