@@ -138,15 +138,6 @@ def test_own_data_with_empty_images_and_boxes_outside_is_trained_on(own_set, cap
     assert f"tools/test.py {folder / 'work' / 'detector.py'}" in summary
 
 
-def test_heads_for_another_number_of_classes_are_not_trained(own_set, capsys):
-    folder, content = own_set
-    assert train(folder, content, "model.roi_head.mask_head.num_classes=80") == 2
-    error = capsys.readouterr().err
-    for fact in ("annotations.json", "6 classes", "model.roi_head.mask_head.num_classes=80"):
-        assert fact in error
-    assert not (folder / "work").exists()
-
-
 def test_pretrained_weights_that_cannot_be_read_stop_the_training(own_set, capsys):
     folder, content = own_set
     weights = {"type": "Pretrained", "checkpoint": "empty.pth"}
