@@ -47,6 +47,29 @@ def run_inside(tool, *arguments):
     return 0
 
 
+def run_script(*command, folder):
+    """Run a script in a process without this package; its exit status and output.
+
+    The processes are forked from one that has imported torch and mmengine only.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "mmengine.runner"])
+    process = context.Process(target=_run_script, args=(list(map(str, command)), str(folder)))
+    process.start()
+    process.join(600)
+    return process.exitcode, Path(folder, "output.txt").read_text()
+
+
+def _run_script(command, folder):
+    os.chdir(folder)
+    output = os.open("output.txt", os.O_CREAT | os.O_WRONLY)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    assert "uniformer_mm" not in sys.modules
+    sys.argv = command
+    runpy.run_path(command[0], run_name="__main__")
+
+
 def run_forked(process, *arguments, count=2, status=0):
     """Run `process(rank, *arguments)` in forked processes, which must end with the status."""
     context = multiprocessing.get_context("fork")
