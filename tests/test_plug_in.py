@@ -118,13 +118,14 @@ def test_stock_config_with_another_backbone_trains_and_evaluates(name, tmp_path)
         loader = f"{split}_dataloader"
         options = [*options, f"{loader}.num_workers=0", f"{loader}.persistent_workers=False"]
     tool = Path(sysconfig.get_path("purelib"), codebase, ".mim", "tools", "train.py")
-    status, output = run_script(
+    status, *texts = run_script(
         *(tool, f"{name}.py", "--cfg-options", *options),
         *("train_dataloader.batch_size=2", "val_dataloader.batch_size=1"),
         *("default_hooks.logger.interval=1", "default_hooks.checkpoint.interval=1000"),
         "default_hooks.checkpoint.save_last=False",
         folder=tmp_path,
     )
+    output = "".join(texts)
     assert status == 0, output[-3000:]
     assert "UniFormer" in output
     assert re.search(r"\[\s*2/", output), output[-3000:]

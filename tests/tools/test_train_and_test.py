@@ -56,13 +56,13 @@ def scalars_of(work_dir):
 
 
 def test_training_ends_with_scores_visualizations_and_next_commands(trained):
-    work_dir, result = trained
+    work_dir, (output, errors) = trained
     command = f"tools/test.py {work_dir / 'detector.py'} {work_dir / 'iter_2.pth'}"
     for fact in ("coco/bbox_mAP", "coco/segm_mAP", " eta: ", command):
-        assert fact in result.stdout
+        assert fact in output
     assert (work_dir / "iter_2.pth").is_file()
     assert len(list((work_dir / "pictures").glob("*.jpg"))) == 2
-    assert result.stderr == ""
+    assert errors == ""
 
 
 def test_testing_writes_predictions_and_visualizations(trained, monkeypatch, capsys):
