@@ -125,14 +125,19 @@ def inferencer_of(_inferencers):
 
 @pytest.fixture(scope="session")
 def trained(synthetic_folder):
-    """Working directory and output of a training of two iterations in a process of its own."""
-    from running import BRIEF, run
+    """Working directory, output and errors of a training of two iterations by the tool."""
+    from running import BRIEF, ROOT, run_script
     from small_models import DETECTOR
 
     config, work_dir = synthetic_folder / "detector.py", synthetic_folder / "trained"
     config.write_text(DETECTOR)
-    arguments = ["--synthetic", 8, "--work-dir", work_dir, "--cfg-options", *BRIEF]
-    return work_dir, run("train.py", config, *arguments, cwd=synthetic_folder)
+    status, output, errors = run_script(
+        *(ROOT / "tools" / "train.py", config, "--synthetic", 8, "--work-dir", work_dir),
+        *("--cfg-options", *BRIEF),
+        folder=synthetic_folder,
+    )
+    assert status == 0, output[-3000:] + errors[-3000:]
+    return work_dir, (output, errors)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -21,19 +20,6 @@ BRIEF = [
 ]
 
 
-def run(tool, *arguments, cwd, status=0, env=None):
-    result = subprocess.run(
-        [sys.executable, str(ROOT / "tools" / tool), *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert result.returncode == status, result.stdout[-3000:] + result.stderr[-3000:]
-    return result
-
-
 def run_inside(tool, *arguments):
     """Run a tool in this process, which saves the imports; its exit status."""
     forget_runs()
@@ -45,6 +31,29 @@ def run_inside(tool, *arguments):
         except SystemExit as exit_:
             return exit_.code
     return 0
+
+
+def run_script(*command, folder):
+    """Run a script in a process of its own; its exit status, output and errors.
+
+    The process is forked from one that has imported torch and mmengine, but not this package.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "mmengine.runner"])
+    process = context.Process(target=_run_script, args=(list(map(str, command)), str(folder)))
+    process.start()
+    process.join(600)
+    return process.exitcode, *(Path(folder, name).read_text() for name in ("stdout", "stderr"))
+
+
+def _run_script(command, folder):
+    multiprocessing.set_start_method(None, force=True)  # as in a process from a shell
+    os.chdir(folder)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY), number)
+    assert "uniformer_mm" not in sys.modules
+    sys.argv = command
+    runpy.run_path(command[0], run_name="__main__")
 
 
 def run_forked(process, *arguments, count=2, status=0):

@@ -1,13 +1,11 @@
 """The configs of docs/existing_configs.md run with the codebases' own tools, from any directory."""
 
-import os
 import re
-import subprocess
-import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
+from running import run_script
 
 from uniformer_mm.datasets.synthetic.ade20k import SyntheticAde20k
 from uniformer_mm.datasets.synthetic.coco import CLASSES, SyntheticCoco
@@ -111,21 +109,15 @@ def test_stock_config_with_another_backbone_trains_and_evaluates(name, tmp_path)
         loader = f"{split}_dataloader"
         options = [*options, f"{loader}.num_workers=0", f"{loader}.persistent_workers=False"]
     tool = Path(sysconfig.get_path("purelib"), codebase, ".mim", "tools", "train.py")
-    result = subprocess.run(
-        [
-            *(sys.executable, str(tool), f"{name}.py", "--cfg-options", *options),
-            *("train_dataloader.batch_size=2", "val_dataloader.batch_size=1"),
-            *("default_hooks.logger.interval=1", "default_hooks.checkpoint.interval=1000"),
-            "default_hooks.checkpoint.save_last=False",
-        ],
-        cwd=tmp_path,
-        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
-        capture_output=True,
-        text=True,
-        timeout=600,
+    status, *texts = run_script(
+        *(tool, f"{name}.py", "--cfg-options", *options),
+        *("train_dataloader.batch_size=2", "val_dataloader.batch_size=1"),
+        *("default_hooks.logger.interval=1", "default_hooks.checkpoint.interval=1000"),
+        "default_hooks.checkpoint.save_last=False",
+        folder=tmp_path,
     )
-    output = result.stdout + result.stderr
-    assert result.returncode == 0, output[-3000:]
+    output = "".join(texts)
+    assert status == 0, output[-3000:]
     assert "UniFormer" in output
     assert re.search(r"\[\s*2/", output), output[-3000:]
     assert score in output

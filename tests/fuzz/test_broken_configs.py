@@ -93,7 +93,7 @@ SETTINGS = {
     "model.backbone.out_indices=(0,1)": "fpn.py",
     "model.neck.in_channels=[1,2,3,4]": "in_channels",
     "model.neck.in_channels=32": "FPN: AssertionError: expected isinstance(in_channels, list)",
-    "model.roi_head.bbox_head.num_classes=3": "num_classes",
+    "model.roi_head.bbox_head.num_classes=3": "model.roi_head.bbox_head.num_classes=3",
     "model.rpn_head.in_channels=7": "in_channels",
     "train_dataloader.batch_size=0": "batch_size",
     "train_dataloader.num_workers=-1": "num_workers",

@@ -221,7 +221,7 @@ def test_the_latest_checkpoint_is_found_without_its_name(checkpoints, content):
     assert latest_checkpoint(latest.parent) == latest
 
 
-def test_what_is_no_file_is_no_checkpoint(checkpoints):
+def test_only_regular_files_are_checkpoints(checkpoints):
     folder = checkpoints[0].parent
     (folder / "iter_98.pth").symlink_to("iter_98.pth")
     (folder / "iter_97.pth").symlink_to("nowhere.pth")
