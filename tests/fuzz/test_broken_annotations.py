@@ -14,8 +14,8 @@ from profiles import share
 
 from uniformer_mm.datasets.synthetic.stick_figures import JOINTS
 from uniformer_mm.datasets.transforms.segmentation_transforms import LoadLabelMap
-from uniformer_mm.datasets.validation.instance_files import Use, check_annotations
-from uniformer_mm.datasets.validation.keypoint_files import (
+from uniformer_mm.datasets.validation.instances import Use, check_annotations
+from uniformer_mm.datasets.validation.keypoints import (
     KeypointUse,
     check_boxes,
     check_keypoints,

@@ -17,8 +17,8 @@ from profiles import share
 
 import uniformer_mm  # noqa: F401
 from uniformer_mm.datasets.synthetic.stick_figures import JOINTS
-from uniformer_mm.datasets.validation.instance_files import Use, check_annotations
-from uniformer_mm.datasets.validation.keypoint_files import KeypointUse, check_keypoints
+from uniformer_mm.datasets.validation.instances import Use, check_annotations
+from uniformer_mm.datasets.validation.keypoints import KeypointUse, check_keypoints
 from uniformer_mm.errors import UserError
 
 SIZES = {0: (40, 30), 1: (30, 60), 2: (8, 50), 3: (64, 64)}

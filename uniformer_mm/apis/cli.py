@@ -21,8 +21,7 @@ from uniformer_mm.apis.faults import (
 from uniformer_mm.apis.launch import adapt_to_machine, is_first_process, load_config
 from uniformer_mm.apis.model_faults import model_fault
 from uniformer_mm.datasets.overrides import missing_data
-from uniformer_mm.datasets.validation.class_checks import check_class_counts
-from uniformer_mm.datasets.validation.class_names import check_class_names
+from uniformer_mm.datasets.validation.classes import check_class_counts, check_class_names
 from uniformer_mm.errors import UserError, add_hint, causes_of, is_in_own_code
 from uniformer_mm.models import UniFormer
 from uniformer_mm.tasks import task_of

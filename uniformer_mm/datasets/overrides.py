@@ -8,8 +8,8 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from uniformer_mm.datasets.validation.class_counts import set_num_classes, type_name
-from uniformer_mm.datasets.validation.coco_files import category_names, read_categories, read_coco
+from uniformer_mm.datasets.validation.coco_format import category_names, read_categories, read_coco
+from uniformer_mm.datasets.validation.num_classes import set_num_classes, type_name
 from uniformer_mm.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -124,17 +124,6 @@ def coco_classes(annotation_file: str) -> tuple[str, ...]:
         UserError: There is no such file, or it is not in COCO's format.
     """
     return category_names(annotation_file, read_categories(annotation_file))
-
-
-def class_counts(model: Any) -> list[int]:
-    """Every `num_classes` in a model's config."""
-    if isinstance(model, dict):
-        inner = [count for value in model.values() for count in class_counts(value)]
-        count = model.get("num_classes")
-        return [count, *inner] if isinstance(count, int) else inner
-    if isinstance(model, list | tuple):
-        return [count for value in model for count in class_counts(value)]
-    return []
 
 
 def annotation_files(

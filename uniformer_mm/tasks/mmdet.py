@@ -17,8 +17,8 @@ from uniformer_mm.datasets.overrides import (
 )
 from uniformer_mm.datasets.synthetic.coco import SyntheticCoco
 from uniformer_mm.datasets.synthetic.drawing import PALETTE
-from uniformer_mm.datasets.validation.instance_files import Use, check_annotations
-from uniformer_mm.datasets.validation.passed_checks import check_once
+from uniformer_mm.datasets.validation.cache import check_once
+from uniformer_mm.datasets.validation.instances import Use, check_annotations
 from uniformer_mm.tasks.task import (
     Task,
     from_random_weights,

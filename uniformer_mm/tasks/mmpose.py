@@ -20,12 +20,12 @@ from uniformer_mm.datasets.overrides import (
 )
 from uniformer_mm.datasets.synthetic.coco_keypoints import DETECTIONS, SyntheticCocoKeypoints
 from uniformer_mm.datasets.synthetic.stick_figures import JOINTS
-from uniformer_mm.datasets.validation.keypoint_files import (
+from uniformer_mm.datasets.validation.cache import check_once
+from uniformer_mm.datasets.validation.keypoints import (
     KeypointUse,
     check_boxes,
     check_keypoints,
 )
-from uniformer_mm.datasets.validation.passed_checks import check_once
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks.task import (
     NUM_PICTURES,

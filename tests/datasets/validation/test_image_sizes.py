@@ -18,8 +18,8 @@ from uniformer_mm.errors import UserError
 WIDTH, HEIGHT = 40, 30
 LOAD = {"type": "LoadImageFromFile"}
 BOXES = {"type": "LoadAnnotations", "with_bbox": True}
-EXIF_STORED = "EXIF orientation 6 turns the image.*for the pixels as they are stored"
-EXIF_LEFT_OUT = "EXIF orientation 6 of the image turns it, which this loader leaves out"
+EXIF_STORED = "EXIF orientation 6 .*for the stored pixels"
+EXIF_LEFT_OUT = "ignores the EXIF orientation 6"
 
 
 def write_set(folder, stated, stored=(WIDTH, HEIGHT), orientation=None):

@@ -32,7 +32,7 @@ def joined(path):
     content = {}
     for name, value in stream_json(str(path), ("images", "annotations")):
         if name in ("images", "annotations") and isinstance(value, list):
-            assert len(value) <= json_stream.ENTRIES
+            assert len(value) <= json_stream.BATCH_SIZE
             content.setdefault(name, []).extend(value)
         else:
             content[name] = value
@@ -44,12 +44,11 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("stream") / "file.json"
 
 
-@pytest.fixture(params=[(1, 1), (7, 5), (64, 16), (512, 16)], ids=str)
+@pytest.fixture(params=[1, 7, 64, 512])
 def characters(request, monkeypatch):
-    """Characters read at a time, and from which on many entries are decoded at once."""
-    for name, value in zip(("CHARACTERS", "BATCH"), request.param, strict=True):
-        monkeypatch.setattr(json_stream, name, value)
-    monkeypatch.setattr(json_stream, "ENTRIES", 2)
+    """Characters read at a time."""
+    monkeypatch.setattr(json_stream, "CHARACTERS", request.param)
+    monkeypatch.setattr(json_stream, "BATCH_SIZE", 2)
 
 
 def test_sound_and_damaged_files(path, characters):

@@ -1,4 +1,4 @@
-"""Numbers of classes are found, compared and set in every place where they stand."""
+"""Numbers of classes are found, compared and set in every setting where they stand."""
 
 import json
 from pathlib import Path
@@ -6,13 +6,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import DATASETS, init_default_scope
 
 from uniformer_mm.apis.launch import load_config
 from uniformer_mm.datasets.overrides import dataset_configs, evaluators, use_coco_data
-from uniformer_mm.datasets.validation.class_checks import check_class_counts
-from uniformer_mm.datasets.validation.class_counts import class_places, set_num_classes
+from uniformer_mm.datasets.validation.classes import check_class_counts, check_class_names
+from uniformer_mm.datasets.validation.num_classes import class_settings, set_num_classes
 from uniformer_mm.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -20,7 +21,7 @@ ALL = ("train", "val", "test")
 
 
 def counts(cfg):
-    return {place.path: place.count for place in class_places(cfg.model)}
+    return {setting.path: setting.count for setting in class_settings(cfg.model)}
 
 
 # ------------------------------------------------------------------------------ finding and setting
@@ -36,7 +37,7 @@ def test_heads_at_any_depth_are_set_but_for_those_with_classes_of_their_own():
         "train_cfg": {"augments": {"num_classes": 80}},
     }
     set_num_classes(model, 5)
-    assert {place.path: place.count for place in class_places(model)} == {
+    assert {setting.path: setting.count for setting in class_settings(model)} == {
         "model.roi_head.bbox_head[0].num_classes": 5,
         "model.roi_head.bbox_head[1].num_classes": 5,
         "model.train_cfg.augments.num_classes": 5,
@@ -75,21 +76,21 @@ def test_class_weights_get_the_length_of_the_classes_and_the_background():
 def test_configs_of_the_codebases_agree_with_their_data_and_each_changed_place_is_named(name):
     cfg = get_config(name)
     check_class_counts(cfg, ALL)
-    places = list(class_places(cfg.model))
-    assert places
-    for place in places:
-        value = place.node[place.key]
+    settings = list(class_settings(cfg.model))
+    assert settings
+    for setting in settings:
+        value = setting.node[setting.key]
         for other in (
-            [value[:-1], [*value, 1.0]] if place.kind == "weights" else [value - 1, value + 1]
+            [value[:-1], [*value, 1.0]] if setting.kind == "weights" else [value - 1, value + 1]
         ):
-            if place.path.endswith("cls_head.num_classes") and "blending" not in str(cfg.model):
+            if setting.path.endswith("cls_head.num_classes") and "blending" not in str(cfg.model):
                 continue
-            place.node[place.key] = other
+            setting.node[setting.key] = other
             with pytest.raises(UserError) as error:
                 check_class_counts(cfg, ("train",))
-            assert place.path in str(error.value)
-            assert str(len(other) if place.kind == "weights" else other) in str(error.value)
-        place.node[place.key] = value
+            assert setting.path in str(error.value)
+            assert str(len(other) if setting.kind == "weights" else other) in str(error.value)
+        setting.node[setting.key] = value
     check_class_counts(cfg, ALL)
 
 
@@ -133,6 +134,37 @@ def test_classifiers_of_videos_have_the_number_of_their_datasets_and_blending():
     check_class_counts(cfg, ALL)
 
 
+# ------------------------------------------------------------------------------------------- names
+
+
+def names_config(dataset):
+    return Config({"train_dataloader": {"dataset": dataset}})
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        {"type": "CocoDataset", "metainfo": {"classes": "ship"}},
+        {"type": "BaseSegDataset", "metainfo": {"classes": "ship"}},
+        {"type": "VideoDataset", "metainfo": {"classes": "ship"}},
+        {"type": "CustomDataset", "classes": "ship"},
+        {"type": "RepeatDataset", "dataset": {"metainfo": {"classes": "ship"}}},
+    ],
+)
+def test_a_name_without_a_comma_is_refused(dataset):
+    with pytest.raises(UserError, match=r"for train is the string 'ship'.*classes=\('ship',\)"):
+        check_class_names(names_config(dataset), ("train", "val"))
+    check_class_names(names_config(dataset), ("test",))
+
+
+@pytest.mark.parametrize("classes", [("ship",), ["ship"], None, "s3://names.txt"])
+def test_names_and_files_pass(classes, tmp_path):
+    check_class_names(names_config({"metainfo": {"classes": classes}}), ("train",))
+    (tmp_path / "names.txt").write_text("ship\n")
+    names = str(tmp_path / "names.txt")
+    check_class_names(names_config({"metainfo": {"classes": names}, "classes": names}), ("train",))
+
+
 # ------------------------------------------------------------------------------------------- --coco
 
 
@@ -172,7 +204,7 @@ def redirect(cfg, pets, file="instances.json"):
 
 
 @pytest.mark.parametrize(
-    ("name", "places"),
+    ("name", "settings"),
     [
         ("mask2former/mask2former_r50_8xb2-lsj-50e_coco.py", (2, 0, 3, 2, 0)),
         ("htc/htc_r50_fpn_1x_coco.py", (2,) * 6),
@@ -184,10 +216,10 @@ def redirect(cfg, pets, file="instances.json"):
         ("cityscapes/mask-rcnn_r50_fpn_1x_cityscapes.py", (2, 2)),
     ],
 )
-def test_coco_sets_all_of_them_in_configs_of_mmdet(name, places, pets):
+def test_coco_sets_all_of_them_in_configs_of_mmdet(name, settings, pets):
     cfg = get_config(f"mmdet::{name}")
     dataset = redirect(cfg, pets)
-    assert tuple(counts(cfg).values()) == places
+    assert tuple(counts(cfg).values()) == settings
     assert dataset.metainfo["classes"] == ("dog", "cat")
     assert dataset.get_data_info(0)["instances"][0]["bbox_label"] == 0, "a dog"
     for _, leaf in dataset_configs(cfg):
@@ -201,13 +233,13 @@ def test_coco_sets_all_of_them_in_configs_of_mmdet(name, places, pets):
 
 
 @pytest.mark.parametrize(
-    ("name", "places"),
+    ("name", "settings"),
     [
         ("panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py", (2, 2, 2, 1, 2, 1)),
         ("mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py", (2, 1, 4, 2, 1)),
     ],
 )
-def test_panoptic_configs_take_panoptic_annotations(name, places, pets):
+def test_panoptic_configs_take_panoptic_annotations(name, settings, pets):
     cfg = get_config(f"mmdet::{name}")
     with pytest.raises(UserError, match=r"no folder .*instances with the segment maps of"):
         redirect(cfg, pets)
@@ -216,7 +248,7 @@ def test_panoptic_configs_take_panoptic_annotations(name, places, pets):
         redirect(cfg, pets)
     (pets / "instances").rmdir()
     dataset = redirect(cfg, pets, "panoptic.json")
-    assert tuple(counts(cfg).values()) == places
+    assert tuple(counts(cfg).values()) == settings
     assert dataset.metainfo["thing_classes"] == ("dog", "cat")
     assert dataset.get_data_info(0)["seg_map_path"] == str(pets / "panoptic" / "1.png")
 

@@ -1,12 +1,12 @@
-"""A file that passed is not checked again: by size and time, or by its content."""
+"""A file that passed is not checked again until its size, time or content changes."""
 
 import os
 
 import pytest
 
-from uniformer_mm.datasets.validation import passed_checks
-from uniformer_mm.datasets.validation.coco_files import Report
-from uniformer_mm.datasets.validation.passed_checks import check_once
+from uniformer_mm.datasets.validation import cache
+from uniformer_mm.datasets.validation.cache import check_once
+from uniformer_mm.datasets.validation.coco_format import Report
 from uniformer_mm.errors import UserError
 
 OLD = 10**9
@@ -58,19 +58,14 @@ def test_a_changed_file_is_checked_again(file):
     assert check.calls == 4
 
 
-def test_a_copy_with_another_time_is_compared_by_its_content(file, monkeypatch):
+def test_time_or_content_identify_a_file(file, monkeypatch):
     check = Check()
     check_once("train", str(file), check, 1)
     os.utime(file, (OLD + 5, OLD + 5))
-    check_once("train", str(file), check, 1)
-    assert check.calls == 1
-
-
-def test_the_content_of_a_file_that_has_not_changed_is_not_read(file, monkeypatch):
-    check = Check()
-    check_once("train", str(file), check, 1)
-    monkeypatch.setattr(passed_checks, "_hash", None)
-    check_once("train", str(file), check, 1)
+    check_once("train", str(file), check, 1)  # same content
+    os.utime(file, (OLD, OLD))
+    monkeypatch.setattr(cache, "_hash", None)
+    check_once("train", str(file), check, 1)  # same time: the content is not read
     assert check.calls == 1
 
 
@@ -85,15 +80,15 @@ def test_a_file_that_was_written_just_before_is_compared_by_its_content(file):
         check_once("train", str(file), check, 1)
 
 
-def test_what_is_used_is_said_every_time(file, monkeypatch):
+def test_the_report_is_logged_every_time(file, monkeypatch):
     lines = []
-    monkeypatch.setattr(passed_checks, "print_log", lambda line, **_: lines.append(line))
+    monkeypatch.setattr(cache, "print_log", lambda line, **_: lines.append(line))
     for _ in range(2):
         check_once("train", str(file), Check(), 1)
     assert lines == [f"train: {file}: first of 1", "warning 1"] * 2
 
 
-def test_a_cache_that_cannot_be_written_or_read_is_done_without(file, tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_or_read_is_ignored(file, tmp_path, monkeypatch):
     check = Check()
     (tmp_path / "blocked").write_text("")
     monkeypatch.setenv("UNIFORMER_MM_CACHE", str(tmp_path / "blocked"))
@@ -109,7 +104,7 @@ def test_a_cache_that_cannot_be_written_or_read_is_done_without(file, tmp_path, 
 def test_other_checks_are_made_again(file, monkeypatch):
     check = Check()
     check_once("train", str(file), check, 1)
-    monkeypatch.setattr(passed_checks, "__file__", str(file))
-    (file.parent / "new_files.py").write_text("")
+    monkeypatch.setattr(cache, "__file__", str(file))
+    (file.parent / "new_check.py").write_text("")
     check_once("train", str(file), check, 1)
     assert check.calls == 2
