@@ -7,7 +7,7 @@ _base_ = [
 custom_imports = dict(
     imports=["uniformer_mm", "uniformer_mm.segmentation"], allow_failed_imports=False
 )
-custom_hooks = [dict(type="LabelRangeHook")]
+custom_hooks = [dict(type="CheckLabelsHook")]
 default_hooks = dict(visualization=dict(type="SegmentationPicturesHook"))
 visualizer = dict(alpha=0.6)
 

@@ -176,5 +176,5 @@ def test_cameras_are_numbers(folder, monkeypatch):
 
 
 def test_a_camera_that_is_not_there_is_named():
-    with pytest.raises(UserError, match="camera 97 gives no pictures"):
+    with pytest.raises(UserError, match="camera 97 gives no frames"):
         find_sources([97])

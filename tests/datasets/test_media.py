@@ -47,7 +47,7 @@ def test_images_are_bgr_with_three_channels(tmp_path):
     ("content", "reason"),
     [
         (None, "No such file"),
-        (b"", "it is empty"),
+        (b"", "the file is empty"),
         (b"not an image", "it is not an image"),
         (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "SVG"),
         (cv2.imencode(".png", RED)[1].tobytes()[:-20], "truncated or damaged"),
@@ -84,12 +84,12 @@ def test_frames_of_a_folder_are_a_video(tmp_path):
         SHADES[2],
     )
     write_image(paths[3], frame(0, (8, 8)))
-    with pytest.raises(UserError, match=r"3\.png is another size"):
+    with pytest.raises(UserError, match=r"3\.png has another size"):
         list(folder.images())
 
 
 def test_pictures_need_a_known_format(tmp_path):
-    with pytest.raises(UserError, match=r"picture\.xyz: pictures are written as"):
+    with pytest.raises(UserError, match=r"picture\.xyz: .*\.png"):
         write_image(tmp_path / "picture.xyz", RED)
     with pytest.raises(UserError, match=r"videos are written as \.mp4 or \.webm"):
         VideoWriter(tmp_path / "film.avi", 25)
@@ -131,7 +131,7 @@ def test_a_camera_without_frames_is_named(monkeypatch):
             pass
 
     monkeypatch.setattr(cv2, "VideoCapture", lambda _: Dark())
-    with pytest.raises(UserError, match="camera 0 gives no pictures"):
+    with pytest.raises(UserError, match="camera 0 gives no frames"):
         list(Video(0, "camera_0").frames())
 
 
@@ -147,10 +147,10 @@ def test_a_video_is_one_clip_or_several(folder):
 
 
 @pytest.mark.parametrize("count", [1, 3, 20])
-def test_glimpses_are_spread_over_a_clip(folder, count):
+def test_sampled_frames_are_evenly_spaced(folder, count):
     video = Video(folder / "film.mp4", "film.mp4")
     expected = np.linspace(0, len(SHADES) - 1, min(count, len(SHADES))).astype(int)
     images = np.stack([frame(shade) for shade in SHADES])
     for clip in (Clip("film.mp4", video), Clip("array", images=images)):
-        means = clip.glimpses(count).mean((1, 2, 3))
+        means = clip.sample_frames(count).mean((1, 2, 3))
         assert means == pytest.approx(np.array(SHADES)[expected], abs=4)

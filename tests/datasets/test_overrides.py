@@ -103,7 +103,7 @@ def test_different_categories_are_refused(tmp_path):
 def test_other_files_are_named(tmp_path, content):
     path = tmp_path / "annotations.json"
     path.write_text(content)
-    with pytest.raises(UserError, match=r"annotations\.json is not in COCO's format"):
+    with pytest.raises(UserError, match=r"annotations\.json is not in COCO format"):
         coco_classes(str(path))
 
 

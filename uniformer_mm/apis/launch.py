@@ -14,8 +14,8 @@ from mmengine.runner import CheckpointLoader, Runner
 
 from uniformer_mm.apis.faults import bug_hint, check_sections, config_fault, reason, stack_hint
 from uniformer_mm.checkpoints import read_checkpoint
+from uniformer_mm.engine.hooks.check_samples import CheckSamplesHook
 from uniformer_mm.engine.hooks.fit_checkpoint import FitCheckpointHook
-from uniformer_mm.engine.hooks.named_reads import NamedReadsHook
 from uniformer_mm.errors import UserError, add_hint, is_in_own_code
 
 BUILD_ERRORS = (
@@ -162,7 +162,7 @@ def build_runner(cfg: Config, exact_checkpoint: bool, new_heads: bool = False) -
     with building():
         runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     runner.register_hook(FitCheckpointHook(exact_checkpoint, new_heads))
-    runner.register_hook(NamedReadsHook())
+    runner.register_hook(CheckSamplesHook())
     return runner
 
 

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from uniformer_mm.datasets.video_faults import check_whole, read_head, why_not_opened
+from uniformer_mm.datasets.video_faults import check_complete, read_head, why_not_opened
 from uniformer_mm.errors import UserError, printable
 
 try:
@@ -102,7 +102,7 @@ class VideoReader:
         self._decoder: Iterator[av.VideoFrame] | None = None
         self._next = 0
         with self._named_errors():
-            check_whole(self._name, self._source)
+            check_complete(self._name, self._source)
             try:
                 self._open()
             except av.InvalidDataError as error:

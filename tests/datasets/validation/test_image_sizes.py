@@ -11,7 +11,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 import uniformer_mm  # noqa: F401
-from uniformer_mm.datasets.error_context import NamedReads
+from uniformer_mm.datasets.error_context import ErrorContextDataset
 from uniformer_mm.datasets.validation.image_sizes import CheckedLoading, check_image_sizes
 from uniformer_mm.errors import UserError
 
@@ -154,7 +154,7 @@ def test_a_worker_says_so_too(tmp_path, context):
         with pytest.raises(UserError, match=r"1\.jpg has 40 x 30"):
             pickle.loads(pickle.dumps(dataset))[1]
         return
-    dataset.__getitems__ = NamedReads(dataset)
+    dataset.__getitems__ = ErrorContextDataset(dataset).__getitems__
     loader = DataLoader(dataset, num_workers=1, collate_fn=list, multiprocessing_context=context)
     with pytest.raises(UserError, match=r"1\.jpg has 40 x 30"):
         list(loader)

@@ -1,7 +1,6 @@
-"""Stop at labels that are no class of the model, and say where they come from."""
+"""Stop at labels that are not classes of the model, and name their file."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -10,17 +9,16 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch.nn import ModuleList
 
+from uniformer_mm.datasets.validation.label_maps import jpeg_hint
 from uniformer_mm.errors import UserError
 
 
-@HOOKS.register_module()
-class LabelRangeHook(Hook):
-    """Checks the label maps of segmentation against the number of classes.
+@HOOKS.register_module(name=["CheckLabelsHook", "LabelRangeHook"])  # the latter: earlier configs
+class CheckLabelsHook(Hook):
+    """Check the label maps of segmentation against the number of classes.
 
-    Without it such a label ends training in an IndexError or, on a GPU, in an assertion that names
-    nothing; in validation it counts as unlabelled.
-
-    Pixels with the `ignore_index` of all heads are not labelled.
+    Otherwise such a label raises an IndexError or, on a GPU, a device-side assertion in training,
+    and counts as not labelled in validation. Pixels with the `ignore_index` of all heads pass.
 
     Raises:
         UserError: In an iteration whose labels are out of range.
@@ -29,7 +27,7 @@ class LabelRangeHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict[str, Any] | None = None
     ) -> None:
-        """Check before the loss sees the labels."""
+        """Check the labels before the loss reads them."""
         assert data_batch is not None
         self._check(runner, data_batch["data_samples"])
 
@@ -62,20 +60,14 @@ class LabelRangeHook(Hook):
                 raise UserError(
                     f"{path} has the label {label}{in_file}, but the model has {count} classes,"
                     f" labels 0 to {count - 1}, and {ignored} where nothing is labelled"
-                    f" (ignore_index of the heads).{_jpeg_hint(path)} Set num_classes of every head"
+                    f" (ignore_index of the heads).{jpeg_hint(path)} Set num_classes of every head"
                     " and the classes of the datasets, or correct the file."
                 )
 
 
 def ignored_label(model: Any) -> int | None:
-    """The `ignore_index` of all heads of a segmenter; None if they have none, or different ones."""
+    """Return the `ignore_index` of all heads of a segmentor; None without one, or with several."""
     heads = [getattr(model, name, None) for name in ("decode_head", "auxiliary_head")]
     parts = [part for head in heads for part in (head if isinstance(head, ModuleList) else [head])]
     found = [getattr(part, "ignore_index", None) for part in parts if part is not None]
     return found[0] if found and len(set(found)) == 1 else None
-
-
-def _jpeg_hint(path: str) -> str:
-    if Path(path).suffix.lower() not in (".jpg", ".jpeg"):
-        return ""
-    return " JPEG changes labels when it compresses: save label maps as PNG."
