@@ -1,6 +1,7 @@
 """Shared by all tests: no network, few threads, a drawn dataset."""
 
 import functools
+import gc
 import http.server
 import os
 import random
@@ -43,6 +44,13 @@ def process_settings(monkeypatch):
     torch.set_num_threads(1)
     os.environ.clear()
     os.environ.update(environment)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen_modules():
+    """Exclude imported modules from garbage collection, which every dataset of mmengine starts."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
