@@ -13,6 +13,8 @@ from uniformer_mm.datasets.video_dataset import check_plain_list
 from uniformer_mm.datasets.video_reader import VideoReader
 from uniformer_mm.errors import UserError
 
+pytestmark = pytest.mark.stack
+
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):

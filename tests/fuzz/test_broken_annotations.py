@@ -23,6 +23,8 @@ from uniformer_mm.datasets.validation.keypoints import (
 from uniformer_mm.datasets.video_dataset import CheckedVideoDataset
 from uniformer_mm.errors import UserError
 
+pytestmark = pytest.mark.stack
+
 SIZE = 40
 RUNS = {"size": [SIZE, SIZE], "counts": [SIZE, 10, SIZE * SIZE - SIZE - 10]}
 

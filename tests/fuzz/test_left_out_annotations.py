@@ -21,6 +21,8 @@ from uniformer_mm.datasets.validation.instances import Use, check_annotations
 from uniformer_mm.datasets.validation.keypoints import KeypointUse, check_keypoints
 from uniformer_mm.errors import UserError
 
+pytestmark = pytest.mark.stack
+
 SIZES = {0: (40, 30), 1: (30, 60), 2: (8, 50), 3: (64, 64)}
 RUNS = {"size": [30, 40], "counts": [20, 10, 30 * 40 - 30]}
 POLYGON, SHORT = [3, 4, 20, 4, 20, 10], [1, 1, 5, 5]

@@ -12,6 +12,8 @@ from scipy import stats
 
 from uniformer_mm.datasets.transforms import pose_transforms
 
+pytestmark = pytest.mark.stack
+
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "pose"
 SIZE = np.array((40.0, 100.0))
 ALPHA = 1e-3

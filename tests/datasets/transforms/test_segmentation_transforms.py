@@ -10,6 +10,8 @@ from mmseg.registry import TRANSFORMS
 
 from uniformer_mm.errors import UserError
 
+pytestmark = pytest.mark.stack
+
 SIZE = (40, 60)
 
 

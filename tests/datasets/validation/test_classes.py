@@ -16,6 +16,8 @@ from uniformer_mm.datasets.validation.classes import check_class_counts, check_c
 from uniformer_mm.datasets.validation.num_classes import class_settings, set_num_classes
 from uniformer_mm.errors import UserError
 
+pytestmark = pytest.mark.stack
+
 ROOT = Path(__file__).resolve().parents[3]
 ALL = ("train", "val", "test")
 

@@ -52,7 +52,7 @@ def characters(request, monkeypatch):
 
 
 def test_sound_and_damaged_files(path, characters):
-    @share(100)
+    @share(25)
     @given(FILES, LAYOUTS, st.data())
     def compare(content, layout, data):
         text = json.dumps(content, **layout)

@@ -14,6 +14,8 @@ from uniformer_mm.datasets.validation.label_maps import (
 )
 from uniformer_mm.errors import UserError
 
+pytestmark = pytest.mark.stack
+
 
 @pytest.fixture
 def warn(tmp_path, monkeypatch):
