@@ -1,4 +1,4 @@
-"""The reader gives the frames that were asked for, in every container, codec and order."""
+"""The reader returns the requested frames in every container, codec and order."""
 
 import io
 import random
@@ -40,7 +40,7 @@ def codes(images):
 
 
 def decoded(path):
-    """Codes of what decoding in order gives, with the flag that ffmpeg sets."""
+    """Codes of the frames that decoding in order gives, with the flag that FFmpeg sets."""
     with av.open(str(path)) as container:
         container.streams.video[0].codec_context.flags |= 8  # output_corrupt
         return [code_of(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
@@ -204,7 +204,7 @@ def test_a_container_that_refuses_to_seek_is_decoded_in_order(clip):
 def test_frames_beyond_the_end_are_refused(clip):
     reader = VideoReader(clip("plain.mp4"))
     for index in (LENGTH, -LENGTH - 1):
-        with pytest.raises(IndexError, match=f"40 frames: there is no {index}"):
+        with pytest.raises(IndexError, match=f"40 frames: no frame {index}"):
             reader.read([0, index])
     assert reader.read([]).shape == (0, 48, 64, 3)
     assert reader.read([[1, 2], [3, 1]]).shape == (4, 48, 64, 3)
