@@ -13,7 +13,11 @@ from mmengine.registry import DATASETS, init_default_scope
 from uniformer_mm.apis.launch import load_config
 from uniformer_mm.datasets.overrides import dataset_configs, evaluators, use_coco_data
 from uniformer_mm.datasets.validation.classes import check_class_counts, check_class_names
-from uniformer_mm.datasets.validation.num_classes import class_settings, set_num_classes
+from uniformer_mm.datasets.validation.num_classes import (
+    class_counts,
+    class_settings,
+    set_num_classes,
+)
 from uniformer_mm.errors import UserError
 
 pytestmark = pytest.mark.stack
@@ -51,6 +55,7 @@ def test_heads_at_any_depth_are_set_but_for_those_with_classes_of_their_own():
 def test_class_weights_get_the_length_of_the_classes_and_the_background():
     model = {"num_things_classes": 3, "num_stuff_classes": 1}
     model["loss_cls"] = {"class_weight": [1.0, 1.0, 1.0, 1.0, 0.1]}
+    assert class_counts(model) == {3, 4}
     set_num_classes(model, 2, num_stuff=1)
     assert model["num_things_classes"] == 2
     assert model["loss_cls"]["class_weight"] == [1.0, 1.0, 1.0, 0.1]

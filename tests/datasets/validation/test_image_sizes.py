@@ -23,7 +23,7 @@ BOXES = {"type": "LoadAnnotations", "with_bbox": True}
 def write_set(folder, stated, stored=(WIDTH, HEIGHT), orientation=None):
     """Two images, the second of which is stored and stated as given; width first."""
     rng = np.random.default_rng(0)
-    images, people = [], []
+    images, persons = [], []
     for id_, (said, size) in enumerate([((WIDTH, HEIGHT), (WIDTH, HEIGHT)), (stated, stored)]):
         pixels = rng.integers(0, 255, (*size[::-1], 3), np.uint8)
         exif = Image.Exif()
@@ -32,8 +32,8 @@ def write_set(folder, stated, stored=(WIDTH, HEIGHT), orientation=None):
         Image.fromarray(pixels).save(folder / f"{id_}.jpg", exif=exif)
         images.append({"id": id_, "file_name": f"{id_}.jpg", "width": said[0], "height": said[1]})
         person = {"id": id_, "image_id": id_, "category_id": 1, "bbox": [2, 3, 20, 20], "area": 400}
-        people.append({**person, "iscrowd": 0, "keypoints": [5, 6, 2] * 17, "num_keypoints": 17})
-    content = {"images": images, "annotations": people}
+        persons.append({**person, "iscrowd": 0, "keypoints": [5, 6, 2] * 17, "num_keypoints": 17})
+    content = {"images": images, "annotations": persons}
     content["categories"] = [{"id": 1, "name": "person"}]
     (folder / "set.json").write_text(json.dumps(content))
     return {
