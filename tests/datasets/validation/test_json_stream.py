@@ -44,10 +44,11 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("stream") / "file.json"
 
 
-@pytest.fixture(params=[1, 7, 64, 512])
+@pytest.fixture(params=[(1, 1), (7, 5), (64, 16), (512, 16)], ids=str)
 def characters(request, monkeypatch):
-    """Characters read at a time."""
-    monkeypatch.setattr(json_stream, "CHARACTERS", request.param)
+    """Characters that are read, and of a list that are decoded, at a time."""
+    for name, value in zip(("CHARACTERS", "OBJECTS"), request.param, strict=True):
+        monkeypatch.setattr(json_stream, name, value)
     monkeypatch.setattr(json_stream, "BATCH_SIZE", 2)
 
 

@@ -1,0 +1,101 @@
+"""Faulty images, annotations and checkpoints: training continues, or names the file."""
+
+import json
+import math
+import re
+import shutil
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from running import run_inside
+from small_models import DETECTOR
+
+pytestmark = pytest.mark.stack
+BRIEF = [
+    *("train_cfg.max_epochs=1", "default_hooks.logger.interval=1", "val_dataloader.num_workers=0"),
+    *("train_dataloader.persistent_workers=False", "val_dataloader.persistent_workers=False"),
+    *("model.test_cfg.rcnn.max_per_img=5", "val_dataloader.dataset.indices=1"),
+    "train_dataloader.dataset.pipeline.2.scale=(128,128)",
+    "val_dataloader.dataset.pipeline.1.scale=(128,128)",
+]
+
+
+@pytest.fixture
+def own_set(synthetic_folder, tmp_path, monkeypatch):
+    """Copy three synthetic images and their annotations: folder and content of the JSON file."""
+    coco = synthetic_folder / "data" / "synthetic" / "coco"
+    content = json.loads((coco / "annotations" / "instances_train2017.json").read_text())
+    content["images"] = content["images"][:3]
+    kept = {image["id"] for image in content["images"]}
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] in kept]
+    (tmp_path / "images").mkdir()
+    for image in content["images"]:
+        shutil.copy(coco / "train2017" / image["file_name"], tmp_path / "images")
+    (tmp_path / "model.py").write_text(DETECTOR)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path, content
+
+
+def train(folder, content, *options):
+    (folder / "annotations.json").write_text(json.dumps(content))
+    arguments = ["--work-dir", folder / "work", "--coco", folder / "images"]
+    return run_inside(
+        *("train.py", folder / "model.py", *arguments, folder / "annotations.json"),
+        *("--cfg-options", *BRIEF, *options),
+    )
+
+
+@pytest.mark.parametrize(("kept", "workers"), [(-200, 0), (-200, 1), (None, 0)])
+def test_an_image_that_cannot_be_read_stops_training_with_its_name(own_set, capsys, kept, workers):
+    folder, content = own_set
+    victim = folder / "images" / content["images"][1]["file_name"]
+    whole = victim.read_bytes()
+    victim.unlink()
+    if kept:
+        victim.write_bytes(whole[:kept])
+    assert train(folder, content, f"train_dataloader.num_workers={workers}") == 2
+    last_line = capsys.readouterr().err.splitlines()[-1]
+    assert re.match(rf"error: (there is no file )?{victim}", last_line)
+
+
+def test_empty_images_and_boxes_outside_the_image_are_skipped(own_set):
+    folder, content = own_set
+    empty, outside, partly = (image["id"] for image in content["images"])
+    kept = [a for a in content["annotations"] if a["image_id"] != empty]
+    width = content["images"][1]["width"]
+    for annotation in kept:
+        if annotation["image_id"] == outside:
+            annotation["bbox"][0] += 2 * width
+            annotation["segmentation"] = [[0, 0, 5, 0, 5, 5]]
+        elif annotation["image_id"] == partly:
+            annotation["bbox"][0] = -annotation["bbox"][2] / 2
+    content["annotations"] = kept
+    options = ["train_dataloader.num_workers=0", "train_dataloader.batch_size=1"]
+    keep_all = "train_dataloader.dataset.filter_cfg.filter_empty_gt=False"
+    assert train(folder, content, *options, keep_all) == 0
+    log = next((folder / "work").glob("*/*.log")).read_text()
+    losses = [float(loss) for loss in re.findall(r"\bloss: (\S+)", log)]
+    assert len(losses) == 3
+    assert all(math.isfinite(loss) for loss in losses)
+
+
+def test_a_checkpoint_of_other_classes_is_not_evaluated(own_set, tmp_path, capsys):
+    config, checkpoint = tmp_path / "model.py", tmp_path / "other.pth"
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        model = MODELS.build(Config.fromfile(config).model)
+    torch.save({"state_dict": model.state_dict()}, checkpoint)
+    assert run_inside("test.py", config, checkpoint, "--synthetic", 4) == 2
+    error = capsys.readouterr().err
+    assert "roi_head.bbox_head.fc_cls.weight (81, 32) instead of (7, 32)" in error
+    assert "another number of classes" in error
+
+
+def test_heads_for_another_number_of_classes_are_not_trained(own_set, capsys):
+    folder, content = own_set
+    assert train(folder, content, "model.roi_head.mask_head.num_classes=80") == 2
+    error = capsys.readouterr().err
+    assert "annotations.json) has 6 classes" in error
+    assert "model.roi_head.mask_head.num_classes=80" in error
+    assert not (folder / "work").exists()
