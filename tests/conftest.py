@@ -75,14 +75,12 @@ def cache_of_checks(tmp_path_factory):
 @pytest.fixture(scope="session")
 def synthetic_folder(tmp_path_factory) -> Path:
     """Working directory with a small synthetic COCO set under data/synthetic."""
-    from uniformer_mm.datasets.synthetic.coco import SyntheticCocoSpec, make_synthetic_coco
+    from uniformer_mm.datasets.synthetic.coco import SyntheticCoco
     from uniformer_mm.tasks.mmdet import IMAGE_SIZE
-    from uniformer_mm.tasks.task import make_spec
 
     folder = tmp_path_factory.mktemp("synthetic")
-    spec = make_spec(SyntheticCocoSpec, 8, image_size=IMAGE_SIZE)
     parent = folder / "data" / "synthetic"
-    make_synthetic_coco(parent / "8" / "coco", spec)
+    SyntheticCoco(num_train=8, num_val=2, image_size=IMAGE_SIZE).make(parent / "8" / "coco")
     (parent / "coco").symlink_to(Path("8", "coco"))  # for --coco
     return folder
 

@@ -1,4 +1,4 @@
-"""The README's plug-in configs run with the codebases' own tools, from any directory."""
+"""The configs of docs/existing_configs.md run with the codebases' own tools, from any directory."""
 
 import re
 import sysconfig
@@ -7,33 +7,24 @@ from pathlib import Path
 import pytest
 from running import run_script
 
-from uniformer_mm.datasets.synthetic.ade20k import SyntheticAde20kSpec, make_synthetic_ade20k
-from uniformer_mm.datasets.synthetic.coco import CLASSES, SyntheticCocoSpec, make_synthetic_coco
-from uniformer_mm.datasets.synthetic.coco_keypoints import (
-    SyntheticKeypointsSpec,
-    make_synthetic_keypoints,
-)
-from uniformer_mm.datasets.synthetic.imagenet import (
-    SyntheticImagenetSpec,
-    make_synthetic_imagenet,
-)
-from uniformer_mm.datasets.synthetic.kinetics import (
-    SyntheticKineticsSpec,
-    make_synthetic_kinetics,
-)
+from uniformer_mm.datasets.synthetic.ade20k import SyntheticAde20k
+from uniformer_mm.datasets.synthetic.coco import CLASSES, SyntheticCoco
+from uniformer_mm.datasets.synthetic.coco_keypoints import SyntheticCocoKeypoints
+from uniformer_mm.datasets.synthetic.imagenet import SyntheticImagenet
+from uniformer_mm.datasets.synthetic.kinetics import SyntheticKinetics
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text()
-EXAMPLES = dict(re.findall(r"```python\n# (my_\w+)\.py\n(.*?)```", README, re.DOTALL))
+PAGE = (ROOT / "docs" / "existing_configs.md").read_text()
+EXAMPLES = dict(re.findall(r"```python\n# (my_\w+)\.py\n(.*?)```", PAGE, re.DOTALL))
 
-# config: (codebase, folder and maker of its data, settings of a user with four images, score)
+# config: (codebase, folder and type of its data, settings of a user with four images, score)
 CASES = {
     "my_mask_rcnn": (
         "mmdet",
         "data/coco",
-        (make_synthetic_coco, SyntheticCocoSpec),
+        SyntheticCoco,
         [
             "train_cfg.max_epochs=1",
             "model.roi_head.bbox_head.num_classes=6",
@@ -52,7 +43,7 @@ CASES = {
     "my_upernet": (
         "mmseg",
         "data/ade/ADEChallengeData2016",
-        (make_synthetic_ade20k, SyntheticAde20kSpec),
+        SyntheticAde20k,
         [
             "train_cfg.max_iters=2",
             "train_cfg.val_interval=2",
@@ -66,14 +57,14 @@ CASES = {
     "my_pose": (
         "mmpose",
         "data/coco",
-        (make_synthetic_keypoints, SyntheticKeypointsSpec),
+        SyntheticCocoKeypoints,
         ["train_cfg.max_epochs=1", "train_cfg.val_interval=1"],
         "coco/AP: ",
     ),
     "my_slowonly": (
         "mmaction",
         "data/kinetics400",
-        (make_synthetic_kinetics, SyntheticKineticsSpec),
+        SyntheticKinetics,
         [
             "train_cfg.max_epochs=1",
             "train_cfg.val_interval=1",
@@ -94,7 +85,7 @@ CASES = {
     "my_classifier": (
         "mmpretrain",
         "data/imagenet",
-        (make_synthetic_imagenet, SyntheticImagenetSpec),
+        SyntheticImagenet,
         [
             "train_cfg.max_epochs=1",
             "train_dataloader.dataset.ann_file=meta/train.txt",
@@ -111,8 +102,8 @@ def test_every_example_is_tried():
 
 @pytest.mark.parametrize("name", CASES)
 def test_stock_config_with_another_backbone_trains_and_evaluates(name, tmp_path):
-    codebase, folder, (make, spec), options, score = CASES[name]
-    make(tmp_path / folder, spec(num_train=4, num_val=1, image_size=96))
+    codebase, folder, dataset, options, score = CASES[name]
+    dataset(num_train=4, num_val=1, image_size=96).make(tmp_path / folder)
     (tmp_path / f"{name}.py").write_text(EXAMPLES[name])
     for split in ("train", "val"):
         loader = f"{split}_dataloader"

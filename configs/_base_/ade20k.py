@@ -2,7 +2,6 @@ _base_ = [
     "mmseg::_base_/datasets/ade20k.py",
     "mmseg::_base_/schedules/schedule_160k.py",
     "mmseg::_base_/default_runtime.py",
-    "./imagenet_weights.py",
 ]
 
 custom_imports = dict(

@@ -21,6 +21,7 @@ param_scheduler = dict(
 )
 
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=110, val_begin=1, val_interval=5)
+auto_scale_lr = dict(base_batch_size=32)  # 4 videos on each of 8 GPUs
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 val_evaluator = dict(type="AccMetric")

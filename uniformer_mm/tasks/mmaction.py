@@ -16,17 +16,12 @@ from uniformer_mm.datasets.overrides import (
     evaluators,
     set_num_classes,
 )
-from uniformer_mm.datasets.synthetic.kinetics import (
-    CLASSES,
-    SyntheticKineticsSpec,
-    make_synthetic_kinetics,
-)
+from uniformer_mm.datasets.synthetic.kinetics import CLASSES, SyntheticKinetics
 from uniformer_mm.datasets.validation.video_labels import check_video_labels
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks.task import (
     Task,
     from_random_weights,
-    make_spec,
     scale_sizes,
     shrink_schedule,
     step_name,
@@ -131,8 +126,8 @@ class Video(Task):
 
     def make_synthetic_data(self, cfg: Config, count: int, folder: Path) -> Path:
         """Drawn videos whose classes only motion can tell apart."""
-        spec = make_spec(SyntheticKineticsSpec, count, image_size=VIDEO_SIZE)
-        root = make_synthetic_kinetics(folder / "kinetics", spec)
+        synthetic = SyntheticKinetics(count, max(count // 4, 1), VIDEO_SIZE)
+        root = synthetic.make(folder / "kinetics")
         for split, dataset in dataset_configs(cfg):
             source = "train" if split == "train" else "val"
             dataset.pop("delimiter", None)

@@ -15,14 +15,13 @@ from uniformer_mm.datasets.overrides import (
     evaluators,
     use_coco_data,
 )
-from uniformer_mm.datasets.synthetic.coco import SyntheticCocoSpec, make_synthetic_coco
-from uniformer_mm.datasets.synthetic.shapes import PALETTE
+from uniformer_mm.datasets.synthetic.coco import SyntheticCoco
+from uniformer_mm.datasets.synthetic.drawing import PALETTE
 from uniformer_mm.datasets.validation.instance_files import Use, check_annotations
 from uniformer_mm.datasets.validation.passed_checks import check_once
 from uniformer_mm.tasks.task import (
     Task,
     from_random_weights,
-    make_spec,
     scale_sizes,
     shrink_schedule,
 )
@@ -74,8 +73,8 @@ class Detection(Task):
 
     def make_synthetic_data(self, cfg: Config, count: int, folder: Path) -> Path:
         """Drawn shapes with boxes and masks, as COCO instances."""
-        spec = make_spec(SyntheticCocoSpec, count, image_size=IMAGE_SIZE)
-        root = make_synthetic_coco(folder / "coco", spec)
+        synthetic = SyntheticCoco(count, max(count // 4, 1), IMAGE_SIZE)
+        root = synthetic.make(folder / "coco")
         use_coco_data(
             cfg,
             images={"train": f"{root}/train2017", "val": f"{root}/val2017"},

@@ -18,11 +18,7 @@ from uniformer_mm.datasets.overrides import (
     evaluators,
     use_coco_files,
 )
-from uniformer_mm.datasets.synthetic.coco_keypoints import (
-    DETECTIONS,
-    SyntheticKeypointsSpec,
-    make_synthetic_keypoints,
-)
+from uniformer_mm.datasets.synthetic.coco_keypoints import DETECTIONS, SyntheticCocoKeypoints
 from uniformer_mm.datasets.synthetic.stick_figures import JOINTS
 from uniformer_mm.datasets.validation.keypoint_files import (
     KeypointUse,
@@ -35,7 +31,6 @@ from uniformer_mm.tasks.task import (
     NUM_PICTURES,
     Task,
     from_random_weights,
-    make_spec,
     shrink_schedule,
 )
 from uniformer_mm.visualization import People
@@ -104,8 +99,8 @@ class Pose(Task):
 
     def make_synthetic_data(self, cfg: Config, count: int, folder: Path) -> Path:
         """Drawn people, with boxes as from a detector for testing."""
-        spec = make_spec(SyntheticKeypointsSpec, count, image_size=IMAGE_SIZE)
-        root = make_synthetic_keypoints(folder / "coco_keypoints", spec)
+        synthetic = SyntheticCocoKeypoints(count, max(count // 4, 1), IMAGE_SIZE)
+        root = synthetic.make(folder / "coco_keypoints")
         use_coco_files(
             cfg,
             images={"train": f"{root}/train2017", "val": f"{root}/val2017"},

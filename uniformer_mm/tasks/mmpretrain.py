@@ -12,16 +12,11 @@ from numpy.typing import NDArray
 
 from uniformer_mm.datasets.media import Image
 from uniformer_mm.datasets.overrides import dataset_configs, evaluators, set_num_classes
-from uniformer_mm.datasets.synthetic.imagenet import (
-    CLASSES,
-    SyntheticImagenetSpec,
-    make_synthetic_imagenet,
-)
+from uniformer_mm.datasets.synthetic.imagenet import CLASSES, SyntheticImagenet
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks.task import (
     Task,
     from_random_weights,
-    make_spec,
     scale_sizes,
     shrink_schedule,
 )
@@ -88,8 +83,8 @@ class Classification(Task):
 
     def make_synthetic_data(self, cfg: Config, count: int, folder: Path) -> Path:
         """Drawn objects of twelve classes, in ImageNet's folders."""
-        spec = make_spec(SyntheticImagenetSpec, count, image_size=IMAGE_SIZE)
-        root = make_synthetic_imagenet(folder / "imagenet", spec)
+        synthetic = SyntheticImagenet(count, max(count // 4, 1), IMAGE_SIZE)
+        root = synthetic.make(folder / "imagenet")
         for split, dataset in dataset_configs(cfg):
             source = "train" if split == "train" else "val"
             dataset.update(

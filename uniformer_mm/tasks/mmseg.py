@@ -12,12 +12,7 @@ from torch import Tensor
 
 from uniformer_mm.datasets.media import Image
 from uniformer_mm.datasets.overrides import dataset_configs, set_num_classes
-from uniformer_mm.datasets.synthetic.ade20k import (
-    CLASSES,
-    PALETTE,
-    SyntheticAde20kSpec,
-    make_synthetic_ade20k,
-)
+from uniformer_mm.datasets.synthetic.ade20k import CLASSES, PALETTE, SyntheticAde20k
 from uniformer_mm.datasets.validation.label_maps import (
     warn_of_absent_classes,
     warn_of_other_ignored_label,
@@ -26,7 +21,6 @@ from uniformer_mm.errors import UserError
 from uniformer_mm.tasks.task import (
     Task,
     from_random_weights,
-    make_spec,
     scale_sizes,
     shrink_schedule,
 )
@@ -108,8 +102,8 @@ class Segmentation(Task):
 
     def make_synthetic_data(self, cfg: Config, count: int, folder: Path) -> Path:
         """Drawn scenes with a class for each pixel."""
-        spec = make_spec(SyntheticAde20kSpec, count, image_size=IMAGE_SIZE)
-        root = make_synthetic_ade20k(folder / "ade20k", spec)
+        synthetic = SyntheticAde20k(count, max(count // 4, 1), IMAGE_SIZE)
+        root = synthetic.make(folder / "ade20k")
         metainfo = {"classes": CLASSES, "palette": [list(colour) for colour in PALETTE]}
         for _, dataset in dataset_configs(cfg):
             # ADE20KDataset itself takes no other classes than its own; the folders are the same.

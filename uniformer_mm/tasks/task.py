@@ -11,7 +11,6 @@ from torch import Tensor
 
 from uniformer_mm.datasets.media import Image
 from uniformer_mm.datasets.overrides import dataset_configs
-from uniformer_mm.datasets.synthetic.generated import SetSpec
 from uniformer_mm.errors import UserError
 from uniformer_mm.visualization import Prediction
 
@@ -112,11 +111,8 @@ class Task:
                 f" it has one for {', '.join(self.synthetic_datasets)}"
             )
         count = self.default_count if count is None else count
-        try:
-            # Runs with other counts have sets of their own: none replaces what another one reads.
-            return self.make_synthetic_data(cfg, count, folder / str(count))
-        except FileExistsError as error:
-            raise UserError(str(error)) from error
+        # Runs with other counts have sets of their own: none replaces what another one reads.
+        return self.make_synthetic_data(cfg, count, folder / str(count))
 
     def use_coco_data(
         self, cfg: Config, images: dict[str, str], annotations: dict[str, str]
@@ -263,18 +259,6 @@ def step_name(step: Mapping[str, Any]) -> str:
     """Name of a transform's class without its scope."""
     kind = step["type"]
     return kind.rpartition(".")[-1] if isinstance(kind, str) else kind.__name__
-
-
-def make_spec(spec_type: type[SetSpec], count: int, **settings: int) -> Any:
-    """The spec of a generated set of `count` training samples.
-
-    Raises:
-        UserError: `count` is below 1.
-    """
-    try:
-        return spec_type(num_train=count, num_val=max(count // 4, 1), **settings)
-    except ValueError as error:
-        raise UserError(f"--synthetic: {error}") from error
 
 
 def shrink_schedule(
