@@ -104,8 +104,6 @@ class Clip:
         with self.video.open() as reader:
             return reader.read(_evenly_spaced(len(reader), count))[..., ::-1]
 
-    glimpses = sample_frames
-
 
 @dataclass(frozen=True)
 class ImageFile:

@@ -192,12 +192,12 @@ def check_ids(path: str, kind: str, ids: Sequence[Any], integers: bool = False) 
         UserError: An id is of another type, or occurs twice.
     """
     expected = str if ids and type(ids[0]) is str and not integers else int
-    for row, id_ in enumerate(ids):
-        if type(id_) is not expected:
-            raise UserError(
-                f"{path}: {kind}[{row}] has the id {shown(id_)}, expected"
-                f" {'a string like the others' if expected is str else 'an integer'}"
-            )
+    if not set(map(type, ids)) <= {expected}:
+        row = next(row for row, id_ in enumerate(ids) if type(id_) is not expected)
+        raise UserError(
+            f"{path}: {kind}[{row}] has the id {shown(ids[row])}, expected"
+            f" {'a string like the others' if expected is str else 'an integer'}"
+        )
     if len(set(ids)) < len(ids):
         ((twice, _),) = Counter(ids).most_common(1)
         raise UserError(f"{path} has two {kind} with the id {twice!r}: make ids unique")
