@@ -1,10 +1,11 @@
-"""Every kind of file, from every source, on every way into a model, through mmengine's Runner.
+"""Every kind of checkpoint, loaded by mmengine's Runner in every way.
 
-The models have the names of the codebases' models and no more; the files have the official ones.
-Runs have what a config of a user's own has: the backbone and `FitCheckpointHook`.
+The models have the state-dict keys of the codebases' models and no more; the files have the
+official keys. Configs have what a user's own config has: the backbone and `FitCheckpointHook`.
 """
 
 import argparse
+import re
 from dataclasses import replace
 
 import pytest
@@ -20,8 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import Dataset
 
-from uniformer_mm.checkpoints import CheckpointError
-from uniformer_mm.checkpoints import download as sources
+from uniformer_mm.checkpoints import CheckpointError, download
 from uniformer_mm.checkpoints.zoo import list_models
 
 TINY = {"depths": (1, 1, 1, 1), "embed_dims": (16, 16, 32, 32), "head_dim": 16}
@@ -247,7 +247,7 @@ def same(state, expected, prefix=""):
     return all(torch.equal(state[n], t) for n, t in expected.items() if n.startswith(prefix))
 
 
-@pytest.mark.parametrize("way", ["init_cfg", "train", "test"])
+@pytest.mark.parametrize("way", ["init_cfg", "test"])
 @pytest.mark.parametrize("file", FILES)
 def test_every_file_loads_as_it_is(run, made, file, way):
     path, expected = made(file)
@@ -266,18 +266,24 @@ def test_every_file_loads_as_it_is(run, made, file, way):
     assert "do not match exactly" not in log
 
 
-@pytest.mark.parametrize("way", ["init_cfg", "load_from"])
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-@pytest.mark.parametrize("source", ["path", "http", "hub", "zoo"])
-def test_every_source_will_do(run, made, tmp_path, server, monkeypatch, source, suffix, way):
+@pytest.mark.parametrize(
+    ("source", "suffix", "way"),
+    [
+        ("path", ".safetensors", "init_cfg"),
+        ("http", ".pth", "load_from"),
+        ("hub", ".pth", "init_cfg"),
+        ("hub", ".safetensors", "load_from"),
+        ("zoo", ".pth", "init_cfg"),
+        ("zoo", ".safetensors", "load_from"),
+    ],
+)
+def test_every_source_loads(run, made, server, hub, monkeypatch, source, suffix, way):
     path, expected = made("ImageNet, flat", suffix)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_ENDPOINT", server)
-    (tmp_path / "owner" / "name" / "resolve").mkdir(parents=True)
-    (tmp_path / "owner" / "name" / "resolve" / "main").symlink_to(tmp_path)
+    (hub / "owner" / "name" / "resolve").mkdir(parents=True)
+    (hub / "owner" / "name" / "resolve" / "main").symlink_to(path.parent)
     url = f"{server}/{path.name}"
     model = replace(list_models()[0], name="a_zoo_name", weights=url)
-    monkeypatch.setattr(sources, "list_models", lambda: [model])
+    monkeypatch.setattr(download, "list_models", lambda: [model])
     checkpoint = {
         "path": str(path),
         "http": url,
@@ -292,7 +298,7 @@ def test_every_source_will_do(run, made, tmp_path, server, monkeypatch, source, 
     assert same(state, expected, "backbone.")
 
 
-def test_image_weights_start_a_video_model_and_what_is_new_keeps_its_start(run, made):
+def test_image_weights_are_inflated_for_a_video_model(run, made):
     path, images = made("ImageNet")
     state, log = run("train", "recognizer", hook={"new_heads": True}, load_from=str(path))
     kernel = images["backbone.blocks1.0.attn.weight"]
@@ -300,10 +306,10 @@ def test_image_weights_start_a_video_model_and_what_is_new_keeps_its_start(run, 
         torch.equal(frame, kernel / 5)
         for frame in state["backbone.blocks1.0.attn.weight"].unbind(2)
     )
-    assert "inflated from images to videos: backbone.patch_embed1.proj.weight" in log
+    assert re.search(r"inflated.*: backbone\.patch_embed1\.proj\.weight", log)
 
 
-def test_a_classifier_of_other_classes_is_trained_anew_only_when_asked_for(run, made):
+def test_heads_of_other_classes_are_initialized_only_when_asked_for(run, made):
     path, expected = made("SlowFast")
     backbone, _ = MODELS_OF["recognizer"]
     other = {"type": "TinyModel", "backbone": backbone, "layers": {"cls_head.fc_cls": (32, 7)}}
@@ -314,8 +320,8 @@ def test_a_classifier_of_other_classes_is_trained_anew_only_when_asked_for(run, 
             run(mode, hook={}, load_from=str(path), model=other)
     state, log = run("train", hook={"new_heads": True}, load_from=str(path), model=other)
     assert same(state, expected, "backbone.")
-    assert "2 left at their initial values on purpose: cls_head.fc_cls.weight" in log
-    with pytest.raises(CheckpointError, match="another number of classes"):
+    assert re.search(r"  2 .*init.*: cls_head\.fc_cls\.weight", log)
+    with pytest.raises(CheckpointError, match="number of classes"):
         run("test", hook={"new_heads": True}, load_from=str(path), model=other)
 
 
@@ -323,18 +329,15 @@ def test_a_backbone_is_enough_to_train_from_but_not_to_test(run, made):
     path, images = made("ImageNet")
     state, log = run("train", "detector", hook={}, load_from=str(path))
     assert same(state, {n: t for n, t in images.items() if ".blocks" in n})
-    assert "dropped on purpose: backbone.norm.bias" in log
-    with pytest.raises(CheckpointError, match=r"(?s)missing: .*it has a backbone only"):
+    assert re.search(r"output norms.*: backbone\.norm\.bias", log)
+    with pytest.raises(CheckpointError, match=r"(?s)missing keys: .*a backbone only"):
         run("test", "detector", hook={}, load_from=str(path))
 
 
 @pytest.mark.parametrize("mode", ["train", "test"])
 def test_a_checkpoint_of_something_else_is_refused(run, tmp_path, mode):
     torch.save({"state_dict": nn.Linear(2, 2).state_dict()}, tmp_path / "other.pth")
-    with pytest.raises(
-        CheckpointError,
-        match=r"(?s)other\.pth does not fit.*Nothing matched: it has bias, weight, ",
-    ):
+    with pytest.raises(CheckpointError, match=r"(?s)other\.pth.*it has bias, weight, "):
         run(mode, hook={}, load_from=str(tmp_path / "other.pth"))
 
 
@@ -346,7 +349,7 @@ def test_without_the_hook_mmengine_loads_what_it_knows_and_says_so(run, made, ca
     assert same(run("train", load_from=str(path))[0], expected)
 
 
-def test_a_training_says_the_head_dim_and_it_is_checked(run, tmp_path):
+def test_training_writes_the_head_dim_and_loading_checks_it(run, tmp_path):
     run("train", hook={})
     path = tmp_path / "work" / "epoch_1.pth"
     content = torch.load(path)
@@ -357,11 +360,11 @@ def test_a_training_says_the_head_dim_and_it_is_checked(run, tmp_path):
         {"init_cfg": {"type": "Pretrained", "checkpoint": str(path)}},
         {"hook": {}, "load_from": str(path)},
     ):
-        with pytest.raises(CheckpointError, match="heads of 32 channels, the model has 16"):
+        with pytest.raises(CheckpointError, match=r"epoch_1\.pth .* 32 .* 16: set head_dim=32"):
             run("train", **settings)
 
 
-def test_training_goes_on_with_all_that_was_saved_or_not_at_all(run, tmp_path):
+def test_training_resumes_with_all_that_was_saved_or_not_at_all(run, tmp_path):
     one, _ = run("train", hook={})
     saved = tmp_path / "work" / "epoch_1.pth"
     two, _ = run("train", hook={}, resume=True, train_cfg={"by_epoch": True, "max_epochs": 2})
@@ -372,15 +375,15 @@ def test_training_goes_on_with_all_that_was_saved_or_not_at_all(run, tmp_path):
     for key in ("optimizer", "message_hub", "meta"):
         incomplete = {k: v for k, v in content.items() if k != key}
         torch.save(incomplete, tmp_path / "incomplete.pth")
-        with pytest.raises(CheckpointError, match=rf"cannot go on from .*: it has no .*{key}"):
+        with pytest.raises(CheckpointError, match=rf"resume from .*incomplete\.pth: .*{key}"):
             run("train", hook={}, resume=True, load_from=str(tmp_path / "incomplete.pth"))
     older = {k: v for k, v in content["meta"].items() if k != "uniformer"}
     torch.save({**content, "meta": older}, tmp_path / "older.pth")
-    with pytest.raises(CheckpointError, match=r"from .*older\.pth: .* earlier version"):
+    with pytest.raises(CheckpointError, match=r"cannot resume from .*older\.pth: "):
         run("train", hook={}, resume=True, load_from=str(tmp_path / "older.pth"))
     del content["state_dict"]["decode_head.conv_seg.weight"]
     torch.save(content, tmp_path / "changed.pth")
-    with pytest.raises(CheckpointError, match=r"1 missing: decode_head\.conv_seg\.weight"):
+    with pytest.raises(CheckpointError, match=r"1 missing keys: decode_head\.conv_seg\.weight"):
         run("train", hook={}, resume=True, load_from=str(tmp_path / "changed.pth"))
 
 
@@ -403,12 +406,12 @@ class Evil:
         return (open, (str(self.path), "w"))
 
 
-@pytest.mark.parametrize("source", ["path", "http", "hub"])
-@pytest.mark.parametrize("way", ["init_cfg", "train", "test", "resume"])
-def test_code_in_a_checkpoint_never_runs(run, tmp_path, server, monkeypatch, way, source):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_ENDPOINT", server)
-    folder = tmp_path / "owner" / "name" / "resolve" / "main"
+@pytest.mark.parametrize(
+    ("way", "source"),
+    [("init_cfg", "hub"), ("train", "path"), ("test", "http"), ("resume", "path")],
+)
+def test_code_in_a_checkpoint_never_runs(run, tmp_path, server, hub, way, source):
+    folder = hub / "owner" / "name" / "resolve" / "main"
     folder.mkdir(parents=True)
     for path in (tmp_path / "evil.pth", folder / "evil.pth"):
         torch.save({"state_dict": {"a": Evil(tmp_path / "ran")}, "meta": {}}, path)
@@ -421,6 +424,6 @@ def test_code_in_a_checkpoint_never_runs(run, tmp_path, server, monkeypatch, way
         "init_cfg": {"init_cfg": {"type": "Pretrained", "checkpoint": checkpoint}},
         "resume": {"hook": {}, "load_from": checkpoint, "resume": True},
     }.get(way, {"hook": {}, "load_from": checkpoint})
-    with pytest.raises(CheckpointError, match=r"evil\.pth is not loaded: .*could run code"):
+    with pytest.raises(CheckpointError, match=r"evil\.pth.* asks for \S*open"):
         run("test" if way == "test" else "train", **settings)
     assert not (tmp_path / "ran").exists()

@@ -13,7 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, TRANSFORMS
 from small import DETECTOR
 
-from uniformer_mm.checkpoints.latest import is_whole
+from uniformer_mm.checkpoints.latest import is_intact
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def error_of(detector, capsys):
         good = detector.folder / "work" / "iter_1.pth"
         assert message.startswith("error: ")
         assert message.endswith(f" --resume goes on from {good}.")
-        assert is_whole(good)
+        assert is_intact(good)
         assert (good.parent / "last_checkpoint").read_text() == str(good)
         assert sorted(path.name for path in good.parent.glob("*.pth")) == ["iter_1.pth"]
         assert not list(good.parent.glob(".*"))

@@ -197,7 +197,7 @@ def test_damaged_checkpoints_are_passed_over(checkpoints, damage, capsys):
     damage(third)
     damage(second)
     assert latest_checkpoint(first.parent) == first
-    assert f"damaged: {third}, {second}. Training goes on from {first}" in capsys.readouterr().out
+    assert f"damaged: {third}, {second}. Training resumes from {first}" in capsys.readouterr().out
     damage(first)
     with pytest.raises(CheckpointError, match=r"every checkpoint in .* is damaged: .*iter_11"):
         latest_checkpoint(first.parent)

@@ -185,12 +185,11 @@ def check_resumable(
     absent += [f"meta.{key}" for key in ("epoch", "iter") if key not in meta]
     if absent:
         raise CheckpointError(
-            f"training cannot resume from {path}: it has no {', '.join(absent)}."
-            f" {START_FROM_WEIGHTS}"
+            f"cannot resume from {path}: it has no {', '.join(absent)}. {START_FROM_WEIGHTS}"
         )
     if not describe_backbone(model).keys() <= meta.keys():
         raise CheckpointError(
-            f"training cannot resume from {path}: it was saved by an earlier version, or without"
+            f"cannot resume from {path}: it was saved by an earlier version, or without"
             " FitCheckpointHook. The optimizer state has the parameters by number, and earlier"
             f" versions order them differently. {START_FROM_WEIGHTS}"
         )
