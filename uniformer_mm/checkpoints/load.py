@@ -19,8 +19,6 @@ from uniformer_mm.errors import CheckpointError, printable
 OUTPUT = re.compile(r"norm([1-4]|_cls)?$")
 """Output norms: a model has those that its task needs."""
 
-CLASSIFIER = re.compile(r"(head|aux_head|head_cls|cls_head)$")
-
 STAGE = re.compile(r"(?:patch_embed|blocks)([1-4])$")
 """Modules of a stage; stages after the last output are not built."""
 
@@ -39,7 +37,6 @@ class LoadReport:
     matched: list[str] = field(default_factory=list)
     inflated: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
     kept_at_init: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     mismatched: list[str] = field(default_factory=list)
@@ -61,8 +58,7 @@ class LoadReport:
         ]
         for title, names in (
             ("inflated from images to videos", self.inflated),
-            ("heads, output norms and stages that the model does not have", self.dropped),
-            ("keys outside of a UniFormer, ignored", self.ignored),
+            ("dropped, of modules that the model does not have", self.dropped),
             ("kept at initialization", self.kept_at_init),
             ("missing keys", self.missing),
             ("size or dtype mismatch", self.mismatched),
@@ -216,14 +212,9 @@ def align_state_dict(
     last_stage = max((_stage(module) for module in built), default=0)
     for name in sorted(state.keys() - target.keys()):
         module = _module(name)
-        if whole and not name.startswith(BACKBONE):
-            report.dropped.append(name)
-        elif module in built or 0 < _stage(module) <= last_stage:
-            report.unexpected.append(name)
-        elif OUTPUT.match(module) or CLASSIFIER.match(module) or _stage(module):
-            report.dropped.append(name)
-        else:
-            report.ignored.append(name)
+        of_backbone = name.startswith(BACKBONE) or not whole
+        needed = of_backbone and (module in built or 0 < _stage(module) <= last_stage)
+        (report.unexpected if needed else report.dropped).append(name)
     if not report.fits:
         raise CheckpointError(f"{report}\nLikely cause: {_cause(report, state, target)}")
     return fitting, report
@@ -271,17 +262,11 @@ def _select(state: Mapping[str, Tensor], prefix: str, path: Path) -> dict[str, T
     """Select the tensors under a prefix, and remove it from their names."""
     prefix = prefix.removeprefix("module.").rstrip(".") + "."
     names = {name: name.removeprefix("module.") for name in state}
-    selected = {
-        short.removeprefix(prefix): state[name]
-        for name, short in names.items()
-        if short.startswith(prefix)
-    }
+    selected = {new: state[old] for old, new in names.items() if new.startswith(prefix)}
     if not selected:
-        raise CheckpointError(
-            f"no tensor in {path} has the prefix {prefix!r}: it has"
-            f" {', '.join(sorted(state)[:3])}, ..."
-        )
-    return selected
+        some = ", ".join(sorted(state)[:3])
+        raise CheckpointError(f"no tensor in {path} has the prefix {prefix!r}: it has {some}, ...")
+    return {name.removeprefix(prefix): tensor for name, tensor in selected.items()}
 
 
 def _can_inflate(theirs: Tensor, ours: Tensor) -> bool:

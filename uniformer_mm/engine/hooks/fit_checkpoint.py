@@ -109,20 +109,11 @@ class FitCheckpointHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Refuse to start if nothing was loaded into a UniFormer."""
-        self._check_load()
-
-    def before_val(self, runner: Runner) -> None:
-        """Refuse to start if nothing was loaded into a UniFormer."""
-        self._check_load()
-
-    def before_test(self, runner: Runner) -> None:
-        """Refuse to start if nothing was loaded into a UniFormer."""
-        self._check_load()
-
-    def _check_load(self) -> None:
         watch, self._load_watch = self._load_watch, None
         if watch:
             watch.check()
+
+    before_val = before_test = before_train
 
 
 class LoadWatch:
