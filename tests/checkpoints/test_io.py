@@ -1,6 +1,7 @@
 """Checkpoints are read as data: code in a file is not run, and a file that is not one is named."""
 
 import argparse
+import gzip
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ def test_the_command_line_in_official_files_is_read(tmp_path):
         (b"some text", ""),
         (b"\x80\x02}q\x00", ""),
         (b"\x00" * 40, ""),
+        (gzip.compress(b"weights"), "gzip"),
     ],
 )
 def test_a_damaged_file_is_named_in_one_line(tmp_path, content, fact):
