@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+import torch
+from safetensors.torch import save
 
 from uniformer_mm.checkpoints import CheckpointError, download, locate, read_checkpoint
 from uniformer_mm.checkpoints.facts import HASH_IN_NAME
@@ -136,6 +138,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     timeout = 600  # of its own sockets, whatever the default of the process
     answers = {  # noqa: RUF012
         "cut": b"PK" + b"x" * 98,
+        "safetensors": save({"a": torch.ones(100)})[:-9],
         "slow": b"PK" + b"x" * 98,
         "page": b"\n<!DOCTYPE html><html>log in first</html>",
     }
@@ -164,7 +167,13 @@ def bad_server():
 
 
 @pytest.mark.parametrize(
-    ("name", "fact"), [("cut", "truncated"), ("slow", "timed out"), ("page", "a web page")]
+    ("name", "fact"),
+    [
+        ("cut", "truncated"),
+        ("safetensors", "truncated"),
+        ("slow", "timed out"),
+        ("page", "a web page"),
+    ],
 )
 def test_an_incomplete_checkpoint_leaves_nothing(bad_server, cache, monkeypatch, name, fact):
     monkeypatch.setattr(download, "TIMEOUT", 0.2)

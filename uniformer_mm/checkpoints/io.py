@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from mmengine.logging import print_log
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from uniformer_mm.errors import CheckpointError, printable
@@ -89,6 +89,12 @@ def diagnose(path: Path) -> str:
         return "it is a Git LFS pointer: download the file it stands for"
     if start.startswith(b"\x1f\x8b"):
         return "it is compressed with gzip: unpack it"
+    if _is_safetensors(path):
+        try:
+            with safe_open(path, "pt"):  # compares its header with the size of the file
+                pass
+        except SafetensorError as error:
+            return f"it is truncated or corrupted ({error}), download it again"
     return zip_fault(path) if start.startswith(b"PK") else ""
 
 
