@@ -69,7 +69,7 @@ def test_killed_in_the_middle_of_a_checkpoint_it_goes_on_from_the_one_before(det
     capsys.readouterr()
     assert detector.train("killed", "--resume", "auto") == 0
     output = capsys.readouterr().out
-    message = f"damaged: {folder / 'iter_2.pth'}. Training goes on from {folder / 'iter_1.pth'}"
+    message = f"damaged: {folder / 'iter_2.pth'}. Training resumes from {folder / 'iter_1.pth'}"
     assert message in output
     assert "resumed epoch: 0, iter: 1" in output
     assert not partial.exists()
