@@ -1,20 +1,32 @@
 """The configs of docs/own_dataset.md train and evaluate on folders laid out as it says."""
 
+import json
 import re
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent / "tools"))
 from running import ROOT, run_inside
 
+from uniformer_mm.datasets.synthetic.coco import SyntheticCoco
 from uniformer_mm.datasets.synthetic.kinetics import draw_clip, write_video
 
 PAGE = (ROOT / "docs" / "own_dataset.md").read_text()
 EXAMPLES = dict(re.findall(r"```python\n# (my_\w+)\.py\n(.*?)```", PAGE, re.DOTALL))
+
+
+def draw_boxes(folder: Path) -> None:
+    """Instances of two classes with an annotation file per split."""
+    root = SyntheticCoco(num_train=2, num_val=1, image_size=96).make(folder / "images")
+    for split in ("train", "val"):
+        content = json.loads((root / "annotations" / f"instances_{split}2017.json").read_text())
+        content["categories"] = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+        for image in content["images"]:
+            image["file_name"] = f"{split}2017/{image['file_name']}"
+        for annotation in content["annotations"]:
+            annotation["category_id"] = annotation["category_id"] % 2 + 1
+        (folder / f"{split}.json").write_text(json.dumps(content))
 
 
 def draw_plants(folder: Path) -> None:
@@ -40,7 +52,7 @@ def draw_actions(folder: Path) -> None:
     for split, count in (("train", 4), ("val", 2)):
         lines = []
         for index in range(count):
-            frames = draw_clip(index % 2, 128, np.random.default_rng(index))
+            frames = draw_clip(index % 2, 64, np.random.default_rng(index))
             write_video(folder / "videos" / f"{split}{index}.mp4", frames)
             lines.append(f"{split}{index}.mp4 {index % 2}\n")
         (folder / f"{split}.txt").write_text("".join(lines))
@@ -58,6 +70,7 @@ def draw_pets(folder: Path) -> None:
 
 
 ONE_EPOCH = ["train_cfg.max_epochs=1", "train_cfg.val_interval=1", "train_dataloader.batch_size=2"]
+NO_CHECKPOINT = ("interval=1000", "save_last=False", "save_best=None")
 SMALL_CLIPS = [
     *ONE_EPOCH,
     *(
@@ -70,8 +83,19 @@ SMALL_CLIPS = [
     "val_dataloader.dataset.pipeline.4.crop_size=64",
 ]
 
-# config: (maker of its folder, name of it, the least sizes and schedule, what is printed)
+# config: (maker of its folder, name of it, smallest sizes and schedule, what is printed)
 CASES = {
+    "my_coco": (
+        (draw_boxes, "pets"),
+        [
+            *ONE_EPOCH,
+            "train_dataloader.dataset.pipeline.2.scale=(96,96)",
+            "val_dataloader.dataset.pipeline.1.scale=(96,96)",
+            "model.train_cfg.rcnn.sampler.num=16",
+            "model.test_cfg.rcnn.max_per_img=5",
+        ],
+        ("coco/bbox_mAP: ", "coco/segm_mAP: "),
+    ),
     "my_maps": (
         (draw_plants, "plants"),
         [
@@ -97,6 +121,8 @@ def test_every_example_is_tried():
     assert set(EXAMPLES) == set(CASES)
 
 
+@pytest.mark.stack
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_own_data_train_and_evaluate(name, tmp_path, monkeypatch, capfd):
     (make, folder), options, printed = CASES[name]
@@ -109,6 +135,7 @@ def test_own_data_train_and_evaluate(name, tmp_path, monkeypatch, capfd):
         loader = f"{split}_dataloader"
         options = [*options, f"{loader}.num_workers=0", f"{loader}.persistent_workers=False"]
     options += ["model.backbone.init_cfg=None", "default_hooks.logger.interval=1"]
+    options += [f"default_hooks.checkpoint.{key}" for key in NO_CHECKPOINT]
     assert not run_inside("train.py", config, "--cfg-options", *options)
     output = "".join(capfd.readouterr())
     for pattern in printed:

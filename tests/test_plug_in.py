@@ -1,39 +1,30 @@
-"""The README's plug-in configs run with the codebases' own tools, from any directory."""
+"""The configs of docs/existing_configs.md run with the codebases' own tools, from any directory."""
 
-import os
 import re
-import subprocess
-import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
+from running import run_script
 
-from uniformer_mm.datasets.synthetic.ade20k import SyntheticAde20kSpec, make_synthetic_ade20k
-from uniformer_mm.datasets.synthetic.coco import CLASSES, SyntheticCocoSpec, make_synthetic_coco
-from uniformer_mm.datasets.synthetic.coco_keypoints import (
-    SyntheticKeypointsSpec,
-    make_synthetic_keypoints,
-)
-from uniformer_mm.datasets.synthetic.imagenet import (
-    SyntheticImagenetSpec,
-    make_synthetic_imagenet,
-)
-from uniformer_mm.datasets.synthetic.kinetics import (
-    SyntheticKineticsSpec,
-    make_synthetic_kinetics,
-)
+from uniformer_mm.datasets.synthetic.ade20k import SyntheticAde20k
+from uniformer_mm.datasets.synthetic.coco import CLASSES, SyntheticCoco
+from uniformer_mm.datasets.synthetic.coco_keypoints import SyntheticCocoKeypoints
+from uniformer_mm.datasets.synthetic.imagenet import SyntheticImagenet
+from uniformer_mm.datasets.synthetic.kinetics import SyntheticKinetics
+
+pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text()
-EXAMPLES = dict(re.findall(r"```python\n# (my_\w+)\.py\n(.*?)```", README, re.DOTALL))
+PAGE = (ROOT / "docs" / "existing_configs.md").read_text()
+EXAMPLES = dict(re.findall(r"```python\n# (my_\w+)\.py\n(.*?)```", PAGE, re.DOTALL))
 
-# config: (codebase, folder and maker of its data, settings of a user with four images, score)
+# config: (codebase, folder and type of its data, settings of a user with four images, score)
 CASES = {
     "my_mask_rcnn": (
         "mmdet",
         "data/coco",
-        (make_synthetic_coco, SyntheticCocoSpec),
+        SyntheticCoco,
         [
             "train_cfg.max_epochs=1",
             "model.roi_head.bbox_head.num_classes=6",
@@ -44,13 +35,15 @@ CASES = {
             ),
             "train_dataloader.dataset.pipeline.2.scale=(96,96)",
             "val_dataloader.dataset.pipeline.1.scale=(96,96)",
+            "model.train_cfg.rcnn.sampler.num=16",
+            "model.test_cfg.rcnn.max_per_img=5",
         ],
         "Evaluating bbox",
     ),
     "my_upernet": (
         "mmseg",
         "data/ade/ADEChallengeData2016",
-        (make_synthetic_ade20k, SyntheticAde20kSpec),
+        SyntheticAde20k,
         [
             "train_cfg.max_iters=2",
             "train_cfg.val_interval=2",
@@ -64,14 +57,14 @@ CASES = {
     "my_pose": (
         "mmpose",
         "data/coco",
-        (make_synthetic_keypoints, SyntheticKeypointsSpec),
+        SyntheticCocoKeypoints,
         ["train_cfg.max_epochs=1", "train_cfg.val_interval=1"],
         "coco/AP: ",
     ),
     "my_slowonly": (
         "mmaction",
         "data/kinetics400",
-        (make_synthetic_kinetics, SyntheticKineticsSpec),
+        SyntheticKinetics,
         [
             "train_cfg.max_epochs=1",
             "train_cfg.val_interval=1",
@@ -92,7 +85,7 @@ CASES = {
     "my_classifier": (
         "mmpretrain",
         "data/imagenet",
-        (make_synthetic_imagenet, SyntheticImagenetSpec),
+        SyntheticImagenet,
         [
             "train_cfg.max_epochs=1",
             "train_dataloader.dataset.ann_file=meta/train.txt",
@@ -109,28 +102,22 @@ def test_every_example_is_tried():
 
 @pytest.mark.parametrize("name", CASES)
 def test_stock_config_with_another_backbone_trains_and_evaluates(name, tmp_path):
-    codebase, folder, (make, spec), options, score = CASES[name]
-    make(tmp_path / folder, spec(num_train=4, num_val=1, image_size=96))
+    codebase, folder, dataset, options, score = CASES[name]
+    dataset(num_train=4, num_val=1, image_size=96).make(tmp_path / folder)
     (tmp_path / f"{name}.py").write_text(EXAMPLES[name])
     for split in ("train", "val"):
         loader = f"{split}_dataloader"
         options = [*options, f"{loader}.num_workers=0", f"{loader}.persistent_workers=False"]
     tool = Path(sysconfig.get_path("purelib"), codebase, ".mim", "tools", "train.py")
-    result = subprocess.run(
-        [
-            *(sys.executable, str(tool), f"{name}.py", "--cfg-options", *options),
-            *("train_dataloader.batch_size=2", "val_dataloader.batch_size=1"),
-            *("default_hooks.logger.interval=1", "default_hooks.checkpoint.interval=1000"),
-            "default_hooks.checkpoint.save_last=False",
-        ],
-        cwd=tmp_path,
-        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
-        capture_output=True,
-        text=True,
-        timeout=600,
+    status, *texts = run_script(
+        *(tool, f"{name}.py", "--cfg-options", *options),
+        *("train_dataloader.batch_size=2", "val_dataloader.batch_size=1"),
+        *("default_hooks.logger.interval=1", "default_hooks.checkpoint.interval=1000"),
+        "default_hooks.checkpoint.save_last=False",
+        folder=tmp_path,
     )
-    output = result.stdout + result.stderr
-    assert result.returncode == 0, output[-3000:]
+    output = "".join(texts)
+    assert status == 0, output[-3000:]
     assert "UniFormer" in output
     assert re.search(r"\[\s*2/", output), output[-3000:]
     assert score in output

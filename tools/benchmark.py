@@ -36,8 +36,8 @@ from uniformer_mm.analysis.variants import (
     make_variant,
     runner,
 )
-from uniformer_mm.apis.cli import add_config_arguments, prepare_config, run_tool
-from uniformer_mm.apis.launch import load_config
+from uniformer_mm.apis.cli import add_config_arguments, run_tool
+from uniformer_mm.apis.config import load_config, prepare_config
 from uniformer_mm.apis.memory import keep_freed_memory
 from uniformer_mm.errors import UserError
 

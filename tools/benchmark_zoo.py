@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from uniformer_mm.apis.cli import run_tool
-from uniformer_mm.apis.comparing import Row
+from uniformer_mm.apis.test import Row
 from uniformer_mm.checkpoints.zoo import ZooModel, list_models
 from uniformer_mm.errors import UserError
 

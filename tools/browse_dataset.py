@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.progress import track
 
 from uniformer_mm.analysis.samples import browse
-from uniformer_mm.apis.cli import add_data_arguments, prepare_config, run_tool
+from uniformer_mm.apis.cli import add_data_arguments, run_tool
+from uniformer_mm.apis.config import prepare_config
 from uniformer_mm.datasets.media import write_image
 from uniformer_mm.datasets.overrides import SPLITS
 from uniformer_mm.errors import UserError

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from uniformer_mm.apis.cli import override, run_tool
+from uniformer_mm.apis.cli import run_tool
+from uniformer_mm.apis.config import load_config, override
 from uniformer_mm.apis.convert import to_official, to_openmmlab
-from uniformer_mm.apis.launch import load_config
 
 
 def main() -> None:

@@ -1,15 +1,14 @@
 #!/usr/bin/env python
-"""A page in the browser: upload an image or a video, choose a model, see what it says.
+"""A web page: upload an image or a video, choose a model, and see its predictions.
 
 Examples:
   tools/demo.py
   tools/demo.py --model configs/det/mask_rcnn_uniformer_s.py epoch_12.pth --port 8080
   uv run --extra demo tools/demo.py
 
-On the page are the models of the zoo with public weights, which are downloaded when they are first
-used, and those of --model. Nothing that is uploaded leaves this machine. Uploads and results are
-deleted after an hour, and all of them when the page ends (Ctrl-C or SIGTERM). A browser cannot show
-every video, so results are WebM files.
+The page offers the models of the zoo with public weights, downloaded on first use, and those of
+--model. Uploads stay on this machine. Uploads and results are deleted after an hour, and when the
+server stops (Ctrl-C or SIGTERM). Result videos are WebM files, which every browser plays.
 """
 
 import argparse
@@ -28,7 +27,7 @@ from typing import Any
 
 from uniformer_mm import Inferencer
 from uniformer_mm.apis.cli import run_tool
-from uniformer_mm.apis.launch import load_config
+from uniformer_mm.apis.config import load_config
 from uniformer_mm.apis.memory import keep_freed_memory
 from uniformer_mm.checkpoints.zoo import list_models
 from uniformer_mm.datasets.finding import is_image
@@ -43,34 +42,34 @@ TITLES = {
     "mmaction": "Actions",
     "mmpretrain": "Classification",
 }
-"""Tasks on the page, by codebase."""
+"""Names of the tasks, by codebase."""
 
 SCOPES = {task.extra: scope for scope, task in TASKS.items()}
-"""Codebases by the folders of the zoo."""
+"""Codebases by folder of the zoo."""
 
 LOADED = 2
-"""Models in memory at the same time."""
+"""Maximal number of models in memory."""
 
 KEPT = 3600
 """Seconds after which uploads and results are deleted."""
 
 ATTEMPTS = 100
-"""To delete a folder into which another thread writes."""
+"""Attempts to delete a folder into which another thread writes."""
 
-LOOKING = 600
-"""Seconds between two looks for what is to be deleted."""
+CLEANUP_INTERVAL = 600
+"""Seconds between two deletions of old files."""
 
 
 class Models:
-    """The models of the page, each built when it is first asked.
+    """The models of the page, each built on first use.
 
     Args:
-        local: Config and checkpoint of models beside those of the zoo.
-        device: 'auto', or torch's name of a device.
-        max_frames: Frames of a video that a model of images looks at, one by one.
+        local: Config and checkpoint of each local model.
+        device: 'auto', or a PyTorch device name.
+        max_frames: Maximal number of frames of a video for an image model.
 
     Attributes:
-        names: Of the models, those of the user's first, by codebase; no codebase is without.
+        names: Model names by codebase, local models first; codebases without a model are left out.
     """
 
     def __init__(self, local: Sequence[Sequence[str]], device: str, max_frames: int) -> None:
@@ -99,17 +98,17 @@ class Models:
         folder: Path,
         report: Callable[[int], None] = lambda _: None,
     ) -> tuple[Path, Any]:
-        """A picture or a video with what a model says, and the same as data.
+        """A visualization of the predictions on an image or a video, and the predictions.
 
         Args:
-            name: Of the model.
+            name: Name of the model.
             path: Image or video.
-            threshold: Least score of objects and joints.
+            threshold: Score threshold of objects and keypoints.
             folder: For the result.
-            report: Told after every frame of a video how many are done.
+            report: Called after each frame of a video with the number of frames done.
 
         Raises:
-            UserError: The file or the weights cannot be had, or do not fit the model.
+            UserError: The file or the weights cannot be read, or do not fit the model.
         """
         if name not in self._sources:
             raise UserError(f"no model {name}")
@@ -155,17 +154,24 @@ def main() -> None:
         action="append",
         default=[],
         metavar=("CONFIG", "CHECKPOINT"),
-        help="a model of your own; may be given several times",
+        help="a local model; may be repeated",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (auto)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda ... (default: auto)")
     parser.add_argument(
-        "--max-frames", type=int, default=100, help="frames of a video for models of images (100)"
+        "--max-frames",
+        type=int,
+        default=100,
+        help="maximal number of frames of a video for image models (default: 100)",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets others in (127.0.0.1)")
-    parser.add_argument("--port", type=int, default=7860, help="(7860)")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="0.0.0.0 lets other machines connect (default: 127.0.0.1)",
+    )
+    parser.add_argument("--port", type=int, default=7860, help="(default: 7860)")
     arguments = parser.parse_args()
     keep_freed_memory()
-    # Unless the user wants it, gradio does not ask its makers for a newer version.
+    # By default, gradio does not check for a newer version.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     models = Models(arguments.model, arguments.device, arguments.max_frames)
     gradio = import_gradio()
@@ -191,7 +197,7 @@ def main() -> None:
 
 
 def end(folder: Path, status: int) -> None:
-    """End the process at once, without waiting for threads, and leave nothing in a folder."""
+    """Delete a folder and end the process at once, without waiting for threads."""
     for _ in range(ATTEMPTS):  # a prediction may be writing into it
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
@@ -201,7 +207,7 @@ def end(folder: Path, status: int) -> None:
 
 
 def delete_old(folder: Path) -> None:
-    """Delete results that nobody is looking at any more."""
+    """Delete results after `KEPT` seconds."""
     folder.mkdir(parents=True, exist_ok=True)
     for result in folder.iterdir():
         if time.time() - result.stat().st_mtime > KEPT:
@@ -209,7 +215,7 @@ def delete_old(folder: Path) -> None:
 
 
 def has_threshold(scope: str) -> bool:
-    """Whether a codebase's predictions are left out below a score."""
+    """Whether the predictions of a codebase have a score threshold."""
     return TASKS[scope].prediction_type.default_threshold > 0
 
 
@@ -230,11 +236,11 @@ def import_gradio() -> Any:
 
 
 def make_page(gradio: Any, models: Models, folder: Path) -> Any:
-    """Inputs on the left, results on the right.
+    """The page: inputs on the left, results on the right.
 
     Args:
         gradio: The package.
-        models: To choose from.
+        models: The models to choose from.
         folder: For results.
     """
     scopes = {TITLES[scope]: scope for scope in models.names}
@@ -242,7 +248,7 @@ def make_page(gradio: Any, models: Models, folder: Path) -> Any:
     clips_only = {TITLES[scope] for scope, task in TASKS.items() if task.takes_clips}
 
     def choose(task: str) -> tuple[Any, Any, Any]:
-        """Other models; no images for recognisers, and no threshold where it has no meaning."""
+        """Update the inputs for a task."""
         names = tasks[task]
         return (
             gradio.Dropdown(choices=names, value=names[0]),
@@ -258,7 +264,7 @@ def make_page(gradio: Any, models: Models, folder: Path) -> Any:
         threshold: float,
         progress: Any = gradio.Progress(),  # noqa: B008  gradio looks for it in the signature
     ) -> tuple[Any, Any, Any]:
-        """A prediction, or a message in a corner of the page."""
+        """Show a prediction, or an error message."""
         upload = video if task in clips_only or not image else image
         if not upload:
             raise gradio.Error("Upload an image or a video first.", print_exception=False)
@@ -285,7 +291,7 @@ def make_page(gradio: Any, models: Models, folder: Path) -> Any:
 
     first = next(iter(tasks))
     scope = scopes[first]
-    with gradio.Blocks(title="UniFormer", delete_cache=(LOOKING, KEPT)) as page:
+    with gradio.Blocks(title="UniFormer", delete_cache=(CLEANUP_INTERVAL, KEPT)) as page:
         gradio.Markdown("# UniFormer\nUpload an image or a video, choose a model, and run it.")
         with gradio.Row():
             with gradio.Column():
@@ -297,10 +303,10 @@ def make_page(gradio: Any, models: Models, folder: Path) -> Any:
                     sources=["upload"],
                     visible=first not in clips_only,
                 )
-                # gradio's Video complains of files that a browser cannot play.
+                # gradio's Video refuses files that a browser cannot play.
                 video = gradio.File(label="Video", file_types=["video"])
                 threshold = gradio.Slider(
-                    0, 1, 0.3, step=0.05, label="Least score", visible=has_threshold(scope)
+                    0, 1, 0.3, step=0.05, label="Score threshold", visible=has_threshold(scope)
                 )
                 button = gradio.Button("Run", variant="primary")
             with gradio.Column():
@@ -310,8 +316,8 @@ def make_page(gradio: Any, models: Models, folder: Path) -> Any:
         image.upload(lambda: None, None, video)
         video.upload(lambda: None, None, image)
         task.change(choose, task, [name, image, threshold])
-        # gradio's own look at inputs fails on what is no image, and encodes others once more. It
-        # takes files out of its folder of uploads only, also without.
+        # gradio's preprocessing fails on files that are not images, and re-encodes others. Without
+        # it, gradio still takes files from its upload folder only.
         inputs = [task, name, image, video, threshold]
         button.click(run, inputs, [picture, film, data], preprocess=False)
     return page

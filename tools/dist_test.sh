@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Test in several processes of one machine, or of several with NNODES, NODE_RANK, MASTER_ADDR.
+# Test with several processes; on several machines set NNODES, NODE_RANK and MASTER_ADDR.
 # usage: tools/dist_test.sh CONFIG CHECKPOINT NUM_PROCESSES [options of tools/test.py]
 set -euo pipefail
 if [ $# -lt 3 ]; then sed -n 2,3p "$0"; exit 2; fi

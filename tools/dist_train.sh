@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train in several processes of one machine, or of several with NNODES, NODE_RANK, MASTER_ADDR.
+# Train with several processes; on several machines set NNODES, NODE_RANK and MASTER_ADDR.
 # usage: tools/dist_train.sh CONFIG NUM_PROCESSES [options of tools/train.py]
 set -euo pipefail
 if [ $# -lt 2 ]; then sed -n 2,3p "$0"; exit 2; fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Predict on images, folders, videos or a camera with a model of any task, and draw it.
+"""Predict on images, folders, videos or a camera with a model of any task.
 
 Examples:
   tools/infer.py upernet_uniformer_s_global street.jpg
@@ -8,9 +8,9 @@ Examples:
   tools/infer.py uniformer_s_16x8_k400 clips/ --device cuda --batch-size 4
   tools/infer.py configs/det/mask_rcnn_uniformer_s.py 0 --checkpoint epoch_12.pth --show
 
-Written are OUT/predictions.json (objects and people in COCO's format), OUT/pictures/NAME.png or
-NAME.mp4 and, in segmentation, OUT/labels/NAME.png with the class of every pixel. OUT must be new
-or empty; with --overwrite files of the same names are replaced and others left alone.
+The output is OUT/predictions.json (objects and poses in COCO format), OUT/pictures/NAME.png or
+NAME.mp4 and, in segmentation, OUT/labels/NAME.png with the class of each pixel. OUT must be new or
+empty; --overwrite replaces files of the same names and keeps others.
 """
 
 import argparse
@@ -25,7 +25,12 @@ from rich.console import Console
 from rich.progress import track
 
 from uniformer_mm import Inferencer
-from uniformer_mm.apis.cli import add_model_arguments, run_tool
+from uniformer_mm.apis.cli import (
+    INTERRUPTED,
+    add_fuse_argument,
+    add_model_arguments,
+    run_tool,
+)
 from uniformer_mm.apis.inference import CAMERA_CLIP
 from uniformer_mm.apis.memory import keep_freed_memory
 from uniformer_mm.datasets.finding import check_paths
@@ -34,11 +39,8 @@ from uniformer_mm.errors import UserError, listing, printable
 from uniformer_mm.visualization.prediction import Prediction
 from uniformer_mm.visualization.result_folder import PredictionFolder, check_unused
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, except with a camera, where that is the way to end."""
-
 ESCAPE = 27
-WINDOW = "uniformer-mm: q ends"
+WINDOW = "uniformer-mm: q quits"
 
 
 def main() -> None:
@@ -49,7 +51,7 @@ def main() -> None:
         check_display()
     if not arguments.overwrite:
         check_unused(arguments.out)
-    check_paths(arguments.inputs)  # what is not there is said before the model is built
+    check_paths(arguments.inputs)  # before the model is built, which takes longer
     inferencer = build(arguments)
     sources = inferencer.find(arguments.inputs, arguments.frames)
     faults: list[UserError] = []
@@ -66,13 +68,14 @@ def main() -> None:
                 if arguments.show and not show(prediction):
                     break
         except KeyboardInterrupt:
-            interrupted = total is not None
+            interrupted = total is not None  # Ctrl-C is the way to stop a camera
     print(f"{len(folder)} predictions in {printable(str(folder.path))}")
     if left_out := {kind: count for kind, count in sources.skipped.items() if count}:
         counts = ", ".join(f"{count} {printable(kind)}" for kind, count in left_out.items())
         print(f"skipped in folders: {counts}")
     if faults:
-        raise UserError(f"not predicted ({len(faults)}):\n{listing(faults)}")
+        count = f"{len(faults)} input{'s' if len(faults) > 1 else ''}"
+        raise UserError(f"no predictions for {count}:\n{listing(faults)}")
     if interrupted:
         sys.exit(INTERRUPTED)
 
@@ -82,67 +85,67 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", help="config file, or name of a model of the zoo")
+    parser.add_argument("model", help="config file, or model name from the zoo")
     parser.add_argument(
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="image, video, folder (with those below it), or number of a camera; models of images"
-        " see videos frame by frame",
+        help="image, video, folder (searched recursively), or camera number; image models process"
+        " videos frame by frame",
     )
     parser.add_argument(
         "--frames",
         action="store_true",
-        help="take a folder of images for the frames of a video; video recognition knows folders of"
-        " numbered images (img_00001.jpg)",
+        help="treat a folder of images as a video; video recognition always does so if they are"
+        " numbered (img_00001.jpg)",
     )
     parser.add_argument(
         "--max-pixels",
         type=int,
         default=MAX_PIXELS,
         metavar="N",
-        help=f"do not decode images of more pixels ({MAX_PIXELS})",
+        help=f"do not decode images with more pixels (default: {MAX_PIXELS})",
     )
     add_model_arguments(parser, out=Path("predictions"))
     parser.add_argument(
         "--threshold",
         type=float,
-        help="least score of an object (0.3), of a joint (0.3), of a class (0)",
+        help="score threshold (default: 0.3 for objects and keypoints, 0 for classes)",
     )
-    parser.add_argument("--batch-size", type=int, default=1, help="inputs at once (1)")
-    parser.add_argument("--fuse", action="store_true", help="fold what can be folded: quicker")
+    parser.add_argument("--batch-size", type=int, default=1, help="batch size (default: 1)")
+    add_fuse_argument(parser)
     parser.add_argument(
         "--classes",
         metavar="NAMES",
-        help="a file with a class name per line; or kinetics400, kinetics600, sthv1, sthv2, ucf101,"
-        " hmdb51 in the order of the authors' checkpoints",
+        help="file with one class name per line; or kinetics400, kinetics600, sthv1, sthv2, ucf101,"
+        " hmdb51 in the order of the official checkpoints",
     )
-    people = parser.add_mutually_exclusive_group()
-    people.add_argument(
+    persons = parser.add_mutually_exclusive_group()
+    persons.add_argument(
         "--boxes",
         metavar="FILE.json",
-        help='pose: where people are, as {"image.jpg": [[x1, y1, x2, y2], ...]} or in COCO\'s'
-        " format, e.g. a detector's predictions.json; by default an image is one person",
+        help='pose estimation: person boxes, as {"image.jpg": [[x1, y1, x2, y2], ...]} or in COCO'
+        " format, e.g. the predictions.json of a detector (default: the whole image)",
     )
-    people.add_argument(
+    persons.add_argument(
         "--detector",
         nargs="+",
         metavar=("MODEL", "CHECKPOINT"),
-        help="pose: find people with a detector that knows the class 'person'",
+        help="pose estimation: detect persons with a detector of the class 'person'",
     )
     parser.add_argument(
         "--clip-length",
         type=int,
         metavar="FRAMES",
-        help="video recognition: judge every so many frames by themselves (a whole file, or"
+        help="video recognition: frames per prediction (default: the whole file, or"
         f" {CAMERA_CLIP} frames of a camera)",
     )
-    parser.add_argument("--show", action="store_true", help="show pictures in a window; q ends")
+    parser.add_argument("--show", action="store_true", help="show predictions in a window; q quits")
     return parser
 
 
 def build(arguments: argparse.Namespace) -> Inferencer:
-    """The model of the arguments, and maybe the detector before it."""
+    """The model, and the person detector if there is one."""
     people = arguments.boxes
     if arguments.detector:
         if len(arguments.detector) > 2:
@@ -166,7 +169,7 @@ def build(arguments: argparse.Namespace) -> Inferencer:
 def count_predictions(
     sources: Sequence[ImageFile | Video], takes_clips: bool, clip_length: int | None
 ) -> int | None:
-    """How many there will be, as far as files say it; None if there is a camera."""
+    """Number of predictions, by the lengths in the files; None if there is a camera."""
     total = 0
     for source in sources:
         if isinstance(source, ImageFile):
@@ -181,21 +184,21 @@ def count_predictions(
 
 
 def check_display() -> None:
-    """OpenCV ends the process where it finds no display.
+    """Check for a display, without which OpenCV ends the process.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no display.
     """
     displays = ("DISPLAY", "WAYLAND_DISPLAY")
     if sys.platform == "linux" and not any(os.environ.get(name) for name in displays):
-        raise UserError("--show needs a display: leave it out, and look at OUT/pictures")
+        raise UserError("--show needs a display: remove it, and see OUT/pictures")
 
 
 def show(prediction: Prediction) -> bool:
-    """Show a picture: an image until a key is pressed, a frame for a moment.
+    """Show a visualization: an image until a key is pressed, a video frame for a moment.
 
     Returns:
-        Whether to go on.
+        Whether to continue.
     """
     cv2.imshow(WINDOW, prediction.draw())
     key = cv2.waitKey(0 if prediction.source.video is None else 1)

@@ -6,7 +6,7 @@ set -euo pipefail
 if [ $# -lt 4 ]; then sed -n 2,4p "$0"; exit 2; fi
 partition=$1; job=$2; config=$3; work_dir=$4; shift 4
 gpus=${GPUS:-8}; per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
-# SRUN_ARGS is split into words on purpose.
+# SRUN_ARGS is unquoted: it may hold several options.
 exec srun -p "$partition" --job-name="$job" \
     --gres=gpu:"$per_node" --ntasks="$gpus" --ntasks-per-node="$per_node" \
     --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \

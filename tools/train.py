@@ -14,66 +14,55 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from uniformer_mm.apis import launch
-from uniformer_mm.apis import train as training
-from uniformer_mm.apis.cli import add_compile_argument, make_parser, prepare_config, run_tool
-from uniformer_mm.checkpoints import locate
+from uniformer_mm.apis.cli import CHECKPOINT_SOURCES, add_compile_argument, make_parser, run_tool
+from uniformer_mm.apis.config import prepare_config
+from uniformer_mm.apis.train import build_trainer, draw_samples, train
 from uniformer_mm.tasks import task_of
 
 
 def main() -> None:
-    """Parse the command line, train, sum up, and on synthetic data draw."""
+    """Parse the command line, train, summarize, and on synthetic data draw predictions."""
     parser = make_parser(__doc__)
     parser.add_argument(
         "--resume",
         nargs="?",
         const="auto",
         metavar="PATH",
-        help="go on exactly where a run was stopped or killed: from PATH, or ('auto', or without"
-        " PATH) from the newest whole checkpoint in the working directory, if there is one",
+        help="resume exactly where a run was stopped or killed: from PATH, or ('auto', or without"
+        " PATH) from the newest intact checkpoint in the working directory, if there is one",
     )
     parser.add_argument(
         "--load-from",
         metavar="CHECKPOINT",
-        help="start from the weights of a file, a URL, hf://OWNER/REPOSITORY/FILE, or a zoo name",
+        help=f"start from the weights of a checkpoint: {CHECKPOINT_SOURCES}",
     )
     parser.add_argument(
         "--new-heads",
         action="store_true",
-        help="with --load-from: train heads anew that are for other classes",
+        help="with --load-from: re-initialize heads whose number of classes differs",
     )
     parser.add_argument("--amp", action="store_true", help="train in mixed precision (GPU)")
     add_compile_argument(parser)
     parser.add_argument(
-        "--auto-scale-lr", action="store_true", help="scale the learning rate with the batch size"
+        "--auto-scale-lr",
+        action="store_true",
+        help="scale the learning rate with the total batch size",
     )
     arguments = parser.parse_args()
 
-    cfg = prepare_config(arguments, splits=("train", "val"))
-    if arguments.amp:
-        launch.use_mixed_precision(cfg)
-        launch.adapt_to_machine(cfg)
-    if arguments.compile:
-        launch.add_hook(cfg, "CompileHook")
-    if arguments.auto_scale_lr:
-        launch.scale_learning_rate(cfg)
-    if arguments.load_from:
-        cfg.load_from = str(locate(arguments.load_from))
-    if arguments.resume or cfg.get("resume"):
-        training.resume_from(cfg, arguments.resume or cfg.get("load_from") or "auto")
-    runner = training.build_trainer(cfg, arguments.new_heads)
+    runner = build_trainer(prepare_config(arguments, ("train", "val")), arguments.new_heads)
     start = time.monotonic()
-    training.train(runner)
+    train(runner)
     seconds = time.monotonic() - start
-    pictures = Path(cfg.work_dir, "pictures")
+    pictures = Path(runner.work_dir, "pictures")
     if arguments.synthetic is not False:
-        training.draw_samples(runner, pictures)
+        draw_samples(runner, pictures)
     if is_main_process():
         print(summary(runner, arguments.config, seconds, pictures))
 
 
 def summary(runner: Runner, config: str, seconds: float, pictures: Path) -> str:
-    """What came out, and where to look next."""
+    """Scores, files, and the commands to go on with."""
     task = task_of(runner.cfg)
     scalars, info = runner.message_hub.log_scalars, runner.message_hub.runtime_info
     validated = [name[4:] for name in scalars if name.startswith("val/") and "time" not in name]
@@ -84,12 +73,12 @@ def summary(runner: Runner, config: str, seconds: float, pictures: Path) -> str:
         checkpoints["best checkpoint"] = info["best_ckpt"]
     lines = [
         "",
-        f"Trained {config} in {seconds / 60:.1f} min ({runner.iter} iterations, evaluation"
-        " included).",
+        f"Trained {config} in {seconds / 60:.1f} min ({runner.iter} iterations, including"
+        " evaluation).",
         *(f"  {name:15} {scalars[f'val/{name}'].current():.3f}" for name in names),
     ]
     if pictures.is_dir():
-        lines.append(f"  pictures        {pictures}  (ground truth left, prediction right)")
+        lines.append(f"  visualizations  {pictures}  (ground truth left, prediction right)")
     lines.append(f"  log             {runner.log_dir}")
     lines += [f"  {name:15} {path}" for name, path in checkpoints.items()]
     if checkpoints:

@@ -3,14 +3,12 @@
 ``custom_imports = dict(imports=["uniformer_mm", "uniformer_mm.classification"])``
 """
 
-from uniformer_mm.engine.hooks import classification_pictures
 from uniformer_mm.engine.schedulers import WarmupCosineLR
 from uniformer_mm.models import class_token_head, mix_token, token_labeling_head
 
 __all__ = [
     "WarmupCosineLR",
     "class_token_head",
-    "classification_pictures",
     "mix_token",
     "token_labeling_head",
 ]

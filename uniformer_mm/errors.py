@@ -1,4 +1,4 @@
-"""The error of a user's mistake, which tools show without a traceback, and what is not one."""
+"""Errors of a user's mistakes, which tools show without a traceback."""
 
 import sysconfig
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ STACK = (
     *("torch", "torchvision", "mmengine", "mmcv", "uniformer_mm"),
     *("mmdet", "mmseg", "mmpose", "mmaction", "mmpretrain"),
 )
-"""Packages whose own checks speak of a user's mistake."""
+"""Packages whose checks report a user's mistakes."""
 
 LIBRARIES = tuple(
     str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")
@@ -20,31 +20,31 @@ TOOLS = tuple(
     str(folder / "tools") for folder in (Path(__file__).parents[1], Path(__file__).parent / ".mim")
 )
 
-LONGEST_TEXT = 500
-"""Characters of somebody's text in a message."""
+MAX_TEXT = 500
+"""Maximal number of characters of a file's text in a message."""
 
 
 class UserError(Exception):
-    """Something the user can mend; the message names the value or file and the remedy."""
+    """A mistake that the user can correct; the message names the value or file and the remedy."""
 
     def __str__(self) -> str:
-        """The message without the control characters that names of files may have."""
+        """The message without control characters, which file names may have."""
         return "\n".join(map(_without_control, super().__str__().split("\n")))
 
 
 class CheckpointError(UserError):
-    """A checkpoint cannot be read, or does not belong to the model."""
+    """A checkpoint cannot be read, or does not fit the model."""
 
 
-def printable(text: str, longest: int = LONGEST_TEXT) -> str:
-    """What a message may show of a file's own text or name, which could steer a terminal."""
+def printable(text: str, longest: int = MAX_TEXT) -> str:
+    """A file's text or name for a message: shortened, and without terminal control characters."""
     shown = _without_control(text[:longest])
     return shown if len(text) <= longest else f"{shown}..."
 
 
 def listing(errors: Sequence[Exception]) -> str:
-    """One error a line, without what could steer a terminal."""
-    return "\n".join(printable(str(error), LONGEST_TEXT * 4) for error in errors)
+    """The messages of errors, one per line."""
+    return "\n".join(printable(str(error), MAX_TEXT * 4) for error in errors)
 
 
 def _without_control(text: str) -> str:
@@ -54,9 +54,9 @@ def _without_control(text: str) -> str:
 
 
 def is_in_own_code(error: BaseException) -> bool:
-    """Whether an error came up in, or below, code of the user's own that the stack has called.
+    """Whether an error was raised in, or below, a user's code that the stack called.
 
-    It may be a bug there. A script of the user's own that calls this package does not count.
+    It may be a bug there. A user's script that calls this package does not count.
     """
     first, *causes = [
         # The first frame is that of the code which has caught the error.
@@ -67,20 +67,20 @@ def is_in_own_code(error: BaseException) -> bool:
 
 
 def causes_of(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, what it was raised from or while handling, and so on."""
+    """An error, its cause or context, the cause of that, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def add_hint(error: BaseException, text: str) -> None:
-    """Have a line printed after the traceback of an error, once (Python 3.11)."""
+    """Print a line after the traceback of an error, once (from Python 3.11)."""
     notes = dict.fromkeys([*getattr(error, "__notes__", ()), f"hint: {text}"])
     error.__notes__ = list(notes)  # type: ignore[attr-defined]
 
 
 def package_of(frame: FrameType) -> str:
-    """Name of the package whose code a frame runs; empty for the code of a config."""
+    """Name of the package whose code a frame runs; empty for a config."""
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 

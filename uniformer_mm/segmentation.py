@@ -4,6 +4,6 @@
 """
 
 from uniformer_mm.datasets.transforms import segmentation_transforms
-from uniformer_mm.engine.hooks import label_range, segmentation_pictures
+from uniformer_mm.engine.hooks import check_labels
 
-__all__ = ["label_range", "segmentation_pictures", "segmentation_transforms"]
+__all__ = ["check_labels", "segmentation_transforms"]

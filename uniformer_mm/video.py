@@ -5,7 +5,6 @@
 
 from uniformer_mm.datasets import video_dataset
 from uniformer_mm.datasets.transforms import video_transforms
-from uniformer_mm.engine.hooks import video_pictures
 from uniformer_mm.engine.schedulers import WarmupCosineLR
 from uniformer_mm.models import class_token_video_head, spare_outputs_head
 from uniformer_mm.models.mix_clips import MixClips
@@ -16,6 +15,5 @@ __all__ = [
     "class_token_video_head",
     "spare_outputs_head",
     "video_dataset",
-    "video_pictures",
     "video_transforms",
 ]

@@ -2,14 +2,13 @@ _base_ = [
     "mmseg::_base_/datasets/ade20k.py",
     "mmseg::_base_/schedules/schedule_160k.py",
     "mmseg::_base_/default_runtime.py",
-    "./imagenet_weights.py",
 ]
 
 custom_imports = dict(
     imports=["uniformer_mm", "uniformer_mm.segmentation"], allow_failed_imports=False
 )
-custom_hooks = [dict(type="LabelRangeHook")]
-default_hooks = dict(visualization=dict(type="SegmentationPicturesHook"))
+custom_hooks = [dict(type="CheckLabelsHook")]
+default_hooks = dict(visualization=dict(type="mmengine.DrawPredictionsHook"))
 visualizer = dict(alpha=0.6)
 
 # LoadLabelMap takes `reduce_zero_label` from the dataset, where it is said once.

@@ -1,4 +1,4 @@
-_base_ = ["mmdet::_base_/models/cascade-mask-rcnn_r50_fpn.py"]
+_base_ = ["mmdet::_base_/models/cascade-mask-rcnn_r50_fpn.py", "./uniformer_s.py"]
 
 # Heads of four convolutions and one linear layer; boxes are decoded before their GIoU loss.
 bbox_head = dict(
@@ -19,9 +19,7 @@ bbox_head = dict(
 coder = dict(type="DeltaXYWHBBoxCoder", target_means=[0.0, 0.0, 0.0, 0.0])
 
 model = dict(
-    backbone=dict(
-        _delete_=True, type="mmengine.UniFormer", dims=2, attention="hybrid", window_size=14
-    ),
+    backbone=dict(_base_.pop("backbone"), attention="hybrid", window_size=14),
     neck=dict(in_channels=[64, 128, 320, 512]),
     roi_head=dict(
         bbox_head=[

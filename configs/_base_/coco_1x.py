@@ -2,7 +2,6 @@ _base_ = [
     "mmdet::_base_/datasets/coco_instance.py",
     "mmdet::_base_/schedules/schedule_1x.py",
     "mmdet::_base_/default_runtime.py",
-    "./imagenet_weights.py",
 ]
 
 custom_imports = dict(imports=["uniformer_mm"], allow_failed_imports=False)

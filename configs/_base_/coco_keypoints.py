@@ -1,4 +1,4 @@
-# Top-down pose estimation at 256x192 as published; the other sizes derive from this file.
+# Top-down pose estimation with S at 256x192 as published; other archs and sizes derive from it.
 _base_ = [
     "mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py",
     "./imagenet_weights.py",
@@ -7,8 +7,16 @@ _base_ = [
 custom_imports = dict(imports=["uniformer_mm", "uniformer_mm.pose"], allow_failed_imports=False)
 
 model = dict(
-    # Only the last stage is used: output norms of the others would never get a gradient.
-    backbone=dict(_delete_=True, type="mmengine.UniFormer", attention="global", out_indices=(3,)),
+    backbone=dict(
+        _delete_=True,
+        type="mmengine.UniFormer",
+        arch="small",
+        attention="global",
+        drop_path_rate=0.2,
+        # Only the last stage is used: output norms of the others would never get a gradient.
+        out_indices=(3,),
+        init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_small),
+    ),
     # SyncBN as in the authors' configs; their published code does not hand it to deconvolutions.
     head=dict(type="DeconvNormHeatmapHead", in_channels=512, norm_cfg=dict(type="SyncBN")),
 )

@@ -34,7 +34,20 @@ optim_wrapper = dict(
     paramwise_cfg=dict(_delete_=True, flat_decay_mult=0.0),
 )
 
+# The authors step their schedule with the number of the epoch that is over: the first two epochs
+# run at the first rate.
+param_scheduler = [
+    dict(
+        type="mmengine.WarmupCosineLR",
+        T_max=300,
+        warmup=5,
+        warmup_lr=1e-6,
+        eta_min=1e-5,
+        delay=1,
+    )
+]
+
 default_hooks = dict(
     checkpoint=dict(max_keep_ckpts=3, save_best="accuracy/top1"),
-    visualization=dict(type="mmengine.ClassificationPicturesHook"),
+    visualization=dict(type="mmengine.DrawPredictionsHook"),
 )

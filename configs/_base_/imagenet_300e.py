@@ -14,19 +14,6 @@ model = dict(
 
 train_dataloader = dict(sampler=dict(_delete_=True, type="RepeatAugSampler"))
 
-# The authors step their schedule with the number of the epoch that is over: the first two epochs
-# run at the first rate.
-param_scheduler = [
-    dict(
-        type="mmengine.WarmupCosineLR",
-        T_max=300,
-        warmup=5,
-        warmup_lr=1e-6,
-        eta_min=1e-5,
-        delay=1,
-    )
-]
-
 # A moving average is kept, but the published results are those of the model itself. As always in
 # OpenMMLab, a checkpoint has the average under `state_dict` and the model under `ema_state_dict`;
 # the hook exchanges them when it loads one for testing.

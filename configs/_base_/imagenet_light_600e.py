@@ -28,19 +28,8 @@ optim_wrapper = dict(
     paramwise_cfg=dict(flat_decay_mult=0.0, custom_keys=dict(cls_token=dict(decay_mult=0.0))),
 )
 
-# The authors step their schedule with the number of the epoch that is over: the first two epochs
-# run at the first rate.
 train_cfg = dict(max_epochs=600)
-param_scheduler = [
-    dict(
-        type="mmengine.WarmupCosineLR",
-        T_max=600,
-        warmup=30,
-        warmup_lr=1e-6,
-        eta_min=1e-5,
-        delay=1,
-    )
-]
+_base_.param_scheduler[0].update(T_max=600, warmup=30)
 
 # The published results are the better of the moving average and the model itself.
 custom_hooks = [

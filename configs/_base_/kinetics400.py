@@ -1,8 +1,15 @@
+# UniFormer-S on Kinetics-400; configs of other archs, clips and datasets derive from it.
 _base_ = ["./video_schedule.py"]
 
 model = dict(
     type="Recognizer3D",
-    backbone=dict(type="mmengine.UniFormer", dims=3),
+    backbone=dict(
+        type="mmengine.UniFormer",
+        arch="small",
+        dims=3,
+        drop_path_rate=0.1,
+        init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_small),
+    ),
     cls_head=dict(
         type="I3DHead",
         in_channels=512,
@@ -27,7 +34,7 @@ model = dict(
     ),
 )
 
-# Configs set the clip of all three pipelines.
+# Configs set the clip of all three pipelines, of the dataloaders and of the top level.
 clip = dict(type="mmengine.SampleWindow", clip_len=8, frame_interval=8)
 pack = [
     dict(type="FormatShape", input_format="NCTHW"),

@@ -3,7 +3,13 @@ _base_ = ["./kinetics400.py", "./imagenet_weights_light.py"]
 # Configs are called frames x pixels. They start from the ImageNet weights of the same size.
 model = dict(
     backbone=dict(
-        _delete_=True, type="mmengine.UniFormerLight", arch="xxs", dims=3, class_token=True
+        _delete_=True,
+        type="mmengine.UniFormerLight",
+        arch="xxs",
+        dims=3,
+        class_token=True,
+        drop_path_rate=0.05,
+        init_cfg=dict(type="Pretrained"),
     ),
     cls_head=dict(type="ClassTokenVideoHead", in_channels=448),
 )

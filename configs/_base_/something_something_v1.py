@@ -1,4 +1,5 @@
-_base_ = ["./kinetics400.py"]
+# UniFormer-S on 16 frames, from Kinetics-400; configs of other archs and clips derive from it.
+_base_ = ["./kinetics400.py", "./kinetics_weights.py"]
 
 # Sparse sampling: the video in as many segments as frames, one frame of each.
 clip = dict(type="UniformSample", clip_len=16)
@@ -18,6 +19,7 @@ test_pipeline = [
 del clip
 
 model = dict(
+    backbone=dict(drop_path_rate=0.2, init_cfg=dict(checkpoint=_base_.kinetics400_small)),
     cls_head=dict(num_classes=174),
     # The authors read these frames with OpenCV: their models see BGR. mmaction2's decoders give
     # RGB, of which `to_rgb` makes BGR.
@@ -37,3 +39,4 @@ del data
 
 train_cfg = dict(max_epochs=60)
 param_scheduler = dict(T_max=60, warmup=5)
+optim_wrapper = dict(optimizer=dict(lr=0.0002))

@@ -5,6 +5,7 @@ for pipeline in (_base_.train_pipeline, _base_.val_pipeline, _base_.test_pipelin
     pipeline[0].fps = 30
 del pipeline
 
+model = dict(backbone=dict(drop_path_rate=0.3))
 data = dict(data_root="data/sthv2")
 train_dataloader = dict(
     dataset=dict(ann_file="sthv2_train_list_videos.txt", pipeline=_base_.train_pipeline, **data)

@@ -21,6 +21,7 @@ param_scheduler = dict(
 )
 
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=110, val_begin=1, val_interval=5)
+auto_scale_lr = dict(base_batch_size=32)  # 4 videos on each of 8 GPUs
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 val_evaluator = dict(type="AccMetric")
@@ -28,5 +29,5 @@ test_evaluator = val_evaluator
 
 default_hooks = dict(
     checkpoint=dict(interval=1, max_keep_ckpts=3),
-    visualization=dict(type="mmengine.VideoPicturesHook"),
+    visualization=dict(type="mmengine.DrawPredictionsHook"),
 )

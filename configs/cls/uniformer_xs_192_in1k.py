@@ -1,7 +1,4 @@
-_base_ = ["../_base_/imagenet_light_600e.py"]
-
-model = dict(backbone=dict(arch="xs", drop_path_rate=0.1), head=dict(in_channels=512))
-optim_wrapper = dict(optimizer=dict(lr=4e-3, weight_decay=0.05))
+_base_ = ["./uniformer_xs_224_in1k.py"]
 
 _base_.train_pipeline[1].scale = 192
 _base_.test_pipeline[1].scale = 219

@@ -1,10 +1,5 @@
-_base_ = ["../_base_/imagenet_light_600e.py", "../_base_/imagenet_autoaugment_v0.py"]
+_base_ = ["./uniformer_xxs_224_in1k.py"]
 
-model = dict(backbone=dict(arch="xxs"))
-
-_base_.train_pipeline[3] = dict(
-    type="AutoAugment", policies=_base_.policies, hparams=_base_.train_pipeline[3].hparams
-)
 _base_.train_pipeline[1].scale = 160
 _base_.test_pipeline[1].scale = 182
 _base_.test_pipeline[2].crop_size = 160

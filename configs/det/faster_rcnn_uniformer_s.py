@@ -2,21 +2,19 @@
 _base_ = [
     "mmdet::_base_/models/faster-rcnn_r50_fpn.py",
     "../_base_/coco_1x.py",
+    "../_base_/uniformer_s.py",
 ]
 
-backbone = dict(
-    _delete_=True,
-    type="mmengine.UniFormer",
-    dims=2,
-    attention="hybrid",
-    window_size=14,
-    arch="small",
-    drop_path_rate=0.2,
-    with_cp=(0, 0, 8, 0),
-    init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_small),
+model = dict(
+    backbone=dict(
+        _base_.pop("backbone"),
+        attention="hybrid",
+        window_size=14,
+        drop_path_rate=0.2,
+        with_cp=(0, 0, 8, 0),
+    ),
+    neck=dict(in_channels=[64, 128, 320, 512]),
 )
-model = dict(backbone=backbone, neck=dict(in_channels=[64, 128, 320, 512]))
-del backbone
 
 # As mmdet's coco_detection.py, which does not load masks.
 train_pipeline = [

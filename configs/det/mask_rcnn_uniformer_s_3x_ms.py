@@ -1,10 +1,3 @@
 _base_ = ["../_base_/mask_rcnn_uniformer.py", "../_base_/coco_3x_ms.py"]
 
-model = dict(
-    backbone=dict(
-        arch="small",
-        drop_path_rate=0.1,
-        with_cp=(0, 0, 8, 0),
-        init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_small),
-    )
-)
+model = dict(backbone=dict(drop_path_rate=0.1, with_cp=(0, 0, 8, 0)))

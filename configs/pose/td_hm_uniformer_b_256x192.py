@@ -1,9 +1,5 @@
-_base_ = ["../_base_/coco_keypoints.py"]
+_base_ = ["./td_hm_uniformer_s_256x192.py"]
 
 model = dict(
-    backbone=dict(
-        arch="base",
-        drop_path_rate=0.4,
-        init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_base),
-    )
+    backbone=dict(arch="base", drop_path_rate=0.4, init_cfg=dict(checkpoint=_base_.imagenet_base))
 )

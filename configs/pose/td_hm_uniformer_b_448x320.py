@@ -1,11 +1,7 @@
-_base_ = ["../_base_/coco_keypoints_448x320.py"]
+_base_ = ["./td_hm_uniformer_s_448x320.py"]
 
 model = dict(
-    backbone=dict(
-        arch="base",
-        drop_path_rate=0.55,
-        init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_base),
-    )
+    backbone=dict(arch="base", drop_path_rate=0.55, init_cfg=dict(checkpoint=_base_.imagenet_base))
 )
 train_dataloader = dict(batch_size=32)
 optim_wrapper = dict(optimizer=dict(lr=5e-4))

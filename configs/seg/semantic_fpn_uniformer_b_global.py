@@ -5,6 +5,6 @@ model = dict(
         arch="base",
         attention="global",
         drop_path_rate=0.2,
-        init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_base),
+        init_cfg=dict(checkpoint=_base_.imagenet_base),
     )
 )

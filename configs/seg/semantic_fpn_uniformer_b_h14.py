@@ -6,6 +6,6 @@ model = dict(
         attention="hybrid",
         window_size=14,
         drop_path_rate=0.2,
-        init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_base),
+        init_cfg=dict(checkpoint=_base_.imagenet_base),
     )
 )

@@ -1,10 +1,3 @@
 _base_ = ["../_base_/semantic_fpn_uniformer.py", "../_base_/ade20k_80k.py"]
 
-model = dict(
-    backbone=dict(
-        arch="small",
-        attention="global",
-        drop_path_rate=0.1,
-        init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_small),
-    )
-)
+model = dict(backbone=dict(attention="global", drop_path_rate=0.1))

@@ -6,6 +6,6 @@ model = dict(
         attention="global",
         drop_path_rate=0.4,
         with_cp=(0, 0, 2, 0),
-        init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_base),
+        init_cfg=dict(checkpoint=_base_.imagenet_base),
     )
 )

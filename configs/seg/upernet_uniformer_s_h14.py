@@ -1,11 +1,3 @@
 _base_ = ["../_base_/upernet_uniformer.py", "../_base_/ade20k_160k.py"]
 
-model = dict(
-    backbone=dict(
-        arch="small",
-        attention="hybrid",
-        window_size=14,
-        drop_path_rate=0.25,
-        init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_small),
-    )
-)
+model = dict(backbone=dict(attention="hybrid", window_size=14, drop_path_rate=0.25))

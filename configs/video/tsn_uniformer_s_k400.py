@@ -27,12 +27,9 @@ del segments
 model = dict(
     type="Recognizer2D",
     backbone=dict(
-        arch="small",
         dims=2,
         out_indices=3,
         output_norm="batch",  # that of the ImageNet model
-        drop_path_rate=0.1,
-        init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_small),
     ),
     cls_head=dict(type="TSNHead", consensus=dict(type="AvgConsensus", dim=1)),
     data_preprocessor=dict(format_shape="NCHW"),

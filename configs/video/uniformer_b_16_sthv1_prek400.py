@@ -1,10 +1,8 @@
-_base_ = ["../_base_/something_something_v1.py", "../_base_/kinetics_weights.py"]
+_base_ = ["./uniformer_s_16_sthv1_prek400.py"]
 
 model = dict(
     backbone=dict(
-        arch="base",
-        drop_path_rate=0.6,
-        init_cfg=dict(type="Pretrained", checkpoint=_base_.kinetics400_base),
+        arch="base", drop_path_rate=0.6, init_cfg=dict(checkpoint=_base_.kinetics400_base)
     )
 )
 train_dataloader = dict(batch_size=5)

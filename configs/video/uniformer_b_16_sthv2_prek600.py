@@ -1,12 +1,3 @@
-_base_ = ["../_base_/something_something_v2.py", "../_base_/kinetics_weights.py"]
+_base_ = ["./uniformer_b_16_sthv2_prek400.py"]
 
-model = dict(
-    backbone=dict(
-        arch="base",
-        drop_path_rate=0.5,
-        init_cfg=dict(type="Pretrained", checkpoint=_base_.kinetics600_base),
-    )
-)
-train_dataloader = dict(batch_size=5)
-optim_wrapper = dict(optimizer=dict(lr=0.00025))
-auto_scale_lr = dict(base_batch_size=40)
+model = dict(backbone=dict(drop_path_rate=0.5, init_cfg=dict(checkpoint=_base_.kinetics600_base)))

@@ -1,18 +1,8 @@
-_base_ = ["../_base_/kinetics600.py"]
-
-for pipeline in (_base_.train_pipeline, _base_.val_pipeline, _base_.test_pipeline):
-    pipeline[1].update(clip_len=16, frame_interval=4)
-del pipeline
+_base_ = ["./uniformer_s_16x4_k600.py"]
 
 model = dict(
-    backbone=dict(
-        arch="base",
-        drop_path_rate=0.3,
-        init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_base),
-    )
+    backbone=dict(arch="base", drop_path_rate=0.3, init_cfg=dict(checkpoint=_base_.imagenet_base))
 )
-train_dataloader = dict(batch_size=5, dataset=dict(pipeline=_base_.train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=_base_.val_pipeline))
-test_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline))
+train_dataloader = dict(batch_size=5)
 optim_wrapper = dict(optimizer=dict(lr=0.000125))
 auto_scale_lr = dict(base_batch_size=40)

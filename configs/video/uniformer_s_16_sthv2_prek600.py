@@ -1,11 +1,3 @@
-_base_ = ["../_base_/something_something_v2.py", "../_base_/kinetics_weights.py"]
+_base_ = ["./uniformer_s_16_sthv2_prek400.py"]
 
-model = dict(
-    backbone=dict(
-        arch="small",
-        drop_path_rate=0.3,
-        init_cfg=dict(type="Pretrained", checkpoint=_base_.kinetics600_small),
-    )
-)
-optim_wrapper = dict(optimizer=dict(lr=0.0002))
-auto_scale_lr = dict(base_batch_size=32)
+model = dict(backbone=dict(init_cfg=dict(checkpoint=_base_.kinetics600_small)))

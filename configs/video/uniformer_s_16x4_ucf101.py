@@ -1,21 +1,11 @@
-_base_ = ["../_base_/kinetics400.py", "../_base_/kinetics_weights.py"]
+_base_ = ["./uniformer_s_16x4_k400.py", "../_base_/kinetics_weights.py"]
 
-for pipeline in (_base_.train_pipeline, _base_.val_pipeline, _base_.test_pipeline):
-    pipeline[1].update(clip_len=16, frame_interval=4)
 _base_.train_pipeline[3].update(magnitude=5, num_ops=2, magnitude_std=0.25, increasing=False)
-_base_.test_pipeline[1].update(num_clips=5)
-test_pipeline = [
-    dict(type="ThreeCrop", crop_size=224) if step["type"] == "CenterCrop" else step
-    for step in _base_.test_pipeline
-]
-del pipeline
+_base_.test_pipeline[1].num_clips = 5
+_base_.test_pipeline[4] = dict(type="ThreeCrop", crop_size=224)
 
 model = dict(
-    backbone=dict(
-        arch="small",
-        drop_path_rate=0.2,
-        init_cfg=dict(type="Pretrained", checkpoint=_base_.kinetics400_small),
-    ),
+    backbone=dict(drop_path_rate=0.2, init_cfg=dict(checkpoint=_base_.kinetics400_small)),
     cls_head=dict(num_classes=101),
     data_preprocessor=dict(blending=dict(num_classes=101)),
 )
@@ -27,8 +17,8 @@ train_dataloader = dict(
         ann_file="ucf101_train_split_1_videos.txt", pipeline=_base_.train_pipeline, **data
     ),
 )
-val_dataloader = dict(dataset=dict(pipeline=_base_.val_pipeline, **validation))
-test_dataloader = dict(dataset=dict(pipeline=test_pipeline, **validation))
+val_dataloader = dict(dataset=validation)
+test_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline, **validation))
 del data, validation
 
 optim_wrapper = dict(optimizer=dict(lr=0.00005))

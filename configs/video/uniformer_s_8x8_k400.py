@@ -1,12 +1,5 @@
 _base_ = ["../_base_/kinetics400.py"]
 
-model = dict(
-    backbone=dict(
-        arch="small",
-        drop_path_rate=0.1,
-        init_cfg=dict(type="Pretrained", checkpoint=_base_.imagenet_small),
-    )
-)
 train_dataloader = dict(batch_size=16)
 optim_wrapper = dict(optimizer=dict(lr=0.0004))
 train_cfg = dict(max_epochs=100)

@@ -1,26 +1,12 @@
-_base_ = ["../_base_/kinetics400_light.py"]
+_base_ = ["../_base_/kinetics400_light_ls.py"]
 
-model = dict(
-    backbone=dict(
-        drop_path_rate=0.05,
-        layer_scale="all",
-        layer_scale_init=0.1,
-        fp32_attention=True,
-        init_cfg=dict(
-            type="Pretrained",
-            checkpoint=_base_.imagenet_xxs_128,
-            may_miss=["gamma_1", "gamma_2"],
-        ),
-    )
-)
+model = dict(backbone=dict(init_cfg=dict(checkpoint=_base_.imagenet_xxs_128)))
 
-_base_.train_pipeline[1].clip_len = _base_.test_pipeline[1].clip_len = 4
+_base_.train_pipeline[1].clip_len = _base_.val_pipeline[1].clip_len = 4
 _base_.train_pipeline[5].scale = (128, 128)
-_base_.test_pipeline[3].scale = (-1, 128)
-_base_.test_pipeline[4].crop_size = 128
-_base_.train_pipeline[3].update(magnitude=10, magnitude_std=0.0)
-val_pipeline = _base_.test_pipeline
+_base_.val_pipeline[3].scale = (-1, 128)
+_base_.val_pipeline[4].crop_size = 128
+test_pipeline = _base_.val_pipeline
 train_dataloader = dict(dataset=dict(pipeline=_base_.train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline))
-test_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline))
-optim_wrapper = dict(optimizer=dict(lr=4e-4))
+val_dataloader = dict(dataset=dict(pipeline=_base_.val_pipeline))
+test_dataloader = dict(dataset=dict(pipeline=_base_.val_pipeline))

@@ -3,13 +3,10 @@
 import csv
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 import torch
 from mmengine.registry import DefaultScope
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 from running import ROOT, run_inside
 
 from uniformer_mm.analysis.ceiling import Ceiling, count_flops

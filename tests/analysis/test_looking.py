@@ -10,7 +10,7 @@ from uniformer_mm import Inferencer
 from uniformer_mm.analysis.looking import Onlooker, look_at_kernels, save_sights
 from uniformer_mm.analysis.panels import PANEL, seen_frames
 from uniformer_mm.analysis.recording import Recorder, find_backbone
-from uniformer_mm.apis.launch import load_config
+from uniformer_mm.apis.config import load_config
 from uniformer_mm.datasets.media import Frame, Video, VideoWriter, read_image, write_image
 from uniformer_mm.errors import UserError
 from uniformer_mm.export.files import metadata

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from uniformer_mm.analysis.samples import browse
-from uniformer_mm.apis.launch import adapt_to_machine, load_config
+from uniformer_mm.apis.config import adapt_to_machine, load_config
 from uniformer_mm.tasks import task_of
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from uniformer_mm.apis.config import load_config
 from uniformer_mm.apis.dataset_meta import CLASS_LISTS, checkpoint_meta, written_meta
-from uniformer_mm.apis.launch import load_config
 from uniformer_mm.checkpoints import CheckpointError, facts
 from uniformer_mm.checkpoints.facts import PublishedFile
 

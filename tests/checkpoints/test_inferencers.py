@@ -7,7 +7,7 @@ import torch
 from small_models import small_config, small_state
 
 from uniformer_mm.apis.convert import to_official, to_openmmlab
-from uniformer_mm.tasks.task import scale_sizes
+from uniformer_mm.tasks.short_run import scale_sizes
 
 pytestmark = pytest.mark.stack
 

@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.fileio import dump, load
 
 import uniformer_mm  # noqa: F401
-from uniformer_mm.apis.launch import load_config
+from uniformer_mm.apis.config import load_config
 from uniformer_mm.errors import UserError
 
 CODE = """\

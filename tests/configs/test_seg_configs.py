@@ -1,24 +1,25 @@
 """Segmentation configs hold the values of the published experiments (semantic_segmentation/**)."""
 
-import copy
-import functools
 import math
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.optim import build_optim_wrapper
-from mmengine.optim.scheduler import CosineAnnealingLR, LinearLR, PolyLR
-from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
+from zoo_configs import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    build,
+    entry,
+    names,
+    optimizer_and_decays,
+    rates,
+    read,
+)
 
 import uniformer_mm
-
-FOLDER = Path(__file__).resolve().parents[2] / "configs" / "seg"
 
 # method, arch: (published parameters in millions, drop path rate, checkpointed blocks)
 METHODS = {
@@ -47,72 +48,60 @@ LIGHT = {
 }
 
 
-@functools.cache
-def parsed(name):
-    init_default_scope("mmseg")  # which reading the bases of mmseg needs
-    return Config.fromfile(FOLDER / f"{name}.py")
-
-
-def read(name):
-    init_default_scope("mmseg")
-    return copy.deepcopy(parsed(name))
-
-
 @pytest.fixture(params=["upernet", "semantic_fpn"])
 def case(request):
     """A config and its method; what it has but the backbone, the others of the method have too."""
-    return read(f"{request.param}_uniformer_s_h14"), request.param
+    return read("seg", f"{request.param}_uniformer_s_h14"), request.param
 
 
 def test_every_config_is_in_a_table():
     light = {f"semantic_fpn_uniformer_{arch}" for arch in LIGHT}
-    assert {path.stem for path in FOLDER.glob("*.py")} == set(NAMES) | light
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_builds_with_the_published_parameters_and_attention(name):
-    method, arch, setting = NAMES[name]
-    millions, drop_path_rate, with_cp = METHODS[method, arch]
-    cfg = read(name)
-    backbone = cfg.model.backbone
-    size = {"s": "small", "b": "base"}[arch]
-    assert backbone.arch == size
-    assert f"uniformer_{size}_in1k" in backbone.init_cfg.checkpoint
-    assert (backbone.attention, backbone.get("window_size")) == SETTINGS[setting]
-    assert backbone.drop_path_rate == drop_path_rate
-    assert backbone.get("with_cp") == with_cp
-    assert "norm_eval" not in backbone
-    with torch.device("meta"):  # shapes without numbers, which would take a second each
-        model = MODELS.build(cfg.model)
-    assert type(model.backbone) is uniformer_mm.UniFormer
-    assert round(sum(p.numel() for p in model.parameters()) / 1e6) == millions
-    windows = [block.window_size for block in model.backbone.blocks3]
-    attention, window = SETTINGS[setting]
-    expected = {
-        "global": [0] * len(windows),
-        "window": [window] * len(windows),
-        "hybrid": [0 if (i + 1) % 4 == 0 else window for i in range(len(windows))],
-    }
-    assert windows == expected[attention]
+    assert names("seg") == set(NAMES) | light
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_configs_of_a_method_differ_in_the_backbone_only(name):
-    method, *_ = NAMES[name]
-    first, other = parsed(f"{method}_uniformer_s_h14").to_dict(), parsed(name).to_dict()
-    del first["model"]["backbone"], other["model"]["backbone"]
-    assert other == first
+    method, arch, setting = NAMES[name]
+    millions, drop_path_rate, with_cp = METHODS[method, arch]
+    attention, window_size = SETTINGS[setting]
+    assert round(entry("seg", name).parameters / 1e6) == millions
+    cfg, first = read("seg", name), read("seg", f"{method}_uniformer_s_h14")
+    backbone = cfg.model.pop("backbone")
+    del first.model["backbone"]
+    assert cfg.to_dict() == first.to_dict()
+    size = {"s": "small", "b": "base"}[arch]
+    assert backbone.pop("init_cfg").checkpoint.endswith(f"uniformer_{size}_in1k.pth")
+    assert backbone == {
+        "type": "mmengine.UniFormer",
+        "dims": 2,
+        "arch": size,
+        "attention": attention,
+        **({"window_size": window_size} if window_size else {}),
+        "drop_path_rate": drop_path_rate,
+        **({"with_cp": with_cp} if with_cp else {}),
+    }
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_windows_of_the_blocks(setting):
+    attention, size = SETTINGS[setting]
+    blocks = build(read("seg", f"semantic_fpn_uniformer_s_{setting}")).backbone.blocks3
+    expected = {
+        "global": [0] * 8,
+        "window": [size] * 8,
+        "hybrid": [size, size, size, 0] * 2,
+    }
+    assert [block.window_size for block in blocks] == expected[attention]
 
 
 @pytest.mark.parametrize("arch", LIGHT)
-def test_light_configs_differ_in_the_backbone_only(arch):
-    """The rest is that of S, whose values the tests below have."""
+def test_lightweight_configs_differ_in_the_backbone_only(arch):
     millions, drop_path_rate, channels = LIGHT[arch]
-    cfg = read(f"semantic_fpn_uniformer_{arch}")
-    with torch.device("meta"):
-        model = MODELS.build(cfg.model)
+    name = f"semantic_fpn_uniformer_{arch}"
+    assert round(entry("seg", name).parameters / 1e6, 1) == millions
+    cfg, small = read("seg", name), read("seg", "semantic_fpn_uniformer_s_h14")
+    model = build(cfg)
     assert type(model.backbone) is uniformer_mm.UniFormerLight
-    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == millions
     assert list(model.backbone.embed_dims) == channels
     backbone = cfg.model.pop("backbone")
     assert backbone.pop("drop_path_rate", 0.0) == drop_path_rate
@@ -124,75 +113,72 @@ def test_light_configs_differ_in_the_backbone_only(arch):
     }
     assert cfg.model.neck.in_channels == channels
     cfg.model.neck.in_channels = [64, 128, 320, 512]
-    small = read("semantic_fpn_uniformer_s_h14")
     del small.model["backbone"]
-    paths = {key for key in cfg if key.startswith("imagenet_")}
-    assert {k: v for k, v in cfg.items() if k not in paths} == {
-        k: v for k, v in small.items() if k not in paths
+    assert {key: value for key, value in cfg.items() if not key.startswith("imagenet_")} == {
+        key: value for key, value in small.items() if not key.startswith("imagenet_")
     }
 
 
-@pytest.mark.parametrize("setting", ["w32", "h32"])
-@pytest.mark.parametrize(("method", "arch"), METHODS)
-def test_settings_for_testing_change_the_attention_only(method, arch, setting):
-    trained = read(f"{method}_uniformer_{arch}_global").model.backbone
-    attention, window_size = SETTINGS[setting]
-    trained.update(attention=attention, window_size=window_size)
-    assert parsed(f"{method}_uniformer_{arch}_{setting}").model.backbone == trained
-
-
-def test_heads_and_test_mode(case):
-    cfg, method = case
-    model = cfg.model
-    assert (model.type, model.pretrained, model.test_cfg) == (
-        "EncoderDecoder",
-        None,
-        {"mode": "whole"},
-    )
-    sync = {"type": "SyncBN", "requires_grad": True}
-    loss = {"type": "CrossEntropyLoss", "use_sigmoid": False, "loss_weight": 1.0}
-    shared = {
-        "num_classes": 150,
-        "dropout_ratio": 0.1,
-        "norm_cfg": sync,
-        "align_corners": False,
-        "loss_decode": loss,
-        "in_index": [0, 1, 2, 3],
-    }
-    if method == "upernet":
-        assert model.decode_head == {
-            **shared,
+# What our configs set, and what mmseg's bases have to bring.
+HEADS = {
+    "upernet": {
+        "decode_head": {
             "type": "UPerHead",
             "in_channels": [64, 128, 320, 512],
             "pool_scales": (1, 2, 3, 6),
             "channels": 512,
-        }
-        assert model.auxiliary_head == {
-            **shared,
+        },
+        "auxiliary_head": {
             "type": "FCNHead",
             "in_channels": 320,
             "in_index": 2,
             "channels": 256,
             "num_convs": 1,
-            "concat_input": False,
-            "loss_decode": {**loss, "loss_weight": 0.4},
-        }
-        assert "neck" not in model
-    else:
-        assert model.neck == {
+        },
+    },
+    "semantic_fpn": {
+        "neck": {
             "type": "FPN",
             "in_channels": [64, 128, 320, 512],
             "out_channels": 256,
             "num_outs": 4,
-        }
-        assert model.decode_head == {
-            **shared,
+        },
+        "decode_head": {
             "type": "FPNHead",
             "in_channels": [256] * 4,
             "feature_strides": [4, 8, 16, 32],
             "channels": 128,
-        }
-        assert "auxiliary_head" not in model
+        },
+    },
+}
+
+
+def test_heads_and_test_mode(case):
+    cfg, method = case
+    model = cfg.model
+    assert (model.type, model.pretrained) == ("EncoderDecoder", None)
+    assert model.test_cfg == {"mode": "whole"}
+    parts = {"neck", "decode_head", "auxiliary_head"} & set(model)
+    assert parts == set(HEADS[method])
+    for part in parts:
+        expected = dict(HEADS[method][part])
+        if part != "neck":
+            weight = 0.4 if part == "auxiliary_head" else 1.0
+            expected.update(
+                num_classes=150,
+                dropout_ratio=0.1,
+                norm_cfg={"type": "SyncBN", "requires_grad": True},
+                align_corners=False,
+                loss_decode={
+                    "type": "CrossEntropyLoss",
+                    "use_sigmoid": False,
+                    "loss_weight": weight,
+                },
+            )
+            expected.setdefault("in_index", [0, 1, 2, 3])
+        found = dict(model[part])
+        assert not found.pop("concat_input", False)
+        assert found == expected
 
 
 def test_optimizer_and_decay(case):
@@ -201,16 +187,12 @@ def test_optimizer_and_decay(case):
     assert cfg.optim_wrapper.type == "OptimWrapper", "single precision"
     assert cfg.optim_wrapper.clip_grad is None
     rate, decay = {"upernet": (6e-5, 0.01), "semantic_fpn": (2e-4, 1e-4)}[method]
-    model = MODELS.build(cfg.model)
-    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    model = build(cfg)
+    optimizer, decays = optimizer_and_decays(model, cfg)
     assert isinstance(optimizer, torch.optim.AdamW)
     assert {(g["lr"], tuple(g["betas"])) for g in optimizer.param_groups} == {(rate, (0.9, 0.999))}
-    decays = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
-    exempt = set()
-    for name, parameter in model.named_parameters():
-        assert decays[id(parameter)] in (0.0, decay), name
-        if decays[id(parameter)] == 0.0:
-            exempt.add(name)
+    assert set(decays.values()) <= {0.0, decay}
+    exempt = {name for name, value in decays.items() if value == 0.0}
     if method == "semantic_fpn":
         assert exempt == set()
         return
@@ -238,19 +220,10 @@ def test_learning_rate_follows_mmcv_1(case):
     assert cfg.train_cfg.max_iters == total
     interval = {"upernet": 16000, "semantic_fpn": 4000}[method]
     assert cfg.train_cfg.val_interval == cfg.default_hooks.checkpoint.interval == interval
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    types = {"LinearLR": LinearLR, "PolyLR": PolyLR, "CosineAnnealingLR": CosineAnnealingLR}
-    schedulers = []
-    for settings in cfg.param_scheduler:
-        assert not settings.by_epoch
-        schedulers.append(types[settings.pop("type")](optimizer, **settings))
+    assert not any(settings.by_epoch for settings in cfg.param_scheduler)
     # An end that is off by one shows at this precision.
-    for iteration in range(2000):
-        rate = optimizer.param_groups[0]["lr"]
-        assert rate == pytest.approx(mmcv_1_rate(method, iteration), rel=1e-9), iteration
-        optimizer.step()
-        for scheduler in schedulers:
-            scheduler.step()
+    expected = [mmcv_1_rate(method, iteration) for iteration in range(2000)]
+    assert rates(cfg.param_scheduler, 2000) == pytest.approx(expected, rel=1e-9)
 
 
 def test_batch_and_data(case):
@@ -263,7 +236,7 @@ def test_batch_and_data(case):
     assert cfg.val_dataloader.batch_size == cfg.test_dataloader.batch_size == 1
     assert cfg.val_evaluator.iou_metrics == ["mIoU"], "which includes mAcc and aAcc"
     processor = cfg.model.data_preprocessor
-    assert (processor.mean, processor.std) == ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
+    assert (processor.mean, processor.std) == (IMAGENET_MEAN, IMAGENET_STD)
     assert (processor.bgr_to_rgb, processor.pad_val, processor.seg_pad_val) == (True, 0, 255)
     assert processor.size == (512, 512)
     assert loader.dataset.pipeline == [
@@ -296,12 +269,12 @@ def test_augmented_testing_has_six_scales_of_the_test_size_each_flipped(case):
     assert between == ([multiple] if method == "semantic_fpn" else [])
 
 
-@pytest.mark.parametrize("size", [(333, 500), (512, 683), (683, 512), (64, 400), (512, 512)])
+@pytest.mark.parametrize("size", [(333, 500), (683, 512), (64, 400), (512, 512)])
 @pytest.mark.parametrize("method", ["upernet", "semantic_fpn"])
 def test_images_reach_the_model_unpadded_and_for_fpn_enlarged_to_multiples_of_32(
     method, size, tmp_path
 ):
-    cfg = read(f"{method}_uniformer_s_h14")
+    cfg = read("seg", f"{method}_uniformer_s_h14")
     height, width = size
     image = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
     cv2.imwrite(str(tmp_path / "image.png"), image)
@@ -327,4 +300,4 @@ def test_images_reach_the_model_unpadded_and_for_fpn_enlarged_to_multiples_of_32
     torch.testing.assert_close(
         batch["inputs"][0], torch.from_numpy(expected.transpose(2, 0, 1).copy())
     )
-    assert batch["data_samples"][0].gt_sem_seg.shape == size, "the truth keeps its size"
+    assert batch["data_samples"][0].gt_sem_seg.shape == size, "the ground truth keeps its size"

@@ -1,6 +1,5 @@
 """Video configs hold the values of the published experiments (video_classification/exp/*)."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,16 +7,14 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from mmengine.optim import build_optim_wrapper
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS
+from zoo_configs import build, datasets, names, optimizer_and_decays, read, transforms
 
 import uniformer_mm
 from uniformer_mm.datasets.media import Clip
 from uniformer_mm.tasks import task_of
 from uniformer_mm.tasks.mmaction import UNSUITED
-from uniformer_mm.tasks.task import scale_sizes
-
-FOLDER = Path(__file__).resolve().parents[2] / "configs" / "video"
+from uniformer_mm.tasks.short_run import scale_sizes
 
 K400_S = "uniformer-small_imagenet1k-pre_16x4x1_kinetics400-rgb_20221219-c630a037.pth"
 K400_B = "uniformer_base_k400_16x4.pth"
@@ -74,7 +71,7 @@ PUBLISHED = {
 
 
 class LightRecipe(NamedTuple):
-    """The same for the light models, on 256 videos but for XS: on eight GPUs or four."""
+    """The same for the lightweight models, on 256 videos but for XS: on eight GPUs or four."""
 
     frames: int
     pixels: int
@@ -101,30 +98,16 @@ LIGHT = {
         32, 192, 4e-4, 16, "rand-m7-n4-mstd0.5-inc1", "fp32", weight_decay=0.05, drop_path_rate=0.1
     ),
 }
-AUGMENT = {
-    "rand": {"magnitude": 10, "num_ops": 2, "magnitude_std": 0.0, "increasing": False},
-    "rand-m5-n2-mstd0.25": {
-        "magnitude": 5,
-        "num_ops": 2,
-        "magnitude_std": 0.25,
-        "increasing": False,
-    },
-    "rand-m7-n4-mstd0.5-inc1": {
-        "magnitude": 7,
-        "num_ops": 4,
-        "magnitude_std": 0.5,
-        "increasing": True,
-    },
+AUGMENT = {  # magnitude, number of operations, deviation, increasing
+    "rand": (10, 2, 0.0, False),
+    "rand-m5-n2-mstd0.25": (5, 2, 0.25, False),
+    "rand-m7-n4-mstd0.5-inc1": (7, 4, 0.5, True),
 }
+AUGMENT_KEYS = ("magnitude", "num_ops", "magnitude_std", "increasing")
 CLASSES = {"k400": 400, "k600": 600, "sthv1": 174, "sthv2": 174, "ucf101": 101, "hmdb51": 51}
 BGR = ("sthv1", "sthv2", "hmdb51")
 FOLDERS = {"k400": "kinetics400", "k600": "kinetics600"}
 TSN = ("tsn_uniformer_s_k400", "tsn_uniformer_b_k400")
-
-
-def load(name):
-    init_default_scope("mmaction")
-    return Config.fromfile(FOLDER / f"{name}.py")
 
 
 @pytest.fixture(params=PUBLISHED, scope="module")
@@ -133,19 +116,11 @@ def case(request):
     _, arch, *_ = request.param.split("_")
     data = next(data for data in CLASSES if data in request.param.split("_"))
     arch = {"s": "small", "b": "base"}[arch]
-    return load(request.param), PUBLISHED[request.param], arch, data
-
-
-def loaders(cfg):
-    return {split: cfg[f"{split}_dataloader"] for split in ("train", "val", "test")}
-
-
-def steps(loader):
-    return {step.type: step for step in loader.dataset.pipeline}
+    return read("video", request.param), PUBLISHED[request.param], arch, data
 
 
 def test_every_config_is_in_a_table():
-    assert {path.stem for path in FOLDER.glob("*.py")} == {*PUBLISHED, *LIGHT, *TSN}
+    assert names("video") == {*PUBLISHED, *LIGHT, *TSN}
 
 
 def test_model(case):
@@ -180,7 +155,7 @@ def test_model(case):
 @pytest.mark.parametrize("name", [*PUBLISHED, *LIGHT, *TSN])
 def test_a_red_clip_is_red_for_the_model_in_the_order_of_its_authors(name):
     """In training, validation, testing and inference: BGR where they read JPEGs with OpenCV."""
-    cfg = load(name)
+    cfg = read("video", name)
     task = task_of(cfg)
     red = np.zeros((4, 32, 32, 3), np.uint8)
     red[..., 2] = 255  # of a user, who has BGR
@@ -188,9 +163,9 @@ def test_a_red_clip_is_red_for_the_model_in_the_order_of_its_authors(name):
     preprocessor = MODELS.build(cfg.model.data_preprocessor)
     channel = {"RGB": 0, "BGR": 2}[task.channel_order(preprocessor)]
     assert channel == (2 if name.split("_")[3] in BGR else 0)
-    for split, loader in loaders(cfg).items():
+    for split, dataset in datasets(cfg).items():
         pipeline = task.inference_pipeline(
-            Config({"test_dataloader": {"dataset": {"pipeline": loader.dataset.pipeline}}})
+            Config({"test_dataloader": {"dataset": {"pipeline": dataset.pipeline}}})
         )
         pipeline = [step for step in pipeline if step["type"] not in UNSUITED]
         scale_sizes(pipeline, 1 / 7)
@@ -242,25 +217,20 @@ def test_batch_and_schedule(case):
 
 @pytest.mark.parametrize("name", ["uniformer_s_8x8_k400", TSN[0]])
 def test_nothing_one_dimensional_decays(name):
-    cfg = load(name)
-    with torch.device("meta"):
-        model = MODELS.build(cfg.model)
-    cfg.optim_wrapper.type = "OptimWrapper"  # the AMP wrapper refuses to be built without a GPU
-    cfg.optim_wrapper.pop("loss_scale")
-    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
-    decay = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
-    assert len(decay) == len(list(model.parameters()))
-    for key, parameter in model.named_parameters():
-        assert decay[id(parameter)] == (0.0 if parameter.dim() == 1 else 0.05), key
+    cfg = read("video", name)
+    model = build(cfg)
+    optimizer, decays = optimizer_and_decays(model, cfg)
     assert {group["lr"] for group in optimizer.param_groups} == {cfg.optim_wrapper.optimizer.lr}
-    assert decay[id(model.backbone.blocks1[0].pos_embed.weight)] == 0.05
-    assert decay[id(model.cls_head.fc_cls.bias)] == 0.0
+    one_dimensional = {key for key, parameter in model.named_parameters() if parameter.dim() == 1}
+    assert decays == {key: 0.0 if key in one_dimensional else 0.05 for key in decays}
+    assert decays["backbone.blocks1.0.pos_embed.weight"] == 0.05
+    assert decays["cls_head.fc_cls.bias"] == 0.0
 
 
 def test_frames_and_views(case):
     cfg, recipe, _, data = case
-    for split, loader in loaders(cfg).items():
-        sampling = loader.dataset.pipeline[1]
+    for split, dataset in datasets(cfg).items():
+        sampling = dataset.pipeline[1]
         assert sampling.clip_len == recipe.frames
         assert sampling.get("test_mode", False) == (split != "train")
         if recipe.interval is None:
@@ -272,17 +242,17 @@ def test_frames_and_views(case):
     clips, crops = views.get(data, (1, 3))
     assert cfg.test_dataloader.dataset.pipeline[1].get("num_clips", 1) == clips
     crop = {1: "CenterCrop", 3: "ThreeCrop"}[crops]
-    assert steps(cfg.test_dataloader)[crop].crop_size == 224
-    assert steps(cfg.val_dataloader)["CenterCrop"].crop_size == 224
+    assert transforms(cfg.test_dataloader.dataset.pipeline)[crop].crop_size == 224
+    assert transforms(cfg.val_dataloader.dataset.pipeline)["CenterCrop"].crop_size == 224
     assert "num_clips" not in cfg.val_dataloader.dataset.pipeline[1]
     for loader in (cfg.val_dataloader, cfg.test_dataloader):
-        assert steps(loader)["Resize"].scale == (-1, 224)
+        assert transforms(loader.dataset.pipeline)["Resize"].scale == (-1, 224)
         assert len(loader.dataset.pipeline) == 7
 
 
 def test_augmentation(case):
     cfg, _, _, data = case
-    pipeline = steps(cfg.train_dataloader)
+    pipeline = transforms(cfg.train_dataloader.dataset.pipeline)
     fine_tuned = data in ("ucf101", "hmdb51")
     augment = dict(pipeline["mmengine.ClipRandAugment"], type=None)
     assert augment == {
@@ -312,8 +282,7 @@ def test_data(case):
     cfg, _, _, data = case
     name = FOLDERS.get(data, data)
     split = "_split_1" if data in ("ucf101", "hmdb51") else "_list"
-    for key, loader in loaders(cfg).items():
-        dataset = loader.dataset
+    for key, dataset in datasets(cfg).items():
         part = "train" if key == "train" else "val"
         assert dataset.data_root == f"data/{name}"
         assert dataset.ann_file == f"{name}_{part}{split}_videos.txt"
@@ -330,15 +299,13 @@ def test_data(case):
 
 @pytest.fixture(params=LIGHT, scope="module")
 def light(request):
-    """Config, recipe and arch of a light model."""
-    return load(request.param), LIGHT[request.param], request.param.split("_")[1]
+    """Config, recipe and arch of a lightweight model."""
+    return read("video", request.param), LIGHT[request.param], request.param.split("_")[1]
 
 
 def test_light_model(light):
     cfg, recipe, arch = light
-    init_default_scope("mmaction")
-    with torch.device("meta"):
-        model = MODELS.build(cfg.model)
+    model = build(cfg)
     assert (type(model).__name__, type(model.cls_head).__name__) == (
         "Recognizer3D",
         "ClassTokenVideoHead",
@@ -363,7 +330,9 @@ def test_light_model(light):
     head = cfg.model.cls_head
     assert (head.num_classes, head.dropout_ratio, head.init_std) == (400, 0.0, 0.02)
     assert (head.label_smooth_eps, head.average_clips) == (0.1, "score")
-    assert cfg.model.data_preprocessor == load("uniformer_s_8x8_k400").model.data_preprocessor
+    assert (
+        cfg.model.data_preprocessor == read("video", "uniformer_s_8x8_k400").model.data_preprocessor
+    )
 
 
 def test_light_batch_and_schedule(light):
@@ -373,55 +342,38 @@ def test_light_batch_and_schedule(light):
     assert cfg.auto_scale_lr.base_batch_size == (128 if arch == "xs" else 256)
     assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (110, recipe.val_interval)
     assert cfg.default_hooks.checkpoint.save_best == "auto", "the best is what is published"
-    assert cfg.param_scheduler == {
-        "type": "mmengine.WarmupCosineLR",
-        "T_max": 110,
-        "warmup": 10,
-        "warmup_lr": 1e-6,
-        "eta_min": 1e-6,
-        "after_warmup": True,
-        "convert_to_iter_based": True,
-    }
-    assert cfg.optim_wrapper == {
-        "type": "AmpOptimWrapper",
-        "loss_scale": "dynamic",
-        "clip_grad": {"max_norm": 20},
-        "optimizer": {
-            "type": "AdamW",
-            "lr": recipe.lr,
-            "betas": (0.9, 0.999),
-            "weight_decay": recipe.weight_decay,
-        },
-        "paramwise_cfg": {"flat_decay_mult": 0.0},  # the class token decays, unlike in images
-    }
+    small = read("video", "uniformer_s_16x4_k400")
+    assert cfg.param_scheduler == small.param_scheduler, "tested above"
+    # The class token decays, unlike in images.
+    small.optim_wrapper.optimizer.update(lr=recipe.lr, weight_decay=recipe.weight_decay)
+    assert cfg.optim_wrapper == small.optim_wrapper
 
 
 def test_light_data(light):
     """One view; but for sampling and sizes as in the S model's config, which is tested above."""
     cfg, recipe, _ = light
-    small = load("uniformer_s_8x8_k400")
+    small = read("video", "uniformer_s_8x8_k400")
     pixels = recipe.pixels
-    for key, loader in loaders(cfg).items():
-        expected = loaders(small)["train" if key == "train" else "val"].dataset.to_dict()
+    for key, dataset in datasets(cfg).items():
+        expected = datasets(small)["train" if key == "train" else "val"].to_dict()
         sampling = {"type": "UniformSample", "clip_len": recipe.frames}
         expected["pipeline"][1] = sampling
         resize = {"type": "Resize", "scale": (pixels, pixels), "keep_ratio": False}
         if key == "train":
-            expected["pipeline"][3].update(AUGMENT[recipe.augment])
+            expected["pipeline"][3].update(zip(AUGMENT_KEYS, AUGMENT[recipe.augment], strict=True))
             expected["pipeline"][5] = resize
         else:
             sampling["test_mode"] = True
             expected["pipeline"][3] = {"type": "Resize", "scale": (-1, pixels)}
             expected["pipeline"][4] = {"type": "CenterCrop", "crop_size": pixels}
-        assert loader.dataset == expected
-        assert cfg[f"{key}_pipeline"] == loader.dataset.pipeline, "what mmaction's inferencer reads"
+        assert dataset == expected
+        assert cfg[f"{key}_pipeline"] == dataset.pipeline, "what mmaction's inferencer reads"
 
 
 @pytest.mark.parametrize(("name", "arch"), zip(TSN, ("small", "base"), strict=True))
 def test_tsn_is_the_image_backbone_per_frame(name, arch):
-    cfg = load(name)
-    with torch.device("meta"):
-        model = MODELS.build(cfg.model)
+    cfg = read("video", name)
+    model = build(cfg)
     assert type(model).__name__ == "Recognizer2D"
     assert type(model.backbone) is uniformer_mm.UniFormer
     assert (model.backbone.dims, model.backbone.output_norm) == (2, "batch")
@@ -429,14 +381,14 @@ def test_tsn_is_the_image_backbone_per_frame(name, arch):
     assert type(model.cls_head.consensus).__name__ == "AvgConsensus"
     assert cfg.model.backbone.init_cfg.checkpoint.endswith(f"uniformer_{arch}_in1k.pth")
     assert cfg.model.data_preprocessor.format_shape == "NCHW"
-    for loader, segments in zip(loaders(cfg).values(), (8, 8, 25), strict=True):
-        sampling = loader.dataset.pipeline[1]
+    for dataset, segments in zip(datasets(cfg).values(), (8, 8, 25), strict=True):
+        sampling = dataset.pipeline[1]
         assert (sampling.type, sampling.clip_len, sampling.num_clips) == (
             "SampleFrames",
             1,
             segments,
         )
-        assert loader.dataset.pipeline[-2].input_format == "NCHW"
+        assert dataset.pipeline[-2].input_format == "NCHW"
 
 
 def test_smoothing_mixed_labels_gives_mixed_smoothed_labels():
@@ -448,7 +400,7 @@ def test_smoothing_mixed_labels_gives_mixed_smoothed_labels():
             self.labels = labels
             return {}
 
-    cfg = load("uniformer_s_8x8_k400")
+    cfg = read("video", "uniformer_s_8x8_k400")
     head = MODELS.build(dict(cfg.model.cls_head, num_classes=5))
     head.loss_cls = Recorder()
     share, first, second = 0.3, 1, 4

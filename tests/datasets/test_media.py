@@ -1,7 +1,8 @@
-"""Images, videos and cameras: what is found, read and written."""
+"""Images, videos and cameras are read and written."""
 
 import struct
 import zlib
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -25,15 +26,13 @@ def frame(shade, size=(48, 64)):
     return np.full((*size, 3), shade, np.uint8)
 
 
-@pytest.fixture
-def folder(tmp_path):
-    write_image(tmp_path / "in" / "b.png", RED)
-    write_image(tmp_path / "in" / "below" / "a.JPG", RED)
-    (tmp_path / "in" / "notes.txt").write_text("no picture")
-    with VideoWriter(tmp_path / "in" / "film.mp4", 10) as writer:
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    path = tmp_path_factory.mktemp("media") / "film.mp4"
+    with VideoWriter(path, 10) as writer:
         for shade in SHADES:
             writer.write(frame(shade))
-    return tmp_path / "in"
+    return Video(path, "film.mp4")
 
 
 def test_images_are_bgr_with_three_channels(tmp_path):
@@ -47,7 +46,7 @@ def test_images_are_bgr_with_three_channels(tmp_path):
     ("content", "reason"),
     [
         (None, "No such file"),
-        (b"", "it is empty"),
+        (b"", "the file is empty"),
         (b"not an image", "it is not an image"),
         (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "SVG"),
         (cv2.imencode(".png", RED)[1].tobytes()[:-20], "truncated or damaged"),
@@ -84,13 +83,13 @@ def test_frames_of_a_folder_are_a_video(tmp_path):
         SHADES[2],
     )
     write_image(paths[3], frame(0, (8, 8)))
-    with pytest.raises(UserError, match=r"3\.png is another size"):
+    with pytest.raises(UserError, match=r"3\.png has another size"):
         list(folder.images())
 
 
-def test_pictures_need_a_known_format(tmp_path):
-    with pytest.raises(UserError, match=r"picture\.xyz: pictures are written as"):
-        write_image(tmp_path / "picture.xyz", RED)
+def test_formats_have_to_be_known(tmp_path):
+    with pytest.raises(UserError, match=r"image\.xyz: .*\.png"):
+        write_image(tmp_path / "image.xyz", RED)
     with pytest.raises(UserError, match=r"videos are written as \.mp4 or \.webm"):
         VideoWriter(tmp_path / "film.avi", 25)
 
@@ -117,40 +116,27 @@ def test_a_video_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_a_camera_without_frames_is_named(monkeypatch):
-    class Dark:
-        def isOpened(self):  # noqa: N802  OpenCV's name
-            return True
-
-        def get(self, _):
-            return 0.0
-
-        def read(self):
-            return False, None
-
-        def release(self):
-            pass
-
-    monkeypatch.setattr(cv2, "VideoCapture", lambda _: Dark())
-    with pytest.raises(UserError, match="camera 0 gives no pictures"):
+    camera = Mock(**{"isOpened.return_value": True, "get.return_value": 0.0})
+    camera.read.return_value = False, None
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: camera)
+    with pytest.raises(UserError, match="camera 0 gives no frames"):
         list(Video(0, "camera_0").frames())
 
 
-def test_a_video_is_one_clip_or_several(folder):
-    video = Video(folder / "film.mp4", "film.mp4")
-    (whole,) = video.clips(None)
+def test_a_video_is_one_clip_or_several(film):
+    (whole,) = film.clips(None)
     assert whole.position == {}
     assert len(list(whole.frames())) == len(SHADES)
-    parts = list(video.clips(3))
+    parts = list(film.clips(3))
     assert [part.position["frames"] for part in parts] == [[0, 2], [3, 5], [6, 6]]
     shades = [image.mean() for part in parts for image in part.frames()]
     assert shades == pytest.approx(SHADES, abs=4)
 
 
 @pytest.mark.parametrize("count", [1, 3, 20])
-def test_glimpses_are_spread_over_a_clip(folder, count):
-    video = Video(folder / "film.mp4", "film.mp4")
+def test_sampled_frames_are_evenly_spaced(film, count):
     expected = np.linspace(0, len(SHADES) - 1, min(count, len(SHADES))).astype(int)
     images = np.stack([frame(shade) for shade in SHADES])
-    for clip in (Clip("film.mp4", video), Clip("array", images=images)):
-        means = clip.glimpses(count).mean((1, 2, 3))
+    for clip in (Clip("film.mp4", film), Clip("array", images=images)):
+        means = clip.sample_frames(count).mean((1, 2, 3))
         assert means == pytest.approx(np.array(SHADES)[expected], abs=4)

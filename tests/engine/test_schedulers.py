@@ -1,4 +1,4 @@
-"""The learning-rate schedule of the image and video classifiers."""
+"""Learning-rate schedule of the image and video classifiers."""
 
 import math
 
@@ -12,7 +12,7 @@ LR, WARMUP_LR, ETA_MIN = 1e-3, 1e-6, 1e-5
 
 
 def rates(count, **options):
-    """The rate of each step, as a training loop sees them."""
+    """Learning rate of each step of a training loop."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=LR)
     scheduler = WarmupCosineLR(optimizer, warmup_lr=WARMUP_LR, eta_min=ETA_MIN, **options)
     seen = []
@@ -27,22 +27,22 @@ def cosine(step, steps):
     return ETA_MIN + (LR - ETA_MIN) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
-def test_the_cosine_goes_on_behind_the_warm_up_and_ends_at_its_least():
+def test_the_cosine_counts_from_the_start_of_the_warm_up_and_ends_at_its_minimum():
     expected = [WARMUP_LR + (LR - WARMUP_LR) * step / 3 for step in range(3)]
     expected += [cosine(step, 10) for step in range(3, 10)] + [ETA_MIN] * 2
     assert rates(12, T_max=10, warmup=3) == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_curve_may_wait_at_its_first_value():
+def test_a_delay_keeps_the_first_value():
     assert rates(12, T_max=10, warmup=3, delay=1)[1:] == rates(11, T_max=10, warmup=3)
     assert rates(1, T_max=10, warmup=3, delay=1) == [WARMUP_LR]
 
 
-def test_without_warm_up_it_begins_at_the_optimizers_rate():
+def test_without_warm_up_it_starts_at_the_optimizers_rate():
     assert rates(10, T_max=10, warmup=0) == pytest.approx([cosine(step, 10) for step in range(10)])
 
 
-def test_it_is_found_by_name_and_goes_on_where_it_was_interrupted():
+def test_it_is_registered_and_resumes():
     def build():
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=LR)
         options = {"T_max": 10, "warmup": 3, "warmup_lr": WARMUP_LR, "eta_min": ETA_MIN}
@@ -74,7 +74,7 @@ def pyslowfast(epoch, base, epochs, warmup, ends):
     ("base", "epochs", "warmup", "ends"),
     [(4e-4, 100, 10, 1e-6), (4e-4, 110, 10, 4e-6), (2e-4, 60, 5, 1e-6), (5e-5, 25, 5, 1e-6)],
 )
-def test_after_the_warm_up_per_iteration_it_is_pyslowfasts(base, epochs, warmup, ends):
+def test_after_the_warm_up_it_matches_pyslowfast_per_iteration(base, epochs, warmup, ends):
     epoch_length = 7
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=base)
     config = {

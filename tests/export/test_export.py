@@ -9,7 +9,7 @@ import torch
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from uniformer_mm.apis.launch import load_config, replace_sync_batch_norm
+from uniformer_mm.apis.config import load_config, replace_sync_batch_norm
 from uniformer_mm.errors import UserError
 from uniformer_mm.export import files
 from uniformer_mm.export.adapting import AdaptivePool, adapt

@@ -1,4 +1,4 @@
-"""How files break and how they are made to harm, as strategies of hypothesis."""
+"""Damaged and malicious files, as strategies of hypothesis."""
 
 import builtins
 import copy
@@ -20,23 +20,23 @@ ARCH = {"depths": (1, 1, 1, 1), "embed_dims": (8, 8, 16, 16), "head_dim": 8}
 
 
 def small_model():
-    """A backbone with all kinds of tensors, the same in every call."""
+    """Build a backbone with all kinds of tensors, the same in every call."""
     torch.manual_seed(0)
     return UniFormer(ARCH)
 
 
 def zipped(content):
-    """A file as torch writes it."""
+    """A file in the current format of torch."""
     return _saved(content, _use_new_zipfile_serialization=True)
 
 
 def legacy(content):
-    """A file as torch wrote it before 1.6."""
+    """A file in the format of torch before 1.6."""
     return _saved(content, _use_new_zipfile_serialization=False)
 
 
 def safetensors(state):
-    """A file of safetensors."""
+    """A safetensors file."""
     return save({name: tensor.contiguous() for name, tensor in state.items()})
 
 
@@ -48,7 +48,7 @@ def _saved(content, **options):
 
 @st.composite
 def damaged(draw, content):
-    """A file that lost its end, or some of whose bytes are others, are gone or are there twice."""
+    """A truncated file, or one with changed, missing or repeated bytes."""
     kind = draw(st.sampled_from(["truncate", "flip", "overwrite", "cut", "insert", "repeat"]))
     # Most bytes are numbers of a tensor: what says where they are is at both ends.
     ends = st.integers(0, min(4096, len(content) - 1))
@@ -76,7 +76,7 @@ def damaged(draw, content):
 
 
 class Calls:
-    """Has something called when it is unpickled."""
+    """Call a function when unpickled."""
 
     def __init__(self, function, *arguments):
         self.function = function
@@ -87,7 +87,7 @@ class Calls:
 
 
 def calls(canary):
-    """Objects whose unpickling makes the file `canary`, if it runs what they ask for."""
+    """Objects that create the file `canary` if unpickling runs their code."""
     code = f"open({str(canary)!r}, 'w').close()"
     return [
         Calls(os.system, f"touch {canary}"),
@@ -108,7 +108,7 @@ def calls(canary):
 
 @st.composite
 def odd_contents(draw, state):
-    """A state dict in which something is not what it should be, in whatever wrapper."""
+    """A state dict with wrong entries, in any wrapper."""
     names = [name for name in state if state[name].dim()]
     sound, state = state, dict(state)
     for _ in range(draw(st.integers(0, 2))):
@@ -132,7 +132,7 @@ JSON_LIKE = st.recursive(
     ),
     max_leaves=6,
 )
-"""Whatever could stand in a JSON file."""
+"""Any JSON value."""
 
 ODD_NAMES = st.one_of(
     st.text(max_size=12),
@@ -152,7 +152,7 @@ ODD_NAMES = st.one_of(
 
 @st.composite
 def odd_values(draw, tensor):
-    """Something in the place of a tensor."""
+    """A wrong value in place of a tensor."""
     sizes = st.lists(st.sampled_from([0, 1, 2, 3, 7]), max_size=6)
     makers = [
         lambda: draw(JSON_LIKE),
@@ -185,7 +185,7 @@ DTYPES = [
 
 @st.composite
 def changed(draw, content):
-    """A JSON file in which an entry, anywhere, is absent, something else, or there twice.
+    """JSON content with an entry, anywhere, that is missing, replaced or repeated.
 
     Kinds of entries are equally likely, such as masks of annotations or numbers of their boxes.
     """
@@ -208,7 +208,7 @@ def changed(draw, content):
 
 
 def _entries(place, kind=""):
-    """Kind, container and key of whatever is in JSON content, at any depth."""
+    """Yield kind, container and key of every value in JSON content, at any depth."""
     for key, inner in place.items() if isinstance(place, dict) else enumerate(place):
         inner_kind = f"{kind}.{key}" if isinstance(place, dict) else f"{kind}[]"
         yield inner_kind, place, key
@@ -223,7 +223,7 @@ ODD_NUMBERS = st.sampled_from(
 
 @st.composite
 def odd_settings(draw, names, most=2):
-    """Values of any kind for a few settings, many of which are sound."""
+    """Values of any kind for a few settings, many of them valid."""
     chosen = draw(st.lists(st.sampled_from(names), min_size=0, max_size=most, unique=True))
     return {name: draw(ODD_SETTINGS) for name in chosen}
 
@@ -245,4 +245,4 @@ ODD_SETTINGS = st.one_of(
     st.dictionaries(st.sampled_from(["depths", "type", "checkpoint", "a", 1]), _PLAIN, max_size=3),
     st.lists(st.dictionaries(st.sampled_from(["type", "checkpoint"]), _PLAIN), max_size=2),
 )
-"""What could stand in a config, small enough to be built."""
+"""Values in a config that are small enough to build."""

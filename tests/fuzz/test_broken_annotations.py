@@ -1,4 +1,4 @@
-"""Annotations in which anything is wrong are refused by name, or read to the end."""
+"""Annotation files with any fault are refused by name, or read to the end."""
 
 import json
 
@@ -9,19 +9,21 @@ from damage import changed, damaged
 from hypothesis import given
 from hypothesis import strategies as st
 from mmdet.datasets import CocoDataset
-from mmpose.datasets import CocoDataset as CocoPeople
+from mmpose.datasets import CocoDataset as CocoPersons
 from profiles import share
 
 from uniformer_mm.datasets.synthetic.stick_figures import JOINTS
 from uniformer_mm.datasets.transforms.segmentation_transforms import LoadLabelMap
-from uniformer_mm.datasets.validation.instance_files import Use, check_annotations
-from uniformer_mm.datasets.validation.keypoint_files import (
+from uniformer_mm.datasets.validation.instances import Use, check_annotations
+from uniformer_mm.datasets.validation.keypoints import (
     KeypointUse,
     check_boxes,
     check_keypoints,
 )
 from uniformer_mm.datasets.video_dataset import CheckedVideoDataset
 from uniformer_mm.errors import UserError
+
+pytestmark = pytest.mark.stack
 
 SIZE = 40
 RUNS = {"size": [SIZE, SIZE], "counts": [SIZE, 10, SIZE * SIZE - SIZE - 10]}
@@ -45,7 +47,7 @@ INSTANCES = {
     ],
     "categories": [{"id": 1, "name": "cat"}, {"id": 7, "name": "dog"}],
 }
-PEOPLE = {
+PERSONS = {
     **INSTANCES,
     "annotations": [
         annotation(number, RUNS, keypoints=[5, 6, 2] * 17, num_keypoints=17) for number in (1, 2)
@@ -64,7 +66,7 @@ def folder(tmp_path_factory):
 
 
 def accepted(path, content, check, *files):
-    """Whether a file passes a check; otherwise it has to be named in one line."""
+    """Whether a file passes a check; otherwise the error names it."""
     path.write_text(json.dumps(content))
     try:
         check(str(path), *files)
@@ -75,7 +77,7 @@ def accepted(path, content, check, *files):
 
 
 def assert_names(error, path):
-    """An error begins with the file at fault, and is one line."""
+    """The error starts with the file at fault and has one line."""
     assert str(error).startswith(str(path))
     assert str(error).isprintable()
 
@@ -95,24 +97,24 @@ def test_instances(folder, content, evaluated):
 
 
 @share(50)
-@given(changed(PEOPLE), st.booleans())
-def test_people(folder, content, evaluated):
+@given(changed(PERSONS), st.booleans())
+def test_persons(folder, content, evaluated):
     def check(path):
         check_keypoints(path, KeypointUse(JOINTS, fixed_names=True, evaluated=evaluated))
 
-    path = folder / "people.json"
+    path = folder / "persons.json"
     if accepted(path, content, check):
-        data = CocoPeople(ann_file=str(path), test_mode=evaluated)
+        data = CocoPersons(ann_file=str(path), test_mode=evaluated)
         for index in range(len(data)):
             data.get_data_info(index)
 
 
 @share(100)
 @given(changed(BOXES))
-def test_boxes_of_a_detector(folder, content):
-    people = folder / "people_of_boxes.json"
-    people.write_text(json.dumps(PEOPLE))
-    accepted(folder / "boxes.json", content, check_boxes, str(people))
+def test_detected_boxes(folder, content):
+    persons = folder / "persons_of_boxes.json"
+    persons.write_text(json.dumps(PERSONS))
+    accepted(folder / "boxes.json", content, check_boxes, str(persons))
 
 
 LABELS = np.resize(np.arange(9, dtype=np.uint8), (SIZE, SIZE))

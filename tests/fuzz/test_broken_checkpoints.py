@@ -6,7 +6,6 @@ import os
 import pickle
 import socket
 import struct
-import sys
 import zipfile
 from pathlib import Path
 
@@ -26,9 +25,8 @@ from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
 from profiles import share
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "trust"))
-from small import DETECTOR, run_inside
+from running import run_inside
+from small_models import DETECTOR
 
 from uniformer_mm.apis.dataset_meta import written_meta
 from uniformer_mm.checkpoints import CheckpointError, load_pretrained, read_checkpoint

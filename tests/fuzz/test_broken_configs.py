@@ -1,4 +1,4 @@
-"""Configs in which anything is wrong are refused in one line that names it."""
+"""Faults in configs are refused in one line that names them."""
 
 import inspect
 import shutil
@@ -10,11 +10,9 @@ import torch
 from damage import ARCH, odd_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mmengine.config import Config
 from profiles import share
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "trust"))
-from small import DETECTOR, run_inside
+from running import run_inside
+from small_models import DETECTOR
 
 from uniformer_mm.errors import UserError
 from uniformer_mm.models import UniFormer, UniFormerLight
@@ -27,7 +25,7 @@ BACKBONES = {
     "light": (UniFormerLight, {}, LIGHT_DEFAULTS),
     "light video": (UniFormerLight, {"dims": 3, "class_token": True}, LIGHT_DEFAULTS),
 }
-"""Class, sound options, and what its archs may say."""
+"""Class, valid options, and the keys of its archs."""
 
 
 @share(100)
@@ -59,13 +57,13 @@ def test_options_of_a_backbone_are_refused_by_name_or_give_one_that_works(name, 
 
 FILES = {
     "syntax": ("model = dict(", "SyntaxError"),
-    "empty": ("", "needs model, a dict"),
-    "binary": ("\0\x80", "cannot be read as a config"),
-    "list": ("model = []", "needs model, a dict"),
+    "empty": ("", "as model"),
+    "binary": ("\0\x80", "config.py"),
+    "list": ("model = []", "as model"),
     "absent base": ("_base_ = 'nowhere.py'", "nowhere.py"),
-    "absent package": ("_base_ = 'mmdet::nowhere.py'", "cannot be read as a config"),
+    "absent package": ("_base_ = 'mmdet::nowhere.py'", "config.py"),
     "own base": ("_base_ = './config.py'", "back to the same file"),
-    "number as base": ("_base_ = 5", "cannot be read as a config"),
+    "number as base": ("_base_ = 5", "config.py"),
     "failing": ("value = 1 / 0", "ZeroDivisionError"),
     "ending": ("import sys; sys.exit(0)", "SystemExit"),
     "reserved name": (f"{DETECTOR}filename = 'x'", "filename is reserved"),
@@ -80,7 +78,7 @@ FILES = {
     "number as hooks": (f"{DETECTOR}custom_hooks = 5", "custom_hooks"),
     "unknown hook": (f"{DETECTOR}custom_hooks = [dict(type='Nowhere')]", "Nowhere"),
 }
-"""Content of a config file, and what the error has to name."""
+"""Content of a config file, and the fact that its error must have."""
 
 SETTINGS = {
     "model.backbone.arch=tiny": "arch must be",
@@ -95,7 +93,7 @@ SETTINGS = {
     "model.backbone.out_indices=(0,1)": "fpn.py",
     "model.neck.in_channels=[1,2,3,4]": "in_channels",
     "model.neck.in_channels=32": "FPN: AssertionError: expected isinstance(in_channels, list)",
-    "model.roi_head.bbox_head.num_classes=3": "num_classes",
+    "model.roi_head.bbox_head.num_classes=3": "model.roi_head.bbox_head.num_classes=3",
     "model.rpn_head.in_channels=7": "in_channels",
     "train_dataloader.batch_size=0": "batch_size",
     "train_dataloader.num_workers=-1": "num_workers",
@@ -103,7 +101,7 @@ SETTINGS = {
     "train_dataloader.dataset.data_prefix=5": "data_prefix",
     "train_dataloader.dataset.pipeline=5": "pipeline",
     "train_dataloader.dataset.pipeline.2.type=Nowhere": "Nowhere",
-    "train_dataloader.dataset.pipeline.99.scale=1": "--cfg-options",
+    "train_dataloader.dataset.pipeline.99.scale=1": "cfg_options",
     "train_cfg.max_epochs=0": "train_cfg.max_epochs",
     "train_cfg.val_begin=x": "train_cfg.val_begin",
     "train_cfg.type=Nowhere": "Nowhere",
@@ -118,7 +116,7 @@ SETTINGS = {
     "load_from=5": "load_from",
     "model=None": "model",
 }
-"""An option that no training can be made of, and what the error has to name."""
+"""An option that cannot be trained, and the fact that its error must have."""
 
 
 @pytest.fixture(scope="module")
@@ -147,12 +145,14 @@ def assert_refused(trainer, capsys, culprit, *config):
     assert not list(work_dir.glob("*.pth"))
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("name", FILES)
 def test_files_are_refused(trainer, capsys, name):
     content, culprit = FILES[name]
     assert_refused(trainer, capsys, culprit, content)
 
 
+SMALL_IMAGES = "train_dataloader.dataset.pipeline.2.scale=(96,96)"
 OWN_MODULE = """
 import torch
 from mmengine.model import BaseModule
@@ -182,11 +182,11 @@ BUGS = {
     "a check of its own": ({"in_init": "int('x')"}, ValueError, "OwnBackbone was built"),
     "in the forward pass": ({}, RuntimeError, ""),
 }
-"""What is wrong in a module of a user's own, the error, and what its hint says."""
+"""A fault in a user's own module, its error, and a part of the hint."""
 
 
 def own_config(folder, monkeypatch, **code):
-    """A config with a backbone of a module of the user's own, which is imported again."""
+    """A config with a backbone from a user's own module, which is imported again."""
     content = OWN_MODULE.format(**{"at_import": 0, "in_init": 0, **code})
     (folder / "own_module.py").write_text(content)
     monkeypatch.syspath_prepend(str(folder))
@@ -196,23 +196,26 @@ def own_config(folder, monkeypatch, **code):
     return f"{DETECTOR}{imports}\nmodel['backbone'] = {backbone}\n"
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("name", BUGS)
-def test_bugs_in_a_module_of_ones_own_keep_their_traceback(trainer, tmp_path, monkeypatch, name):
+def test_bugs_in_a_users_module_keep_their_traceback(trainer, tmp_path, monkeypatch, name):
     code, kind, hint = BUGS[name]
     config = own_config(tmp_path, monkeypatch, **code)
     with pytest.raises(kind) as caught:
-        trainer(config)
+        trainer(config, SMALL_IMAGES)
     assert any(Path(entry.path).name == "own_module.py" for entry in caught.traceback)
     assert hint in "".join(getattr(caught.value, "__notes__", ()))
 
 
-def test_what_is_not_certainly_a_fault_of_the_config_keeps_its_traceback(trainer):
+@pytest.mark.stack
+def test_an_error_that_may_be_a_bug_keeps_its_traceback(trainer):
     with pytest.raises(ZeroDivisionError) as caught:
         trainer(DETECTOR, "model.neck.out_channels=0")
     assert "while model_weights was built from the config" in "".join(caught.value.__notes__)
 
 
-def test_an_option_that_ones_own_module_does_not_have_is_refused(
+@pytest.mark.stack
+def test_an_option_that_a_users_module_does_not_have_is_refused(
     trainer, tmp_path, monkeypatch, capsys
 ):
     config = own_config(tmp_path, monkeypatch)
@@ -221,15 +224,13 @@ def test_an_option_that_ones_own_module_does_not_have_is_refused(
     assert_refused(trainer, capsys, "'depth'", config)
 
 
+@pytest.mark.stack
 @settings(
     share(6), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(st.sampled_from(sorted(SETTINGS)))
 def test_settings_are_refused(trainer, capsys, setting):
-    with pytest.MonkeyPatch.context() as patch:
-        # Formatting the config for the log takes longer than all else.
-        patch.setattr(Config, "pretty_text", "the config")
-        assert_refused(trainer, capsys, SETTINGS[setting], DETECTOR, setting)
+    assert_refused(trainer, capsys, SETTINGS[setting], DETECTOR, setting)
 
 
 @pytest.mark.parametrize("suffix", [".yaml", ".yml"])
@@ -237,5 +238,5 @@ def test_code_in_yaml_is_refused_before_anything_runs(tmp_path, capsys, suffix):
     path = tmp_path / f"evil{suffix}"
     path.write_text(f"model: !!python/object/apply:os.system ['touch {tmp_path / 'ran'}']")
     assert run_inside("train.py", path, "--synthetic") == 2
-    assert f"error: {path} cannot be read as a config: " in capsys.readouterr().err
+    assert str(path) in capsys.readouterr().err.partition("error: ")[2]
     assert not (tmp_path / "ran").exists()

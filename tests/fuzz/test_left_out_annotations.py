@@ -1,9 +1,8 @@
-"""What is said to be used of a file is what the datasets of mmdet and mmpose hold."""
+"""The counts of used annotations are those of the datasets of mmdet and mmpose."""
 
 import functools
 import json
 import re
-from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,17 +14,16 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS, DefaultScope
 from profiles import share
 
-import uniformer_mm  # noqa: F401
 from uniformer_mm.datasets.synthetic.stick_figures import JOINTS
-from uniformer_mm.datasets.validation.instance_files import Use, check_annotations
-from uniformer_mm.datasets.validation.keypoint_files import KeypointUse, check_keypoints
+from uniformer_mm.datasets.validation.instances import Use, check_annotations
+from uniformer_mm.datasets.validation.keypoints import KeypointUse, check_keypoints
 from uniformer_mm.errors import UserError
+
+pytestmark = pytest.mark.stack
 
 SIZES = {0: (40, 30), 1: (30, 60), 2: (8, 50), 3: (64, 64)}
 RUNS = {"size": [30, 40], "counts": [20, 10, 30 * 40 - 30]}
 POLYGON, SHORT = [3, 4, 20, 4, 20, 10], [1, 1, 5, 5]
-TRIED = Counter()
-"""Cases by kind, printed by `pytest -s`."""
 
 KINDS = {
     "sound": {},
@@ -71,7 +69,7 @@ def annotation(number, image, kinds):
 
 
 def file_content(drawn):
-    """A file with annotations of some kinds; the images in an order of their own."""
+    """A file with annotations of some kinds; images are not in the order of their ids."""
     images = [
         {"id": id_, "file_name": f"{id_}.jpg", "width": width, "height": height}
         for id_, (width, height) in reversed(SIZES.items())
@@ -87,7 +85,7 @@ def annotations_of(names):
 
 
 def instances_of(content, path, use):
-    """Number of instances that mmdet trains on, and of images."""
+    """Count the instances that mmdet trains on, and the images."""
     filters = {"min_size": use.min_size, "filter_empty_gt": use.filter_empty_gt}
     data = {"type": "CocoDataset", "ann_file": str(path), "metainfo": {"classes": use.classes}}
     data |= {"data_prefix": {"img": ""}, "filter_cfg": filters, "test_mode": use.evaluated}
@@ -105,7 +103,7 @@ def instances_of(content, path, use):
 
 
 def assert_nothing_is_left(error, path):
-    """An error of one line names the file and a reason."""
+    """The error has one line and names the file and a reason."""
     assert str(error).startswith(f"{path}: none of its ")
     assert str(error).isprintable()
     assert re.search(r" annotations can be used: [1-9]", str(error))
@@ -113,13 +111,12 @@ def assert_nothing_is_left(error, path):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    yield tmp_path_factory.mktemp("left_out")
-    print("\nannotations tried by kind:", dict(sorted(TRIED.items())))
+    return tmp_path_factory.mktemp("left_out")
 
 
 @functools.cache
 def persons_metainfo():
-    """That of COCO: reading it takes longer than all else."""
+    """COCO's metainfo, read once: that takes longer than all else."""
     folder = Path(find_spec("mmpose").origin).parent / ".mim" / "configs" / "_base_"
     return Config.fromfile(folder / "datasets" / "coco.py").to_dict()["dataset_info"]
 
@@ -139,7 +136,6 @@ USES = st.builds(
 @share(50)
 @given(annotations_of([kind for kind in KINDS if kind not in REFUSED_AS_INSTANCE]), USES)
 def test_instances(folder, drawn, use):
-    TRIED.update(f"instances: {kind}" for _, kinds in drawn for kind in kinds)
     path = folder / "instances.json"
     content = file_content(drawn)
     path.write_text(json.dumps(content))
@@ -179,7 +175,6 @@ def test_instances(folder, drawn, use):
     st.sampled_from([None, None, 2, -1]),
 )
 def test_persons(folder, drawn, bottom_up, interval, indices):
-    TRIED.update(f"persons: {kind}" for _, kinds in drawn for kind in kinds)
     path = folder / "persons.json"
     content = file_content(drawn)
     content["categories"] = [{"id": 1, "name": "person"}, {"id": 9, "name": "dog"}]

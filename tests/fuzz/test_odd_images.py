@@ -1,8 +1,7 @@
-"""Unusual images are read as what they show; broken ones are named, and the others predicted."""
+"""Unusual images are read correctly; broken ones are named, and the others predicted."""
 
 import json
 import os
-import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -11,20 +10,19 @@ import numpy as np
 import pytest
 from mmcv.transforms import LoadImageFromFile
 from PIL import Image, ImageOps
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "trust"))
-from small import DETECTOR, ROOT, run_inside
+from running import ROOT, run_inside
+from small_models import DETECTOR
 
 from uniformer_mm.datasets.media import read_image
 from uniformer_mm.errors import UserError
 
 WIDTH, HEIGHT = 64, 48
 ROTATED = 6
-"""EXIF's orientation of what has to be turned right by 90 degrees."""
+"""EXIF orientation of images to rotate right by 90 degrees."""
 
 
 def scene():
-    """A smooth picture of all colours."""
+    """A smooth image of all colours."""
     coarse = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype(np.uint8)
     return Image.fromarray(cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC))
 
@@ -63,7 +61,7 @@ UNUSUAL = {
     "line.png": lambda image, path: image.crop((0, 0, WIDTH, 1)).resize((300, 1)).save(path),
     "column.png": lambda image, path: image.crop((0, 0, 1, HEIGHT)).resize((1, 300)).save(path),
 }
-"""Sound files that are not what cameras write most often: how they are made."""
+"""Functions that write valid files of unusual formats."""
 
 BROKEN = {
     "truncated.jpg": lambda jpeg, _: jpeg[: len(jpeg) // 2],
@@ -72,7 +70,7 @@ BROKEN = {
     "text.jpg": lambda *_: b"not an image\n" * 9,
     "endless.png": lambda _, png: png[:16] + b"\x00\x0f\x00\x00" * 2 + png[24:],
 }
-"""Contents of files that are no images, out of those of a sound JPEG and PNG file."""
+"""Contents of invalid files, made from a valid JPEG and PNG file."""
 
 HOSTILE = {
     "pipe.png": os.mkfifo,
@@ -83,10 +81,10 @@ HOSTILE = {
     "stripe.png": lambda path: cv2.imwrite(str(path), np.zeros((10, 65500, 3), np.uint8)),
     "text.mp4": lambda path: path.write_text("no video"),
 }
-"""What keeps a program waiting, fills its memory or ends it: how it is made."""
+"""Functions that write what makes a program hang, crash or run out of memory."""
 
 ODD_NAMES = ["not_utf8_\udcff.png", "new\nline\x1b[31m.png", "n" * 251 + ".png"]
-"""Names of sound files."""
+"""Names of valid files."""
 
 
 def progressive_jpeg():
@@ -96,11 +94,11 @@ def progressive_jpeg():
 
 
 def write_broken(folder, names=tuple(BROKEN)):
-    scene().save(folder / "sound.jpg")
-    scene().save(folder / "sound.png")
-    sound = [(folder / f"sound.{kind}").read_bytes() for kind in ("jpg", "png")]
+    scene().save(folder / "valid.jpg")
+    scene().save(folder / "valid.png")
+    valid = [(folder / f"valid.{kind}").read_bytes() for kind in ("jpg", "png")]
     for name in names:
-        (folder / name).write_bytes(BROKEN[name](*sound))
+        (folder / name).write_bytes(BROKEN[name](*valid))
 
 
 @pytest.mark.parametrize("name", UNUSUAL)
@@ -133,15 +131,14 @@ model = dict(backbone=dict(arch=dict(_delete_=True, depths=(1, 1, 1, 1))))
 SMALL = ("test_dataloader.dataset.pipeline.1.scale=(96,64)", "model.test_cfg.rcnn.score_thr=0")
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize(
     ("config", "unfit"),
     [(CLASSIFIER, ()), (DETECTOR, ("column.png", "line.png"))],
     ids=["classifier", "detector"],
 )
-def test_a_folder_of_all_kinds_is_predicted_but_for_the_broken_ones(
-    tmp_path, capsys, config, unfit
-):
-    """A detector keeps the aspect ratio: of an image one pixel wide, nothing is left."""
+def test_all_but_the_broken_images_of_a_folder_are_predicted(tmp_path, capsys, config, unfit):
+    """A detector keeps the aspect ratio, which leaves no pixel of an image one pixel wide."""
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     write_broken(folder)
@@ -150,7 +147,7 @@ def test_a_folder_of_all_kinds_is_predicted_but_for_the_broken_ones(
     for name, make in HOSTILE.items():
         make(folder / name)
     for name in ODD_NAMES:
-        (folder / name).write_bytes((folder / "sound.png").read_bytes())
+        (folder / name).write_bytes((folder / "valid.png").read_bytes())
     (tmp_path / "model.py").write_text(config)
     options = ["--cfg-options", *SMALL] if config == DETECTOR else []
     arguments = (folder, "--random-weights", "--threshold", 0, "--out", out, *options)
@@ -161,11 +158,11 @@ def test_a_folder_of_all_kinds_is_predicted_but_for_the_broken_ones(
     assert sorted(Path(line.split(" ")[0]).name for line in error) == sorted(
         [*BROKEN, *HOSTILE, *unfit]
     )
-    sound = sorted({*UNUSUAL, *ODD_NAMES, "sound.jpg", "sound.png"} - {*unfit})
+    valid = sorted({*UNUSUAL, *ODD_NAMES, "valid.jpg", "valid.png"} - {*unfit})
     found = json.loads((out / "predictions.json").read_text())
     images = found["images"] if config == DETECTOR else found
-    assert [image["file_name"] for image in images] == sound
-    assert len(list((out / "pictures").iterdir())) == len(sound)
+    assert [image["file_name"] for image in images] == valid
+    assert len(list((out / "pictures").iterdir())) == len(valid)
     sizes = {image["file_name"]: (image.get("width"), image.get("height")) for image in images}
     if config == DETECTOR:
         assert sizes["rotated.jpg"] == sizes["rotated.png"] == (HEIGHT, WIDTH)

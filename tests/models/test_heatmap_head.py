@@ -8,7 +8,7 @@ from mmpose.registry import MODELS
 from torch import nn
 
 import uniformer_mm.models.heatmap_head  # noqa: F401
-from uniformer_mm.apis.launch import replace_sync_batch_norm
+from uniformer_mm.apis.config import replace_sync_batch_norm
 
 SIZES = {"in_channels": 512, "out_channels": 17}
 

@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks import TASKS, task_of
-from uniformer_mm.tasks.task import from_random_weights, scale_sizes, shrink_schedule
+from uniformer_mm.tasks.short_run import ShortRun, from_random_weights, scale_sizes, shrink_schedule
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -71,7 +71,8 @@ def test_batch_and_schedule_follow_the_number_of_samples(counts, batch, iteratio
     loaders = {f"{split}_dataloader": {"batch_size": 4} for split in ("train", "val", "test")}
     hooks = {"checkpoint": {}, "logger": {}}
     cfg = Config({**loaders, "optim_wrapper": {"optimizer": {}}, "default_hooks": hooks})
-    shrink_schedule(cfg, 200, 1e-3, counts=counts, batch_size=32)
+    count, samples = counts
+    shrink_schedule(cfg, ShortRun(samples, 200, 1e-3, batch_size=32), count)
     assert cfg.train_dataloader.batch_size == batch
     assert cfg.train_dataloader.drop_last is False
     assert cfg.train_cfg.max_iters == cfg.train_cfg.val_interval == iterations

@@ -1,4 +1,4 @@
-"""The tools that predict: files, folders and videos in, pictures and data out."""
+"""The tools that predict: files, folders and videos in, visualizations and data out."""
 
 import builtins
 import json
@@ -17,29 +17,25 @@ import pytest
 import torch
 from pycocotools.coco import COCO
 from running import ROOT, run_inside
+from small_models import CONFIGS, inference_options, read_config
 
 from uniformer_mm import Inferencer
 from uniformer_mm.checkpoints.zoo import list_models
 from uniformer_mm.datasets.media import Video, VideoWriter, write_image
 
-SMALL = """
-_base_ = "{root}/configs/{config}"
-model = dict(backbone=dict(arch=dict(_delete_=True, depths=(1, 1, 1, 1))){more})
-"""
-FEW = ", test_cfg=dict(rpn=dict(max_per_img=20), rcnn=dict(max_per_img=5, score_thr=0.0))"
+pytestmark = pytest.mark.stack
+
+NAMES = {"detector": "det", "pose": "pose", "classifier": "cls"}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Configs of small models, and a folder with two images and a video."""
     folder = tmp_path_factory.mktemp("infer")
-    for name, config, more in (
-        ("detector", "det/mask_rcnn_uniformer_s.py", FEW),
-        ("pose", "pose/td_hm_uniformer_s_256x192.py", ""),
-        ("classifier", "cls/uniformer_s_in1k.py", ""),
-    ):
-        text = SMALL.format(root=ROOT, config=config, more=more)
-        (folder / f"{name}.py").write_text(text)
+    for name, task in NAMES.items():
+        cfg = read_config(CONFIGS[task])
+        cfg.merge_from_dict(inference_options(task))
+        cfg.dump(folder / f"{name}.py")
     noise = np.random.default_rng(0)
     for name in ("a.png", "below/b.png"):
         write_image(folder / "in" / name, noise.integers(0, 256, (64, 96, 3)).astype(np.uint8))
@@ -51,15 +47,14 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def detected(folder):
-    """What the detector says of all."""
+    """Predictions of the detector for all of them."""
     out = folder / "detected"
-    options = ["test_dataloader.dataset.pipeline.1.scale=(96,64)"]
     status = run_inside(
         "infer.py",
         folder / "detector.py",
         folder / "in",
         *("--random-weights", "--threshold", 0, "--out", out, "--batch-size", 2),
-        *("--cfg-options", *options),
+        *("--cfg-options", "model.test_cfg.rcnn.max_per_img=5"),
     )
     assert status == 0
     return out
@@ -98,10 +93,10 @@ def test_a_folder_of_frames_is_a_video(folder, tmp_path, capsys):
     assert Video(tmp_path / "out" / "pictures" / "clip.mp4", "").length == 2
     assert infer(folder, tmp_path / "clip", "--max-pixels", 100, "--out", tmp_path / "small") == 2
     error = capsys.readouterr().err
-    assert error.count("has 6144 pixels, and the limit is 100. Raise it with --max-pixels") == 2
+    assert error.count("6144 pixels") == error.count("--max-pixels") == 2
 
 
-def test_people_are_sought_where_a_detector_found_them(folder, detected, capsys):
+def test_poses_are_estimated_in_the_boxes_of_a_detector(folder, detected, capsys):
     people = ["--boxes", detected / "predictions.json", "--random-weights"]
     out = folder / "people"
     assert run_inside("infer.py", folder / "pose.py", folder / "in", *people, "--out", out) == 0
@@ -112,11 +107,11 @@ def test_people_are_sought_where_a_detector_found_them(folder, detected, capsys)
     assert all(len(person["keypoints"]) == 51 for person in found.anns.values())
 
 
-def test_what_is_there_is_not_overwritten(folder, tmp_path, capsys):
+def test_existing_results_are_not_overwritten(folder, tmp_path, capsys):
     (tmp_path / "predictions.json").write_text("precious")
     image = folder / "in" / "a.png"
     assert infer(folder, image, "--out", tmp_path) == 2
-    assert "is there and not empty" in capsys.readouterr().err
+    assert str(tmp_path) in capsys.readouterr().err
     assert (tmp_path / "predictions.json").read_text() == "precious"
     (tmp_path / "notes.txt").write_text("mine")
     assert infer(folder, image, "--out", tmp_path, "--overwrite") == 0
@@ -130,7 +125,7 @@ def test_damaged_images_are_named_and_the_others_predicted(folder, tmp_path, cap
     out = tmp_path / "out"
     assert infer(folder, damaged, folder / "in" / "a.png", "--out", out) == 2
     error = capsys.readouterr().err
-    assert f"error: not predicted (1):\n{damaged} cannot be read: it is not an image" in error
+    assert f"error: no predictions for 1 input:\n{damaged} " in error
     assert "Traceback" not in error
     assert len(json.loads((out / "predictions.json").read_text())) == 1
 
@@ -138,13 +133,13 @@ def test_damaged_images_are_named_and_the_others_predicted(folder, tmp_path, cap
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["none.png"], "no file or folder none.png"),
-        (["a.png", "--device", "nonsense"], "device 'nonsense' cannot be used"),
-        (["a.png", "--classes", "none.txt"], "none.txt is neither a file"),
-        (["a.png", "--checkpoint", "x.pth"], "random weights or a checkpoint"),
-        (["a.png", "--detector", "a", "b", "c"], "--detector takes MODEL [CHECKPOINT]"),
-        (["a.png", "--boxes", "x.json"], "people are for pose estimation, not for mmpretrain"),
-        (["a.png", "--show"], "--show needs a display"),
+        (["none.png"], "none.png"),
+        (["a.png", "--device", "nonsense"], "'nonsense'"),
+        (["a.png", "--classes", "none.txt"], "none.txt"),
+        (["a.png", "--checkpoint", "x.pth"], "random weights and a checkpoint"),
+        (["a.png", "--detector", "a", "b", "c"], "--detector"),
+        (["a.png", "--boxes", "x.json"], "for pose estimation, not for mmpretrain"),
+        (["a.png", "--show"], "--show"),
     ],
 )
 def test_mistakes_are_named(folder, tmp_path, monkeypatch, capsys, arguments, message):
@@ -166,9 +161,7 @@ def test_the_window_is_closed_by_a_key(folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("source", "status"), [("in", 130), (0, 0)])
-def test_what_was_done_before_an_interruption_is_kept(
-    folder, tmp_path, monkeypatch, source, status
-):
+def test_predictions_before_an_interruption_are_kept(folder, tmp_path, monkeypatch, source, status):
     source = folder / source if source else source
     capture = cv2.VideoCapture
     film = str(folder / "in" / "film.mp4")
@@ -184,7 +177,7 @@ def test_what_was_done_before_an_interruption_is_kept(
     assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 2
 
 
-def test_the_length_of_a_run_is_known_before(folder):
+def test_the_number_of_predictions_is_known_in_advance(folder):
     count = runpy.run_path(str(ROOT / "tools" / "infer.py"))["count_predictions"]
     film = Video(folder / "in" / "film.mp4", "film.mp4")
     assert count([film, film], False, None) == 6
@@ -196,7 +189,7 @@ def test_the_length_of_a_run_is_known_before(folder):
 
 @pytest.fixture(scope="module")
 def shelf(folder):
-    """The models of the page: a classifier of ours, and those of the zoo."""
+    """The models of the page: a local classifier, and those of the zoo."""
     demo = runpy.run_path(str(ROOT / "tools" / "demo.py"))
     config = str(folder / "classifier.py")
     model = Inferencer(config, device="cpu", random_weights=True).model
@@ -204,7 +197,7 @@ def shelf(folder):
     return demo, demo["Models"]([(config, str(folder / "classifier.pth"))], "cpu", max_frames=2)
 
 
-def test_the_page_offers_what_has_weights(shelf):
+def test_the_page_offers_models_with_weights(shelf):
     _, models = shelf
     own = "classifier (classifier.pth)"
     assert models.names["mmpretrain"][0] == own
@@ -217,7 +210,7 @@ def test_the_page_shows_images_and_videos(shelf, folder, tmp_path):
     name = models.names["mmpretrain"][0]
     picture, data = models.predict(name, str(folder / "in" / "a.png"), 0.9, tmp_path)
     assert cv2.imread(str(picture)) is not None
-    assert len(data["classes"]) == 5  # the threshold is for objects and joints
+    assert len(data["classes"]) == 5  # the threshold is for objects and keypoints
     counts = []
     film, data = models.predict(name, str(folder / "in/film.mp4"), 0.9, tmp_path, counts.append)
     assert film.suffix == ".webm"
@@ -240,7 +233,7 @@ def test_the_page_needs_gradio(shelf, monkeypatch):
         return original(name, *arguments)
 
     monkeypatch.setattr(builtins, "__import__", without_gradio)
-    with pytest.raises(Exception, match=r"the page needs gradio: pip install"):
+    with pytest.raises(Exception, match="gradio"):
         demo["import_gradio"]()
 
 
@@ -267,7 +260,7 @@ def test_the_page_runs(shelf, folder, tmp_path):
         functions["run"](title, "nonsense", image, None, 0.3)
 
 
-def test_results_are_deleted_when_they_are_old(shelf, tmp_path):
+def test_old_results_are_deleted(shelf, tmp_path):
     demo, _ = shelf
     for name, age in (("old", demo["KEPT"] + 60), ("new", 0)):
         (tmp_path / "results" / name).mkdir(parents=True)
@@ -277,10 +270,10 @@ def test_results_are_deleted_when_they_are_old(shelf, tmp_path):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])
-def test_a_signal_ends_the_page_and_deletes_what_was_uploaded(
+def test_a_signal_stops_the_server_and_deletes_uploads(
     shelf, folder, tmp_path, monkeypatch, number, status
 ):
-    """Here the page is another one, which is sent the signal once it has an upload."""
+    """The page is a stand-in that receives the signal after an upload."""
 
     class Page:
         def launch(self, **options):

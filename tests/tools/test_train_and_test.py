@@ -1,67 +1,102 @@
-"""The command-line tools as a user runs them, on a few drawn images."""
+"""Training and testing by the command-line tools, on a few synthetic images."""
 
 import json
+import math
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from running import BRIEF, CONFIG, ROOT, run, run_inside
+import torch
+from running import BRIEF, CONFIG, ROOT, run_inside
+from small_models import BACKBONE, DETECTOR
+
+pytestmark = [pytest.mark.slow, pytest.mark.stack]
+
+ONE_EPOCH = [
+    *("train_cfg.max_epochs=1", "default_hooks.logger.interval=1", "val_dataloader.num_workers=0"),
+    *("train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"),
+    *("val_dataloader.persistent_workers=False", "val_dataloader.dataset.indices=1"),
+    *("model.test_cfg.rcnn.max_per_img=5", "train_dataloader.dataset.pipeline.2.scale=(128,128)"),
+    "val_dataloader.dataset.pipeline.1.scale=(128,128)",
+]
 
 
-def last_iteration(work_dir):
-    return int((work_dir / "last_checkpoint").read_text().rsplit("iter_", 1)[1].split(".")[0])
+@pytest.fixture
+def own_set(synthetic_folder, tmp_path, monkeypatch):
+    """A copy of three synthetic images and their annotations: folder and content of the file."""
+    coco = synthetic_folder / "data" / "synthetic" / "coco"
+    content = json.loads((coco / "annotations" / "instances_train2017.json").read_text())
+    content["images"] = content["images"][:3]
+    kept = {image["id"] for image in content["images"]}
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] in kept]
+    (tmp_path / "images").mkdir()
+    for image in content["images"]:
+        shutil.copy(coco / "train2017" / image["file_name"], tmp_path / "images")
+    (tmp_path / "detector.py").write_text(DETECTOR)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path, content
 
 
-def test_training_ends_with_scores_pictures_and_what_to_do_next(trained):
-    work_dir, result = trained
-    assert "coco/bbox_mAP" in result.stdout
-    assert "coco/segm_mAP" in result.stdout
-    assert (
-        f"tools/test.py {work_dir / Path(CONFIG).name} {work_dir / 'iter_2.pth'}" in result.stdout
+def train(folder, content, *options):
+    (folder / "annotations.json").write_text(json.dumps(content))
+    return run_inside(
+        *("train.py", folder / "detector.py", "--work-dir", folder / "work"),
+        *("--coco", folder / "images", folder / "annotations.json"),
+        *("--cfg-options", *ONE_EPOCH, *options),
     )
+
+
+def scalars_of(work_dir):
+    (file,) = work_dir.glob("*/vis_data/scalars.json")
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_training_ends_with_scores_visualizations_and_next_commands(trained):
+    work_dir, (output, errors) = trained
+    command = f"tools/test.py {work_dir / 'detector.py'} {work_dir / 'iter_2.pth'}"
+    for fact in ("coco/bbox_mAP", "coco/segm_mAP", " eta: ", command):
+        assert fact in output
     assert (work_dir / "iter_2.pth").is_file()
-    pictures = list((work_dir / "pictures").glob("*.jpg"))
-    assert len(pictures) == 2
-    assert " eta: " in result.stdout
-    assert result.stderr == ""
+    assert len(list((work_dir / "pictures").glob("*.jpg"))) == 2
+    assert errors == ""
 
 
-def test_training_resumes(trained, synthetic_folder):
+def test_testing_writes_predictions_and_visualizations(trained, monkeypatch, capsys):
     work_dir, _ = trained
-    longer = [option.replace("max_iters=2", "max_iters=3") for option in BRIEF]
-    result = run(
-        *("train.py", CONFIG, "--synthetic", 8, "--work-dir", work_dir, "--resume"),
-        *("--cfg-options", *longer, "default_hooks.checkpoint.interval=1"),
-        cwd=synthetic_folder,
-    )
-    assert "resumed epoch: 0, iter: 2" in result.stdout
-    assert last_iteration(work_dir) == 3
-
-
-def test_testing_writes_predictions_and_pictures_with_augmentation(trained, synthetic_folder):
-    work_dir, _ = trained
-    out, pictures = synthetic_folder / "out.pkl", synthetic_folder / "shown"
-    result = run(
-        *("test.py", CONFIG, work_dir / "iter_2.pth", "--synthetic", 8, "--tta"),
-        *("--out", out, "--show-dir", pictures, "--work-dir", synthetic_folder / "tested"),
+    monkeypatch.chdir(work_dir.parent)
+    status = run_inside(
+        *("test.py", "detector.py", work_dir / "iter_2.pth", "--synthetic", 8, "--tta"),
+        *("--out", "out.pkl", "--show-dir", "shown", "--work-dir", "tested"),
         *("--cfg-options", "model.test_cfg.rcnn.max_per_img=5"),
-        cwd=synthetic_folder,
     )
-    assert "coco/bbox_mAP" in result.stdout
-    assert "boxes only" in result.stdout
-    predictions = pickle.loads(out.read_bytes())
-    assert len(predictions) == 2
-    assert len(list(pictures.glob("*.jpg"))) == 2
+    assert status == 0
+    assert "coco/bbox_mAP" in capsys.readouterr().out
+    assert len(pickle.loads(Path("out.pkl").read_bytes())) == 2
+    assert len(list(Path("shown").rglob("*.jpg"))) == 2
+
+
+def test_a_checkpoint_of_other_classes_is_not_evaluated(trained, tmp_path, monkeypatch, capsys):
+    work_dir, _ = trained
+    monkeypatch.chdir(work_dir.parent)
+    checkpoint = torch.load(work_dir / "iter_2.pth", weights_only=False)
+    checkpoint["state_dict"]["roi_head.bbox_head.fc_cls.weight"] = torch.zeros(10, 32)
+    torch.save(checkpoint, tmp_path / "other.pth")
+    assert run_inside("test.py", "detector.py", tmp_path / "other.pth", "--synthetic", 8) == 2
+    error = capsys.readouterr().err
+    for fact in ("roi_head.bbox_head.fc_cls.weight", "(10, 32)", "(7, 32)"):
+        assert fact in error
 
 
 def test_two_processes_train_without_a_gpu(synthetic_folder):
-    work_dir = synthetic_folder / "distributed"
+    work_dir, config = synthetic_folder / "distributed", synthetic_folder / "two_processes.py"
+    config.write_text(DETECTOR)
     result = subprocess.run(
         [
-            *("bash", str(ROOT / "tools" / "dist_train.sh"), CONFIG, "2", "--synthetic", "8"),
+            *("bash", str(ROOT / "tools" / "dist_train.sh"), str(config), "2", "--synthetic", "8"),
             *("--work-dir", str(work_dir), "--auto-scale-lr", "--cfg-options", *BRIEF),
         ],
         cwd=synthetic_folder,
@@ -77,73 +112,64 @@ def test_two_processes_train_without_a_gpu(synthetic_folder):
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     assert "MMDistributedDataParallel" in result.stdout
     assert result.stdout.count("Trained ") == 1, "only the main process sums up"
-    scalars = next(work_dir.glob("*/vis_data/scalars.json")).read_text().splitlines()
-    assert json.loads(scalars[0])["lr"] > 0
+    assert scalars_of(work_dir)[0]["lr"] > 0
 
 
-def test_own_data_in_coco_format(synthetic_folder):
-    coco = synthetic_folder / "data" / "synthetic" / "coco"
-    result = run(
-        *("train.py", CONFIG, "--work-dir", synthetic_folder / "own", "--coco", coco / "train2017"),
-        coco / "annotations" / "instances_train2017.json",
-        *("--cfg-options", "model.backbone.init_cfg=None", "train_cfg.max_epochs=1"),
-        *("train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"),
-        *("val_dataloader.num_workers=0", "val_dataloader.persistent_workers=False"),
-        *("model.test_cfg.rcnn.max_per_img=5", "model.train_cfg.rcnn.sampler.num=16"),
-        *("train_dataloader.dataset.indices=2", "val_dataloader.dataset.indices=1"),
-        *("train_dataloader.dataset.pipeline.2.scale=(128,128)",),
-        *("val_dataloader.dataset.pipeline.1.scale=(128,128)",),
-        cwd=synthetic_folder,
-    )
-    summary = result.stdout.split("Trained ")[1]
+def test_own_data_with_empty_images_and_boxes_outside_is_trained_on(own_set, capsys):
+    folder, content = own_set
+    empty, outside, partly = (image["id"] for image in content["images"])
+    kept = [a for a in content["annotations"] if a["image_id"] != empty]
+    width = content["images"][1]["width"]
+    for annotation in kept:
+        if annotation["image_id"] == outside:
+            annotation["bbox"][0] += 2 * width
+            annotation["segmentation"] = [[0, 0, 5, 0, 5, 5]]
+        elif annotation["image_id"] == partly:
+            annotation["bbox"][0] = -annotation["bbox"][2] / 2
+    content["annotations"] = kept
+    keep_all = "train_dataloader.dataset.filter_cfg.filter_empty_gt=False"
+    assert train(folder, content, "train_dataloader.batch_size=1", keep_all) == 0
+    losses = [line["loss"] for line in scalars_of(folder / "work") if "loss" in line]
+    assert len(losses) == 3
+    assert all(map(math.isfinite, losses))
+    summary = capsys.readouterr().out.split("Trained ")[1]
     assert "coco/bbox_mAP" in summary
     assert "pictures" not in summary
-    assert f"tools/test.py {synthetic_folder / 'own' / Path(CONFIG).name}" in summary
+    assert f"tools/test.py {folder / 'work' / 'detector.py'}" in summary
+
+
+def test_pretrained_weights_that_cannot_be_read_stop_the_training(own_set, capsys):
+    folder, content = own_set
+    weights = {"type": "Pretrained", "checkpoint": "empty.pth"}
+    model = {"backbone": {"arch": BACKBONE["arch"], "init_cfg": weights}}
+    (folder / "detector.py").write_text(f"{DETECTOR}model['backbone'].update({model['backbone']})")
+    Path("empty.pth").write_bytes(b"")
+    assert train(folder, content) == 2
+    assert "empty.pth" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("tool", "arguments", "facts"),
     [
-        (["absent.py"], "no config file absent.py"),
-        ([CONFIG], "data/coco/annotations/instances_train2017.json"),
-        ([CONFIG], "Without any data, on drawn images:    --synthetic"),
-        ([CONFIG, "--synthetic", "0"], "num_train must be an integer >= 1, got 0"),
-        ([CONFIG, "--coco", "images"], "--coco takes IMAGE_FOLDER TRAIN.json [VAL.json]"),
-        ([CONFIG, "--coco", "images", "absent.json"], "no annotation file absent.json"),
-        ([CONFIG, "--synthetic", "8", "--resume", "absent.pth"], "no checkpoint at absent.pth"),
+        ("train.py", ["absent.py"], ["no config file absent.py"]),
+        ("train.py", [CONFIG], ["data/coco/annotations/instances_train2017.json", "--synthetic"]),
+        ("train.py", [CONFIG, "--synthetic", "0"], ["num_train must be", "got 0"]),
+        ("train.py", [CONFIG, "--coco", "images"], ["--coco takes IMAGE_FOLDER TRAIN.json"]),
+        ("train.py", [CONFIG, "--coco", "images", "absent.json"], ["absent.json"]),
+        ("train.py", [CONFIG, "--synthetic", "8", "--resume", "absent.pth"], ["absent.pth"]),
+        ("test.py", [CONFIG, "checkpoint.pth", "--out", "out.json"], ["--out", "out.json"]),
     ],
 )
 def test_mistakes_get_one_message_and_status_2(
-    synthetic_folder, monkeypatch, capsys, arguments, message
+    synthetic_folder, monkeypatch, capsys, tool, arguments, facts
 ):
     monkeypatch.chdir(synthetic_folder)
-    assert run_inside("train.py", *arguments) == 2
+    assert run_inside(tool, *arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
-    assert message in error
+    for fact in facts:
+        assert fact in error
     assert "Traceback" not in error
-
-
-def test_pretrained_weights_that_cannot_be_read_stop_the_training(
-    synthetic_folder, monkeypatch, capsys
-):
-    monkeypatch.chdir(synthetic_folder)
-    Path("empty.pth").write_bytes(b"")
-    coco = Path("data", "synthetic", "coco")
-    status = run_inside(
-        *("train.py", CONFIG, "--work-dir", "weights", "--coco", coco / "train2017"),
-        *(coco / "annotations" / "instances_train2017.json", "--cfg-options"),
-        *("model.backbone.init_cfg.checkpoint=empty.pth", "train_dataloader.num_workers=0"),
-        "train_dataloader.persistent_workers=False",
-    )
-    assert status == 2
-    assert "cannot read the checkpoint empty.pth" in capsys.readouterr().err
-
-
-def test_predictions_go_into_a_pickle_file_only(synthetic_folder, monkeypatch, capsys):
-    monkeypatch.chdir(synthetic_folder)
-    assert run_inside("test.py", CONFIG, "checkpoint.pth", "--out", "predictions.json") == 2
-    assert "--out must name a .pkl file, got predictions.json" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("tool", ["train.py", "test.py"])

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from small import DETECTOR, DoAt, run_inside
+from running import run_inside
+from small_models import DETECTOR, DoAt
 
 OPTIONS = [
     *("train_cfg.max_epochs=2", "train_cfg.val_begin=3", "train_dataloader.num_workers=0"),
@@ -29,23 +30,31 @@ class Detector:
         hook = {"type": "mmengine.DoAt", "iteration": iteration}
         self.config.write_text(f"{DETECTOR}custom_hooks = [{hook}]\n")
 
-    def command(self, name, *arguments):
-        """Tool and arguments; those that contain '=' are options of the config."""
+    def train(self, name, *arguments):
+        """Exit status of the tool, run in this process.
+
+        Arguments that contain '=' are options of the config.
+        """
         options = [argument for argument in arguments if "=" in str(argument)]
         others = [argument for argument in arguments if "=" not in str(argument)]
-        return [
+        return run_inside(
             *("train.py", self.config, "--work-dir", self.folder / name, *self.data, *others),
             *("--cfg-options", *OPTIONS, *options),
-        ]
-
-    def train(self, name, *arguments):
-        """Exit status of the tool, run in this process."""
-        return run_inside(*self.command(name, *arguments))
+        )
 
 
 @pytest.fixture
 def detector(synthetic_folder, tmp_path):
     return Detector(tmp_path, synthetic_folder / "data" / "synthetic" / "coco")
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(synthetic_folder, tmp_path_factory):
+    """Last checkpoint of a training of `detector` that nothing interrupts."""
+    coco = synthetic_folder / "data" / "synthetic" / "coco"
+    detector = Detector(tmp_path_factory.mktemp("uninterrupted"), coco)
+    assert detector.train("work") == 0
+    return detector.folder / "work" / "iter_6.pth"
 
 
 @pytest.fixture(autouse=True)

@@ -1,14 +1,16 @@
 """Two processes train as one does on all their samples."""
 
-import multiprocessing
 import os
 
 import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.registry import DATASETS, FUNCTIONS, MODELS
-from small import CONFIGS, small_config
+from running import run_forked
+from small_models import CONFIGS, training_config
 from torch import distributed, nn
+
+pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
 SAMPLES = 2
 """Of a process."""
@@ -20,7 +22,7 @@ def build(task, data, work_dir):
     What depends on the batch or on chance is off: statistics of a batch (without a GPU there is no
     SyncBN), stochastic depth, dropout, mixed samples.
     """
-    cfg = small_config(task, data, work_dir)
+    cfg = training_config(task, data, work_dir)
     cfg.model.backbone.drop_path_rate = 0.0
     cfg.model.get("data_preprocessor", {}).pop("blending", None)
     if task == "cls":
@@ -50,34 +52,25 @@ def gradients(model, batch, wrapper=None):
     return result
 
 
-def process(rank, folder, model, batch):
+def process(rank, folder, model, halves):
     """One of two; `find_unused_parameters` is False, which every parameter has to bear twice."""
     torch.set_num_threads(1)
     store = distributed.FileStore(str(folder / "store"), 2)
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
     wrapper = MMDistributedDataParallel(model, device_ids=None, broadcast_buffers=False)
-    gradients(model, batch, wrapper)
-    torch.save(gradients(model, batch, wrapper), folder / f"{rank}.pth")
+    gradients(model, halves[rank], wrapper)
+    torch.save(gradients(model, halves[rank], wrapper), folder / f"{rank}.pth")
     distributed.barrier()
     os._exit(0)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA does not survive a fork")
 @pytest.mark.parametrize("task", CONFIGS)
-def test_gradients_are_those_of_one_process_with_all_samples(task, tmp_path, tmp_path_factory):
+def test_gradients_are_those_of_one_process_with_all_samples(task, tmp_path, synthetic_sets):
     """A detector's are the mean of two: its losses are per box that a process has drawn."""
-    model, collate, samples = build(task, tmp_path_factory.getbasetemp() / "trust", tmp_path)
+    model, collate, samples = build(task, synthetic_sets, tmp_path)
     halves = [collate(samples[:SAMPLES]), collate(samples[SAMPLES:])]
-    context = multiprocessing.get_context("fork")
-    processes = [
-        context.Process(target=process, args=(rank, tmp_path, model, half))
-        for rank, half in enumerate(halves)
-    ]
-    for one in processes:
-        one.start()
-    for one in processes:
-        one.join(600)
-    assert [one.exitcode for one in processes] == [0, 0]
+    run_forked(process, tmp_path, model, halves)
     first, second = (torch.load(tmp_path / f"{rank}.pth") for rank in (0, 1))
     if task == "det":
         apart = [gradients(model, half) for half in halves]

@@ -1,4 +1,4 @@
-"""What goes wrong while training ends it with one line; the last good checkpoint is whole."""
+"""A failure in training ends it with one line and an intact checkpoint of the iteration before."""
 
 import multiprocessing
 import os
@@ -11,9 +11,9 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, TRANSFORMS
-from small import DETECTOR
+from small_models import DETECTOR
 
-from uniformer_mm.checkpoints.latest import is_intact
+pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
 
 @pytest.fixture
@@ -25,7 +25,8 @@ def error_of(detector, capsys):
         message = capsys.readouterr().err.splitlines()[-1]
         good = detector.folder / "work" / "iter_1.pth"
         assert message.startswith("error: ")
-        assert message.endswith(f" --resume goes on from {good}.")
+        assert "--resume" in message
+        assert message.endswith(f"{good}.")
         assert is_intact(good)
         assert (good.parent / "last_checkpoint").read_text() == str(good)
         assert sorted(path.name for path in good.parent.glob("*.pth")) == ["iter_1.pth"]
@@ -38,7 +39,7 @@ def error_of(detector, capsys):
 def test_a_loss_that_is_not_finite_stops_the_training(detector, error_of):
     detector.do_at(2, lambda runner: runner.model.roi_head.bbox_head.fc_cls.bias.data.fill_(nan))
     message = error_of()
-    assert "the loss is not finite in iteration 2 (loss nan, loss_cls nan), on /" in message
+    assert "iteration 2 (loss nan, loss_cls nan)" in message
     assert message.count(".jpg") == 2
     state = torch.load(detector.folder / "work/iter_1.pth", weights_only=True)["state_dict"]
     assert all(torch.isfinite(tensor).all() for tensor in state.values())
@@ -52,7 +53,8 @@ def test_weights_that_are_not_finite_are_not_saved(detector, error_of):
 
     detector.do_at(2, spoil_gradients)
     message = error_of()
-    assert "backbone.norm1.weight is not finite in iteration 2, and is not saved" in message
+    assert "backbone.norm1.weight" in message
+    assert "iteration 2" in message
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(detector, error_of):
@@ -65,8 +67,8 @@ def test_a_full_disk_leaves_the_checkpoint_before(detector, error_of):
         message = error_of()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
-    assert f"cannot write {detector.folder / 'work' / 'iter_2.pth'} (" in message
-    assert " MiB): File too large" in message
+    assert str(detector.folder / "work" / "iter_2.pth") in message
+    assert "File too large" in message
 
 
 def test_a_dataset_that_vanishes(detector, error_of, synthetic_folder):
@@ -75,7 +77,21 @@ def test_a_dataset_that_vanishes(detector, error_of, synthetic_folder):
     shutil.copytree(images, copy)
     detector.data = ("--coco", copy, annotations)
     detector.do_at(1, lambda runner: shutil.rmtree(copy))
-    assert f"there is no file {copy}/" in error_of()
+    assert f" {copy}/" in error_of()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_truncated_image(detector, capsys, workers):
+    images, annotations = detector.data[1:]
+    copy = detector.folder / "images"
+    shutil.copytree(images, copy)
+    for path in copy.iterdir():
+        path.write_bytes(path.read_bytes()[:-200])
+    detector.data = ("--coco", copy, annotations)
+    assert detector.train("work", f"train_dataloader.num_workers={workers}") == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith(f"error: {copy}/")
+    assert "truncated" in message
 
 
 SAVED = multiprocessing.get_context("fork").Event()
@@ -95,8 +111,8 @@ def test_a_working_directory_that_vanishes(detector, capsys):
     detector.do_at(2, lambda runner: shutil.rmtree(folder))
     assert detector.train("work") == 2
     message = capsys.readouterr().err.splitlines()[-1]
-    assert message.startswith(f"error: the working directory {folder} was deleted or moved")
-    assert "No checkpoint has been saved yet" in message
+    assert f"{folder} was deleted" in message
+    assert "No checkpoint" in message
 
 
 @TRANSFORMS.register_module()
@@ -121,21 +137,19 @@ def test_a_worker_that_is_killed(detector, error_of):
         "train_dataloader.num_workers=1",
         "train_dataloader.dataset.pipeline.3.type=mmengine.EndProcess",  # not RandomFlip
     )
-    assert "a process that reads data has ended: DataLoader worker (pid" in message
-    assert "Reduce train_dataloader's num_workers or batch_size" in message
+    for fact in ("DataLoader worker (pid", "num_workers", "batch_size"):
+        assert fact in message
 
 
 def test_a_folder_that_cannot_be_written(detector, capsys):
     (detector.folder / "file").write_text("")
     assert detector.train("file/work") == 2
     error = capsys.readouterr().err
-    assert error == (
-        f"error: cannot write to {detector.folder}/file/work: Not a directory."
-        " Choose another --work-dir\n"
-    )
+    for fact in (f"{detector.folder}/file/work", "Not a directory", "--work-dir"):
+        assert fact in error
 
 
-def test_ctrl_c_says_from_where_training_goes_on(detector, capsys):
+def test_ctrl_c_says_how_to_resume(detector, capsys):
     def interrupt(runner):
         raise KeyboardInterrupt
 
@@ -143,4 +157,5 @@ def test_ctrl_c_says_from_where_training_goes_on(detector, capsys):
     assert detector.train("work") == 130
     message = capsys.readouterr().err.splitlines()[-1]
     good = detector.folder / "work" / "iter_1.pth"
-    assert message == f"interrupted; --resume goes on from {good}."
+    assert "--resume" in message
+    assert message.endswith(f"{good}.")

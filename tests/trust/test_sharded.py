@@ -1,7 +1,6 @@
-"""mmengine's FSDPStrategy shards a backbone and its optimizer, and trains as one process does."""
+"""mmengine's FSDPStrategy shards a backbone and its optimizer, and trains like one process."""
 
 import copy
-import multiprocessing
 import os
 from typing import ClassVar
 
@@ -9,13 +8,24 @@ import pytest
 import torch
 from mmengine.model import BaseModel
 from mmengine.runner import FlexibleRunner, Runner
-from small import ARCH, forget_runs
+from running import run_forked
+from runs import forget_runs
+from small_models import ARCH
 from torch import distributed, nn
 from torch.utils.data import Dataset
 
 from uniformer_mm.models import UniFormer
 from uniformer_mm.models.blocks import GlobalBlock, LocalBlock
 
+pytestmark = [pytest.mark.slow, pytest.mark.stack]
+
+# torch's FSDP crashes when it moves what is on the CPU to the CPU.
+ON_CPU = {"rank0_only": True, "offload_to_cpu": False}
+FULL = {
+    "state_dict_type": "FULL_STATE_DICT",
+    "state_dict_config": {"type": "FullStateDictConfig", **ON_CPU},
+    "optim_state_dict_config": {"type": "FullOptimStateDictConfig", **ON_CPU},
+}
 ITERATIONS = 2
 BATCH = 2
 
@@ -71,7 +81,7 @@ def by_block(module, recurse, nonwrapped_numel):
 
 
 def process(rank, folder):
-    """One of two, which trains, and then goes on from the first iteration once more."""
+    """One of two processes: train, then resume from the first iteration."""
     torch.set_num_threads(1)
     os.environ["LOCAL_RANK"] = str(rank)
     store = distributed.FileStore(str(folder / "store"), 2)
@@ -92,31 +102,9 @@ def process(rank, folder):
     os._exit(0)
 
 
-FULL = {
-    "state_dict_type": "FULL_STATE_DICT",
-    # torch's FSDP crashes when it moves what is on the CPU to the CPU.
-    "state_dict_config": {
-        "type": "FullStateDictConfig",
-        "rank0_only": True,
-        "offload_to_cpu": False,
-    },
-    "optim_state_dict_config": {
-        "type": "FullOptimStateDictConfig",
-        "rank0_only": True,
-        "offload_to_cpu": False,
-    },
-}
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA does not survive a fork")
 def test_sharded_training_is_that_of_one_process(tmp_path):
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=process, args=(rank, tmp_path)) for rank in (0, 1)]
-    for one in processes:
-        one.start()
-    for one in processes:
-        one.join(600)
-    assert [one.exitcode for one in processes] == [0, 0]
+    run_forked(process, tmp_path)
 
     forget_runs()
     runner = Runner(**settings(tmp_path / "alone", BATCH))

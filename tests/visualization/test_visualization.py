@@ -1,4 +1,4 @@
-"""Predictions as arrays, pictures and data."""
+"""Predictions and ground truth as arrays, images and JSON."""
 
 import json
 from types import SimpleNamespace
@@ -7,17 +7,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import InstanceData
+from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from PIL import Image as PillowImage
 from pycocotools.coco import COCO
 
 from uniformer_mm.datasets.media import Clip, Frame, ImageFile, Video, VideoWriter, read_image
 from uniformer_mm.errors import UserError
-from uniformer_mm.visualization import ClassScores, Detections, LabelMap, People
+from uniformer_mm.visualization import ClassScores, Detections, LabelMap, Persons
 from uniformer_mm.visualization.boxes import as_boxes, persons, read_boxes
 from uniformer_mm.visualization.class_scores import probabilities
 from uniformer_mm.visualization.detections import category_ids
-from uniformer_mm.visualization.drawing import GAP, side_by_side
+from uniformer_mm.visualization.drawing import GAP, above_legend, contact_sheet, side_by_side
 from uniformer_mm.visualization.result_folder import PredictionFolder, check_unused, stems_of
 
 HEIGHT, WIDTH = 60, 80
@@ -59,7 +59,7 @@ def halves():
     return labels
 
 
-def people(threshold=0.3, count=2):
+def persons_of(threshold=0.3, count=2):
     samples = []
     for person in range(count):
         found = InstanceData(
@@ -68,7 +68,7 @@ def people(threshold=0.3, count=2):
             bboxes=np.array([[5.0, 5, 45, 55]]),
         )
         samples.append(SimpleNamespace(pred_instances=found))
-    return People.from_samples(SOURCE, samples, JOINTS, threshold)
+    return Persons.from_samples(SOURCE, samples, JOINTS, threshold)
 
 
 def class_scores(scores, threshold=0.0, source=SOURCE, meta=ANIMALS):
@@ -92,19 +92,15 @@ def test_objects_are_sorted_and_those_of_low_score_left_out():
     assert len(detections(threshold=0).scores) == 3
 
 
-def test_objects_are_painted_in_the_colours_of_their_classes():
-    picture = detections().draw()
-    assert picture.shape == GREY_IMAGE.shape
-    inside = {"person": picture[45, 55], "cat": picture[35, 20]}
-    assert inside["person"].argmax() == 2  # BGR: red
-    assert inside["cat"].argmax() == 0
-    np.testing.assert_array_equal(picture[58, 78], GREY_IMAGE[58, 78])
-    np.testing.assert_array_equal(detections().draw(), picture)
+def test_objects_are_drawn_in_the_colours_of_their_classes():
+    drawn = detections().draw()
+    assert drawn.shape == GREY_IMAGE.shape
+    assert drawn[45, 55].argmax() == 2  # the person; BGR: red
+    assert drawn[35, 20].argmax() == 0  # the cat
+    np.testing.assert_array_equal(drawn[58, 78], GREY_IMAGE[58, 78])
+    np.testing.assert_array_equal(detections().draw(), drawn)
     assert not (detections(masks=False).draw()[45, 55] - GREY_IMAGE[45, 55]).any()
     np.testing.assert_array_equal(detections(threshold=0.95).draw(), GREY_IMAGE)
-
-
-def test_classes_without_names_and_colours_are_painted_too():
     found = detections()
     found.meta = {}
     assert found.names == ["class 0", "class 1"]
@@ -132,15 +128,15 @@ def test_cocos_classes_have_cocos_numbers():
     assert category_ids({}, 3) == [1, 2, 3]
 
 
-def test_label_maps_are_painted_with_a_legend_below():
-    picture = label_map(halves()).draw()
-    assert picture.shape[0] > HEIGHT
-    assert picture[10, 10].argmax() == 2
-    assert picture[50, 10].argmax() == 0
-    assert picture[HEIGHT:].max() == 255
-
-
-def test_frames_of_videos_keep_their_size():
+def test_label_maps_have_a_legend_of_their_classes_below_or_names_in_frames():
+    drawn = label_map(halves()).draw()
+    assert drawn[10, 10].argmax() == 2
+    assert drawn[50, 10].argmax() == 0
+    legend = {tuple(pixel) for pixel in drawn[HEIGHT:].reshape(-1, 3)}
+    assert {(0, 0, 255), (255, 0, 0), (255, 255, 255)} <= legend
+    assert (0, 255, 0) not in legend, "there is no sea"
+    heights = [len(above_legend(GREY_IMAGE, [("sofa", (255, 0, 0))] * n)) for n in (1, 2, 3)]
+    assert heights[0] < heights[1] < heights[2], "names that do not fit take more lines"
     named = label_map(halves()).draw_on(GREY_IMAGE)
     assert named.shape == GREY_IMAGE.shape
     assert named[10, 3].argmax() == 2
@@ -156,38 +152,35 @@ def test_label_maps_are_saved_as_indices_with_a_palette(tmp_path):
         {"label": 0, "class": "sky", "share": 0.75},
         {"label": 2, "class": "sand", "share": 0.25},
     ]
-
-
-def test_label_maps_of_many_classes_have_16_bits(tmp_path):
-    labels = halves() * 200
+    labels = halves() * 200  # of many classes: 16 bits
     label_map(labels, meta={}).save_labels(tmp_path / "map.png")
     np.testing.assert_array_equal(np.array(PillowImage.open(tmp_path / "map.png")), labels)
 
 
-def test_people_have_visible_joints_and_a_score():
-    found = people()
+def test_persons_have_visible_joints_and_a_score():
+    found = persons_of()
     assert found.keypoints.shape == (2, 3, 2)
     assert found.visible.tolist() == [[True, True, False]] * 2
     np.testing.assert_allclose(found.scores, 0.7)
-    np.testing.assert_allclose(people(threshold=0.95).scores, 0)
+    np.testing.assert_allclose(persons_of(threshold=0.95).scores, 0)
 
 
 def test_skeletons_end_at_joints_that_are_not_visible():
-    picture = people(count=1).draw()
-    np.testing.assert_array_equal(picture[30, 20], [0, 0, 255])  # head to foot, red
-    np.testing.assert_array_equal(picture[40, 30], GREY_IMAGE[40, 30])  # foot to tail
-    np.testing.assert_array_equal(people(count=0).draw(), GREY_IMAGE)
+    drawn = persons_of(count=1).draw()
+    np.testing.assert_array_equal(drawn[30, 20], [0, 0, 255])  # head to foot, red
+    np.testing.assert_array_equal(drawn[40, 30], GREY_IMAGE[40, 30])  # foot to tail
+    np.testing.assert_array_equal(persons_of(count=0).draw(), GREY_IMAGE)
 
 
-def test_people_are_saved_in_cocos_format(tmp_path):
-    people().save(tmp_path / "people.json")
+def test_persons_are_saved_in_cocos_format(tmp_path):
+    persons_of().save(tmp_path / "people.json")
     coco = COCO(tmp_path / "people.json")
     person = coco.loadAnns(1)[0]
     assert person["keypoints"] == [20, 10, 2, 20, 50, 2, 40, 30, 1]
     assert (person["num_keypoints"], person["bbox"]) == (2, [5, 5, 40, 50])
     assert coco.loadCats(1)[0]["keypoints"] == ["head", "foot", "tail"]
     assert coco.loadCats(1)[0]["skeleton"] == [[1, 2], [2, 3]]
-    assert people(count=0).to_dict()["annotations"] == []
+    assert persons_of(count=0).to_dict()["annotations"] == []
 
 
 def test_the_best_classes_are_named():
@@ -210,28 +203,33 @@ def test_logits_become_probabilities():
     torch.testing.assert_close(probabilities(expected, None), expected)
 
 
-def test_small_images_get_room_for_words():
-    picture = class_scores([0.25, 0.75]).draw()
+def test_small_images_are_enlarged_for_text():
+    drawn = class_scores([0.25, 0.75]).draw()
     scale = 320 / HEIGHT
-    header = picture.shape[0] - 320
-    assert picture.shape[1] == round(WIDTH * scale)
+    header = drawn.shape[0] - 320
+    assert drawn.shape[1] == round(WIDTH * scale)
     assert header > 0
-    np.testing.assert_array_equal(picture[header:], 128)
+    np.testing.assert_array_equal(drawn[header:], 128)
     # The bars are as long as the scores.
-    bars = [(picture[row, :, 0] > 150).nonzero()[0].max() for row in (header // 4, header - 8)]
+    bars = [(drawn[row, :, 0] > 150).nonzero()[0].max() for row in (header // 4, header - 8)]
     assert bars[0] / bars[1] == pytest.approx(3, rel=0.1)
 
 
-def test_pictures_of_clips_show_their_frames(tmp_path):
+def test_clips_are_drawn_as_their_frames_in_order(tmp_path):
     clip = Clip("film.mp4", film(tmp_path / "film.mp4"))
-    picture = class_scores([0.25, 0.75], source=clip).draw()
-    assert picture.shape[1] > 4 * 160
+    drawn = class_scores([0.25, 0.75], source=clip).draw()
+    assert drawn.shape[1] > 4 * 160
     from_array = Clip("array", images=np.stack([GREY_IMAGE] * 6))
-    assert class_scores([0.25, 0.75], source=from_array).draw().shape == picture.shape
+    assert class_scores([0.25, 0.75], source=from_array).draw().shape == drawn.shape
+    shades = np.linspace(40, 240, 25).astype(np.uint8)
+    frames = np.ascontiguousarray(np.broadcast_to(shades[:, None, None, None], (25, 16, 16, 3)))
+    sheet = contact_sheet(frames)
+    middles = sheet[80 :: 160 + GAP, 80 :: 160 + GAP, 0].ravel()
+    assert middles.tolist() == shades[np.linspace(0, 24, 8).astype(int)].tolist()
 
 
-@pytest.mark.parametrize(("path", "loss"), [("picture.png", 0), ("picture.jpg", 20)])
-def test_pictures_are_saved(tmp_path, path, loss):
+@pytest.mark.parametrize(("path", "loss"), [("drawn.png", 0), ("drawn.jpg", 20)])
+def test_drawn_predictions_are_saved(tmp_path, path, loss):
     detections().save(tmp_path / path)
     difference = read_image(tmp_path / path).astype(int) - detections().draw()
     assert np.abs(difference).mean() <= loss
@@ -250,8 +248,8 @@ def test_a_folder_has_pictures_videos_and_one_file_of_data(tmp_path):
         "image.jpg.png",
         "image.png.png",
     }
-    painted = cv2.VideoCapture(str(tmp_path / "out" / "pictures" / "film.mp4"))
-    assert painted.get(cv2.CAP_PROP_FRAME_COUNT) == 6
+    written = cv2.VideoCapture(str(tmp_path / "out" / "pictures" / "film.mp4"))
+    assert written.get(cv2.CAP_PROP_FRAME_COUNT) == 6
     coco = COCO(tmp_path / "out" / "predictions.json")
     assert [image.get("frame") for image in coco.dataset["images"]] == [None, None, *range(6)]
     assert len(coco.anns) == 16
@@ -279,7 +277,7 @@ def test_a_folder_has_videos_of_whole_clips_and_of_parts(tmp_path):
     assert [entry.get("frames") for entry in content] == [None, [0, 3], [4, 5]]
 
 
-def test_films_of_cameras_keep_time(tmp_path, monkeypatch):
+def test_videos_of_cameras_take_as_long_as_the_run(tmp_path, monkeypatch):
     camera = film(tmp_path / "film.mp4")
     camera.length = None
     now = iter((0.0, 0.0, 0.0, 0.3, 0.4))  # the film begins; 10 frames per second
@@ -291,7 +289,7 @@ def test_films_of_cameras_keep_time(tmp_path, monkeypatch):
     assert Video(tmp_path / "out" / "pictures" / "film.mp4", "film.mp4").length == 5
 
 
-def test_what_was_done_before_an_error_is_kept(tmp_path):
+def test_predictions_before_an_error_are_kept(tmp_path):
     def broken_off():
         with PredictionFolder(tmp_path, Detections, ANIMALS, [ImageFile(tmp_path, "b.jpg")]) as out:
             out.add(detections(source=Frame("b.jpg", GREY_IMAGE)))
@@ -326,20 +324,17 @@ def test_folders_in_use_are_refused(tmp_path):
     check_unused(tmp_path / "used")
     (tmp_path / "used" / "notes.txt").write_text("")
     for path in ("used", "used/notes.txt"):
-        with pytest.raises(UserError, match=rf"{path} is there and not empty: .*--overwrite"):
+        with pytest.raises(UserError, match=rf"{path} .*--overwrite"):
             check_unused(tmp_path / path)
 
 
-def test_pictures_are_named_by_their_files():
+def test_names_are_those_of_the_files_made_portable():
     assert stems_of(["a/x.jpg", "x.jpg", "y.png", "y.jpg"]) == {
         "a/x.jpg": "a/x",
         "x.jpg": "x",
         "y.png": "y.png",
         "y.jpg": "y.jpg",
     }
-
-
-def test_names_of_pictures_are_portable(tmp_path):
     names = ["\udcff.jpg", "\udcfe.jpg", "a\n.jpg", "n" * 251 + ".jpg", "n" * 251 + ".ts", "é" * 99]
     stems = stems_of(names)
     assert len(set(stems.values())) == len(names)
@@ -349,15 +344,60 @@ def test_names_of_pictures_are_portable(tmp_path):
         assert len(f"{stem}.mp4".encode()) <= 255
 
 
+def test_ground_truth_is_drawn_without_scores_and_ignored_pixels_are_not_tinted():
+    labels = halves()
+    labels[:20] = 255
+    sample = BaseDataElement(gt_sem_seg=PixelData(data=torch.tensor(labels)[None]))
+    drawn = LabelMap.from_ground_truth(SOURCE, [sample], SCENES).draw()
+    np.testing.assert_array_equal(drawn[10, 10], 128)
+    assert drawn[50, 10].argmax() == 0
+    boxes = torch.tensor([[0.0, 0, 60, 50], [40, 10, 70, 55]])
+    instances = InstanceData(bboxes=boxes, labels=torch.tensor([0, 1]))
+    sample = BaseDataElement(gt_instances=instances)
+    truth = Detections.from_ground_truth(SOURCE, [sample], ANIMALS)
+    assert truth.names == ["cat", "person"]  # the smaller one on top
+    for kind in (Detections, LabelMap, ClassScores, Persons):
+        assert kind.from_ground_truth(SOURCE, [BaseDataElement()], JOINTS) is None
+
+
+def test_joints_of_the_ground_truth_are_those_of_the_transformed_image():
+    instances = InstanceData(
+        keypoints=np.zeros((1, 3, 2)),
+        transformed_keypoints=np.array([[[20.0, 10], [20, 50], [40, 30]]]),
+        keypoints_visible=np.array([[1.0, 1, 0]]),
+    )
+    sample = BaseDataElement(gt_instances=instances)
+    truth = Persons.from_ground_truth(SOURCE, [sample], JOINTS)
+    np.testing.assert_array_equal(truth.visible, [[True, True, False]])
+    np.testing.assert_array_equal(truth.draw()[30, 20], [0, 0, 255])  # head to foot, red
+
+
+@pytest.mark.parametrize(
+    ("data", "best"),
+    [
+        ({"gt_label": torch.tensor([1])}, [("cat", 1.0)]),
+        ({"gt_label": torch.tensor([0, 1])}, [("person", 1.0), ("cat", 1.0)]),
+        ({"gt_label": torch.tensor([0.25, 0.75])}, [("cat", 0.75), ("person", 0.25)]),
+        ({"gt_label": torch.tensor([0]), "gt_score": torch.tensor([0, 1])}, [("cat", 1.0)]),
+    ],
+)
+def test_ground_truth_classes_are_indices_or_shares(data, best):
+    truth = ClassScores.from_ground_truth(SOURCE, [BaseDataElement(**data)], ANIMALS)
+    assert truth.best() == best
+    prediction = class_scores([0.25, 0.75])
+    assert prediction.compare(truth).shape[0] > prediction.draw().shape[0]
+    assert prediction.expected == {ANIMALS["classes"].index(name) for name, _ in best}
+
+
 @pytest.mark.parametrize(("size", "shape"), [((10, 6000), 6000), ((6000, 10), 320)])
-def test_pictures_of_stripes_are_not_enlarged(size, shape):
+def test_drawn_stripes_are_not_enlarged(size, shape):
     source = Frame("x.png", np.zeros((*size, 3), np.uint8))
-    picture = class_scores([0.25, 0.75], source=source).draw()
-    assert picture.shape[1] == shape
-    assert picture.shape[0] < size[0] + 400
+    drawn = class_scores([0.25, 0.75], source=source).draw()
+    assert drawn.shape[1] == shape
+    assert drawn.shape[0] < size[0] + 400
 
 
-def test_boxes_are_those_of_people(tmp_path):
+def test_boxes_are_those_of_persons(tmp_path):
     np.testing.assert_array_equal(persons(detections()), [[40, 10, 70, 55]])
     detections().save(tmp_path / "objects.json")
     boxes = read_boxes(tmp_path / "objects.json")
@@ -366,10 +406,7 @@ def test_boxes_are_those_of_people(tmp_path):
     boxes = read_boxes(tmp_path / "plain.json")
     np.testing.assert_array_equal(boxes["x.jpg", None], [[1, 2, 3, 4]])
     assert boxes["y.jpg", None].shape == (0, 4)
-
-
-def test_crowds_are_nobody(tmp_path):
-    content = {
+    content = {  # crowds are left out
         "images": [{"id": 7, "file_name": "film.mp4", "frame": 3}],
         "annotations": [
             {"image_id": 7, "bbox": [1, 2, 3, 4]},
@@ -386,10 +423,10 @@ def test_crowds_are_nobody(tmp_path):
     ("content", "message"),
     [
         (None, "cannot read"),
-        ("[1, 2]", "has no boxes of people"),
-        ("nonsense", "has no boxes of people"),
-        ("[" * 100_000, "has no boxes of people"),
-        ('{"images": [], "annotations": [{"image_id": 1}]}', "has no boxes of people"),
+        ("[1, 2]", "has no boxes of persons"),
+        ("nonsense", "has no boxes of persons"),
+        ("[" * 100_000, "has no boxes of persons"),
+        ('{"images": [], "annotations": [{"image_id": 1}]}', "has no boxes of persons"),
         ('{"x.jpg": [[1, 2, 3]]}', "a box is four numbers"),
         ('{"x.jpg": [[5, 2, 3, 4]]}', "x1 < x2 and y1 < y2"),
     ],
@@ -401,12 +438,12 @@ def test_files_without_boxes_are_named(tmp_path, content, message):
         read_boxes(tmp_path / "boxes.json")
 
 
-def test_only_detectors_of_people_find_people():
-    with pytest.raises(UserError, match="not by a model of another task"):
-        persons(people())
+def test_boxes_of_persons_need_a_detector_of_persons():
+    with pytest.raises(UserError, match="need a detector"):
+        persons(persons_of())
     found = detections()
     found.meta = {"classes": ("cat", "dog")}
-    with pytest.raises(UserError, match="knows no class 'person'"):
+    with pytest.raises(UserError, match="no class 'person'"):
         persons(found)
     with pytest.raises(UserError, match="four numbers"):
         as_boxes([["a", 1, 2, 3]])
@@ -418,7 +455,7 @@ def test_panels_with_room_for_titles_are_of_one_size():
     assert side_by_side([(short, image)], 3).shape < side_by_side([(long, image)], 3).shape
     for titles in ((short, short), (short, long), (long, long)):
         panels = [(title, image) for title in titles]
-        picture = side_by_side(panels, 2, lines=2)
-        assert picture.shape[1] == 2 * 200 + GAP
-        assert picture.shape == side_by_side([(short, image)] * 2, 2, lines=2).shape
-        assert (picture[-40 - GAP : -GAP, :200] == image).all()
+        drawn = side_by_side(panels, 2, lines=2)
+        assert drawn.shape[1] == 2 * 200 + GAP
+        assert drawn.shape == side_by_side([(short, image)] * 2, 2, lines=2).shape
+        assert (drawn[-40 - GAP : -GAP, :200] == image).all()

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import VISUALIZERS, DefaultScope
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, set_random_seed
 from torch import Tensor
 
 from uniformer_mm.analysis.panels import seen_frames
-from uniformer_mm.apis.launch import building
+from uniformer_mm.apis.diagnosis import building
 from uniformer_mm.apis.models import load_model
-from uniformer_mm.datasets.media import Image, swapped
+from uniformer_mm.datasets.media import Image
 from uniformer_mm.datasets.validation.image_sizes import check_image_sizes
 from uniformer_mm.tasks import task_of
 
@@ -37,7 +37,7 @@ def browse(cfg: Config, split: str, count: int, seed: int = 0) -> Iterator[tuple
         UserError: Something in the config is wrong.
     """
     task = task_of(cfg)
-    task.keep_truth(cfg)
+    task.keep_ground_truth(cfg)
     loader_cfg = copy.deepcopy(cfg[f"{split}_dataloader"])
     loader_cfg.update(
         num_workers=0, persistent_workers=False, sampler={"type": "DefaultSampler", "shuffle": True}
@@ -51,8 +51,6 @@ def browse(cfg: Config, split: str, count: int, seed: int = 0) -> Iterator[tuple
         set_random_seed(seed)
         loader = Runner.build_dataloader(loader_cfg, seed=seed)
         check_image_sizes(loader.dataset)
-        visualizer = VISUALIZERS.build(dict(cfg.visualizer, name="samples", vis_backends=None))
-    visualizer.dataset_meta = loader.dataset.metainfo
     number = 0
     with DefaultScope.overwrite_default_scope(task.scope):
         for batch in loader:
@@ -61,9 +59,9 @@ def browse(cfg: Config, split: str, count: int, seed: int = 0) -> Iterator[tuple
                 if number == count:
                     return
                 frames = seen_frames(_first_view(x), preprocessor, channels)
-                picture = task.draw_truth(swapped(frames), sample, visualizer)
+                picture = task.draw_ground_truth(frames, sample, loader.dataset.metainfo)
                 name = Path(sample.get("img_path") or sample.get("filename") or "sample").stem
-                yield f"{number:03d}_{name}", swapped(picture)
+                yield f"{number:03d}_{name}", picture
                 number += 1
 
 

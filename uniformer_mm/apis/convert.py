@@ -13,7 +13,7 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 from uniformer_mm.apis.dataset_meta import checkpoint_meta
-from uniformer_mm.apis.launch import building
+from uniformer_mm.apis.diagnosis import building
 from uniformer_mm.checkpoints.download import locate
 from uniformer_mm.checkpoints.facts import describe_backbone
 from uniformer_mm.checkpoints.io import META, read_file

@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS, DefaultScope
 
 from uniformer_mm.checkpoints.facts import published_facts
 from uniformer_mm.checkpoints.zoo import MIM
-from uniformer_mm.datasets.overrides import class_counts
+from uniformer_mm.datasets.validation.num_classes import class_counts
 from uniformer_mm.errors import CheckpointError, printable
 
 CLASS_LISTS = MIM / "configs" / "video" / "classes"
@@ -115,7 +115,7 @@ def check_class_count(cfg: Config, meta: Mapping[str, Any], source: str | Path) 
     Raises:
         CheckpointError: There are more or fewer.
     """
-    counts, classes = set(class_counts(cfg.model)), meta.get("classes")
+    counts, classes = class_counts(cfg.model), meta.get("classes")
     if classes and counts and len(classes) not in counts:
         raise CheckpointError(
             f"{source}: the names of {len(classes)} classes are known, but the model has"

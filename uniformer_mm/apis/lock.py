@@ -19,18 +19,15 @@ except ImportError:  # Windows
 NAME = "training.lock"
 """File in a working directory: number and host of the process that trains in it."""
 
-IN_USE = (errno.EACCES, errno.EAGAIN)
-"""What locking a file fails with if another process has locked it."""
-
 _held: dict[Path, TextIO] = {}
 
 
 def lock(folder: Path) -> None:
-    """Keep other processes from training in a folder until this one calls `unlock`, or has ended.
+    """Keep other processes from training in a folder until `unlock`, or until this one ends.
 
-    The lock is the operating system's (POSIX), so that it dies with the process however that ends,
-    is not inherited by its workers, and works between hosts on NFS. The file stays, it is the lock
-    on it that counts. Without locks, on file systems that have none, training goes on unprotected.
+    A POSIX lock ends with the process, is not inherited by its workers, and works between hosts on
+    NFS. The file stays; what counts is the lock on it. On a file system without locks training goes
+    on unprotected.
 
     Raises:
         UserError: Another process trains in it.
@@ -45,7 +42,7 @@ def lock(folder: Path) -> None:
         file.seek(0)
         owner = printable(file.read(200).strip()) or "unknown"
         file.close()
-        if error.errno in IN_USE:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
             raise UserError(
                 f"another training is running in {folder}: {owner}. Choose another --work-dir, or"
                 " stop that one first"
@@ -59,7 +56,6 @@ def lock(folder: Path) -> None:
 
 
 def unlock(folder: Path) -> None:
-    """Let other processes train in a folder; without effect if it is not locked."""
-    file = _held.pop(folder.resolve(), None)
-    if file is not None:
+    """Let other processes train in a folder."""
+    if file := _held.pop(folder.resolve(), None):
         file.close()

@@ -8,8 +8,9 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
+from uniformer_mm.apis.config import load_config, replace_sync_batch_norm
 from uniformer_mm.apis.dataset_meta import checkpoint_meta
-from uniformer_mm.apis.launch import building, load_config, replace_sync_batch_norm
+from uniformer_mm.apis.diagnosis import building
 from uniformer_mm.checkpoints.download import locate
 from uniformer_mm.checkpoints.io import read_file
 from uniformer_mm.checkpoints.load import load_whole

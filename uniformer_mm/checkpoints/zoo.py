@@ -90,7 +90,7 @@ def table(models: list[ZooModel]) -> str:
     """Format models of one task as a Markdown table, without columns of a single value."""
     metrics = dict.fromkeys(name for model in models for name in model.metrics)
     columns = {
-        "config": [f"[{model.name}]({model.config})" for model in models],
+        "config": [f"[{model.name}]({Path(model.config).name})" for model in models],
         "data": [model.data for model in models],
         "backbone": [model.backbone for model in models],
         "schedule": [model.schedule for model in models],
@@ -113,9 +113,8 @@ def _weights(model: ZooModel) -> str:
         size = f" ({model.weights_size / 1e6:.0f} MB)" if model.weights_size else ""
         return f"[file]({model.weights}){size}"
     if not model.metrics:
-        return "not published"
-    page = f", [page]({model.weights_page})" if model.weights_page else ""
-    return f"no public direct download{page}"
+        return "not trained"
+    return f"[authors' page]({model.weights_page})" if model.weights_page else "not public"
 
 
 def _gigas(count: int | None) -> str:

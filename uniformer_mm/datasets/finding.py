@@ -1,4 +1,4 @@
-"""Finding images, videos and cameras: what is named, and what lies in folders."""
+"""Find the images, videos and cameras that paths name, and those in folders."""
 
 import os
 import re
@@ -16,35 +16,31 @@ from uniformer_mm.datasets.media import (
 from uniformer_mm.datasets.regular_files import objection, open_regular
 from uniformer_mm.errors import UserError, printable
 
-IMAGE_SUFFIXES = frozenset(
-    (
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".bmp", ".tif", ".tiff", ".webp"),
-        *(".ppm", ".pgm", ".pbm", ".pnm"),
-    )
-)
-VIDEO_SUFFIXES = frozenset(
-    (
-        *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".avi", ".mkv", ".webm", ".ogv", ".wmv", ".asf"),
-        *(".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".flv", ".f4v", ".gif"),
-    )
-)
+IMAGE_SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".bmp", ".tif", ".tiff", ".webp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+}
+VIDEO_SUFFIXES = {
+    *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".avi", ".mkv", ".webm", ".ogv", ".wmv", ".asf"),
+    *(".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".flv", ".f4v", ".gif"),
+}
 
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
-"""Formats that are images rather than videos, as Pillow calls them."""
+"""Pillow's names of the formats that are images rather than videos."""
 
 NUMBERED = re.compile(r"(.*?)(\d+)")
-"""Names of the frames of a video: a prefix, maybe empty, and a number."""
+"""Names of the frames of a video: an optional prefix and a number."""
 
 FRAME_PREFIX = "img_"
-"""Of the frames in folders that also hold optical flow, in mmaction2's layout."""
+"""Prefix of frames in mmaction2's layout, where the folder also holds optical flow."""
 
 
 class Sources(list[ImageFile | Video]):
     """Images, videos and cameras that were found.
 
     Attributes:
-        faults: Those that cannot be read.
-        skipped: How many files of folders were left out, by suffix.
+        faults: Errors of those that cannot be read.
+        skipped: Number of files in folders that were left out, by suffix.
     """
 
     def __init__(self) -> None:
@@ -59,23 +55,23 @@ def find_sources(
     frames: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> Sources:
-    """Images, videos and cameras.
+    """Find images, videos and cameras.
 
-    Folders are searched with those below them; hidden files and links to folders are left out.
+    Folders are searched recursively, without hidden files and links to folders.
 
     Args:
         paths: Files, folders and numbers of cameras.
         videos_only: Leave images in folders out, and refuse others. Folders of numbered images are
             videos.
         frames: Take every folder of images for the frames of a video.
-        max_pixels: Pixels from which on images are not decoded.
+        max_pixels: Limit above which images are not decoded.
 
     Returns:
-        One for each file and camera, by name within a folder. Two of one name are told apart by the
-        folders above them.
+        One entry per file and camera. Names are relative to the folder of the search; the same
+        names are distinguished by the folders above.
 
     Raises:
-        UserError: There is no such file, or nothing in a folder.
+        UserError: A path does not exist, or a folder has nothing to read.
     """
     check_paths(paths)
     found = Sources()
@@ -115,7 +111,7 @@ def find_sources(
                 found.append(Video(path, name))
             elif videos_only:
                 raise UserError(
-                    f"{printable(str(path))} is an image, and the model looks at videos: give the"
+                    f"{printable(str(path))} is an image, but the model takes videos: give the"
                     " folder of a video's frames"
                 )
             else:
@@ -126,10 +122,10 @@ def find_sources(
 
 
 def check_paths(paths: Sequence[str | Path | int]) -> None:
-    """Look whether files and folders are there.
+    """Check that files and folders exist.
 
     Raises:
-        UserError: One is not.
+        UserError: One does not.
     """
     for path in paths:
         if not str(path).isdecimal() and not os.path.lexists(str(path)):
@@ -137,7 +133,7 @@ def check_paths(paths: Sequence[str | Path | int]) -> None:
 
 
 def is_image(path: str | Path) -> bool:
-    """Whether a file is an image by its name or its first bytes, rather than a video."""
+    """Whether a file is an image rather than a video, by its suffix or else its first bytes."""
     suffix = Path(path).suffix.lower()
     if suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
         return suffix in IMAGE_SUFFIXES
@@ -146,7 +142,7 @@ def is_image(path: str | Path) -> bool:
 
 
 def _files_below(folder: Path, found: Sources) -> list[Path]:
-    """Images and videos by their names, in order; notes what is skipped or no regular file."""
+    """Return images and videos by suffix, sorted; note in `found` what is left out."""
     inside = []
     unread: list[OSError] = []
     for parent, folders, names in os.walk(folder, onerror=unread.append):
@@ -172,7 +168,7 @@ def _files_below(folder: Path, found: Sources) -> list[Path]:
 
 
 def _frame_folders(files: Sequence[Path], all_images: bool) -> dict[Path, list[Path]]:
-    """Folders that hold the frames of a video, with the frames in their order.
+    """Return folders that hold the frames of a video, with the frames in order.
 
     Args:
         files: Images and videos.
@@ -187,17 +183,17 @@ def _frame_folders(files: Sequence[Path], all_images: bool) -> dict[Path, list[P
     with_videos = {file.parent for file in files if file.suffix.lower() in VIDEO_SUFFIXES}
     folders = {}
     for folder, by_prefix in by_folder.items():
-        chosen = by_prefix.get(FRAME_PREFIX) or next(iter(by_prefix.values()))
-        one_kind = len(by_prefix) == 1 or FRAME_PREFIX in by_prefix
-        if len(chosen) > 1 and one_kind and folder not in with_videos:  # no thumbnails
-            folders[folder] = [file for _, file in sorted(chosen)]
-        elif all_images:
-            folders[folder] = [file for group in by_prefix.values() for _, file in sorted(group)]
+        groups = [by_prefix[FRAME_PREFIX]] if FRAME_PREFIX in by_prefix else [*by_prefix.values()]
+        is_video = len(groups) == 1 and len(groups[0]) > 1 and folder not in with_videos
+        if not is_video and all_images:
+            groups = [*by_prefix.values()]
+        if is_video or all_images:  # next to a video they are thumbnails of it
+            folders[folder] = [file for group in groups for _, file in sorted(group)]
     return folders
 
 
 def _name_below(folder: Path, path: Path) -> str:
-    """Name relative to a folder; the folder's own name for itself."""
+    """Return a name relative to a folder, or that of the folder itself."""
     if path == folder:
         return Path(os.path.abspath(folder)).name
     return path.relative_to(folder).as_posix()

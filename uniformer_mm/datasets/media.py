@@ -1,6 +1,6 @@
-"""Images, videos and cameras: read and written with OpenCV and PyAV.
+"""Read and write images and videos with OpenCV and PyAV.
 
-Images are arrays (H, W, 3), uint8, BGR, as OpenCV reads them and as MM's pipelines take them.
+Images are arrays (H, W, 3), uint8, BGR, as in OpenCV and OpenMMLab's pipelines.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import cv2
@@ -30,28 +30,28 @@ if TYPE_CHECKING:
 Image = NDArray[np.uint8]
 
 MAX_PIXELS = 2**28
-"""Pixels of the largest image that is decoded unless the user says otherwise: 0.8 GB."""
+"""Pixels of the largest image that is decoded by default: 0.8 GB."""
 
 CODECS = {
     ".mp4": ("libx264", {"preset": "veryfast", "crf": "18"}),
     ".webm": ("libvpx", {"deadline": "realtime", "cpu-used": "4", "crf": "10", "b": "4M"}),
 }
-"""Encoders of FFmpeg, with their options, that players and browsers understand."""
+"""FFmpeg's encoders and their options, for formats that players and browsers support."""
 
 FRAME_RATE = 25.0
-"""Of cameras and of files that do not say theirs."""
+"""Frames per second of cameras and frame folders."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """An image, by itself or out of a video.
+    """An image file or a frame of a video.
 
     Attributes:
         name: File name, relative to the folder that was searched.
         image: (H, W, 3), BGR.
-        video: Where it is from, if that is a video.
+        video: Its video, if any.
         index: Its number in the video, from 0.
-        boxes: Where people are, (N, 4) as x1, y1, x2, y2 in pixels; for pose estimation.
+        boxes: Persons, (N, 4) as x1, y1, x2, y2 in pixels; for pose estimation.
     """
 
     name: str
@@ -62,18 +62,18 @@ class Frame:
 
     @property
     def position(self) -> dict[str, Any]:
-        """Which frame it is."""
+        """The frame number, for results."""
         return {} if self.index is None else {"frame": self.index}
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A video, or a part of one, that a recogniser looks at as a whole.
+    """A video, or a part of one, that is recognized as a whole.
 
     Attributes:
         name: File name, relative to the folder that was searched.
-        video: Where it is from.
-        images: Its frames (T, H, W, 3), BGR; None for all of a video file.
+        video: Its video, if any.
+        images: Frames (T, H, W, 3), BGR; None for all of a video file.
         start: Number of the first frame in the video.
     """
 
@@ -84,24 +84,27 @@ class Clip:
 
     @property
     def position(self) -> dict[str, Any]:
-        """Which frames they are, the last one included."""
+        """Numbers of the first and the last frame, for results."""
         if self.video is None or self.images is None:
             return {}
         return {"frames": [self.start, self.start + len(self.images) - 1]}
 
     def frames(self) -> Iterator[Image]:
-        """All frames."""
-        if self.images is None and self.video is not None:
-            return self.video.images()
-        return iter(() if self.images is None else self.images)
+        """Iterate over all frames."""
+        if self.images is not None:
+            return iter(self.images)
+        assert self.video is not None, "a clip has a video or images"
+        return self.video.images()
 
-    def glimpses(self, count: int) -> NDArray[np.uint8]:
-        """So many frames (T, H, W, 3) at most, evenly spread."""
-        if self.images is None and self.video is not None:
-            with self.video.open() as reader:
-                return reader.read(_spread(len(reader), count))[..., ::-1]
-        assert self.images is not None, "a clip has a video or images"
-        return self.images[_spread(len(self.images), count)]
+    def sample_frames(self, count: int) -> NDArray[np.uint8]:
+        """Return at most `count` frames (T, H, W, 3), evenly spaced."""
+        if self.images is not None:
+            return self.images[_evenly_spaced(len(self.images), count)]
+        assert self.video is not None, "a clip has a video or images"
+        with self.video.open() as reader:
+            return reader.read(_evenly_spaced(len(reader), count))[..., ::-1]
+
+    glimpses = sample_frames
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class ImageFile:
     Attributes:
         path: The file.
         name: File name, relative to the folder that was searched.
-        max_pixels: Pixels from which on it is not decoded.
+        max_pixels: Limit above which it is not decoded.
     """
 
     path: Path
@@ -119,7 +122,7 @@ class ImageFile:
     max_pixels: int = MAX_PIXELS
 
     def frames(self) -> Iterator[Frame]:
-        """The image."""
+        """Yield the image."""
         yield Frame(self.name, read_image(self.path, self.max_pixels))
 
 
@@ -141,7 +144,7 @@ class Video:
     _fps: float | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:
-        """Look into the file.
+        """Open it once.
 
         Raises:
             UserError: It cannot be read.
@@ -152,11 +155,10 @@ class Video:
             self.rate = rate if 0 < rate < 1000 else FRAME_RATE
             self.length = None
         else:
-            with self.open() as reader:
-                self.rate, self.length = reader.rate, reader.length_estimate
+            self.resample(None)
 
     def open(self) -> VideoReader:
-        """A reader of the file.
+        """Return a reader of the file.
 
         Raises:
             UserError: It cannot be read.
@@ -166,22 +168,22 @@ class Video:
         assert isinstance(self.path, Path), "cameras have no reader"
         return VideoReader(self.path, threads=0, fps=self._fps)
 
-    def resample(self, fps: float) -> None:
-        """Give so many frames per second from now on; cameras stay as they are."""
+    def resample(self, fps: float | None) -> None:
+        """Set the frames per second; cameras and None keep their own."""
         if not isinstance(self.path, int):
             self._fps = fps
             with self.open() as reader:
                 self.rate, self.length = reader.rate, reader.length_estimate
 
     def images(self) -> Iterator[Image]:
-        """All frames; those of a camera until the consumer stops.
+        """Iterate over all frames, of a camera until the caller stops.
 
         Raises:
             UserError: None can be decoded.
         """
         if not isinstance(self.path, int):
             with self.open() as reader:
-                yield from (swapped(image) for image in reader)
+                yield from map(bgr_to_rgb, reader)
             return
         with self._camera() as capture:
             found, image = capture.read()
@@ -192,29 +194,19 @@ class Video:
                 found, image = capture.read()
 
     def frames(self) -> Iterator[Frame]:
-        """All frames with their numbers.
-
-        Raises:
-            UserError: None can be decoded.
-        """
+        """Iterate over all frames with their numbers; see `images`."""
         for index, image in enumerate(self.images()):
             yield Frame(self.name, image, self, index)
 
     def clips(self, length: int | None) -> Iterator[Clip]:
-        """The whole as one clip, or one after every so many frames."""
+        """Split the video into clips of `length` frames; None makes it one clip."""
         if length is None:
             yield Clip(self.name, self)
             return
-        images: list[Image] = []
-        start = 0
-        for image in self.images():
-            images.append(image)
-            if len(images) == length:
-                yield Clip(self.name, self, np.stack(images), start)
-                start += length
-                images = []
-        if images:
-            yield Clip(self.name, self, np.stack(images), start)
+        images, start = self.images(), 0
+        while batch := list(islice(images, length)):
+            yield Clip(self.name, self, np.stack(batch), start)
+            start += length
 
     @contextmanager
     def _camera(self) -> Iterator[cv2.VideoCapture]:
@@ -228,7 +220,7 @@ class Video:
             capture.release()
 
     def _no_camera(self) -> UserError:
-        return UserError(f"camera {self.path} gives no pictures: is it there, and free?")
+        return UserError(f"camera {self.path} gives no frames: is it connected, and not in use?")
 
 
 class FrameFolder(Video):
@@ -237,8 +229,8 @@ class FrameFolder(Video):
     Args:
         path: The folder.
         name: Its name, relative to the folder that was searched.
-        files: The frames in their order.
-        max_pixels: Pixels from which on one is not decoded.
+        files: The frames in order.
+        max_pixels: Limit above which a frame is not decoded.
     """
 
     def __init__(
@@ -253,116 +245,115 @@ class FrameFolder(Video):
         self._shape: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
-        """How many frames there are."""
+        """Number of frames."""
         return len(self._files)
 
-    def resample(self, fps: float) -> None:
-        """Nothing: the frames were extracted as they are wanted."""
+    def resample(self, fps: float | None) -> None:
+        """Keep the frames, which were extracted at the desired rate."""
 
     def open(self) -> FrameFolder:  # type: ignore[override]
-        """A reader of the frames: the folder itself."""
+        """Return the folder, which reads frames itself."""
         return self
 
     def __enter__(self) -> FrameFolder:
-        """Nothing: files are opened when they are read."""
+        """Return the folder."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing."""
+        """Do nothing: no file is open."""
 
     def read(self, indices: Sequence[int] | NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Frames (N, H, W, 3), RGB, in the order of their numbers.
+        """Return frames (N, H, W, 3), RGB, by their numbers.
 
         Raises:
-            UserError: One cannot be read, or is of another size than those before.
+            UserError: One cannot be read, or its size differs from those before.
         """
-        frames = {int(i): swapped(self._read(self._files[i])) for i in dict.fromkeys(indices)}
+        frames = {int(i): bgr_to_rgb(self._read(self._files[i])) for i in dict.fromkeys(indices)}
         return np.stack([frames[int(index)] for index in indices])
 
     def images(self) -> Iterator[Image]:
-        """All frames."""
+        """Iterate over all frames."""
         return map(self._read, self._files)
 
     def _read(self, path: Path) -> Image:
         image = read_image(path, self._max_pixels)
         if self._shape not in (None, image.shape):
             raise UserError(
-                f"{printable(str(path))} is another size than the frames before it: frames of a"
-                " video have one size"
+                f"{printable(str(path))} has another size than the frames before it: the frames of"
+                " a video need the same size"
             )
         self._shape = image.shape
         return image
 
 
-def swapped(image: Image) -> Image:
-    """An image with red and blue exchanged: from BGR to RGB, or back."""
+def bgr_to_rgb(image: Image) -> Image:
+    """Convert an image from BGR to RGB, or back."""
     return np.ascontiguousarray(image[..., ::-1])
 
 
+swapped = bgr_to_rgb
+
+
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image:
-    """An image file.
+    """Read an image file.
 
     Args:
         path: The file.
-        max_pixels: Pixels from which on it is not decoded: what a header states costs nothing to
-            write, but its pixels need memory.
+        max_pixels: Limit above which it is not decoded: a small file may state any size.
 
     Raises:
-        UserError: There is no such file, it is not an image, or it is too large.
+        UserError: The file does not exist, is not an image, or is too large.
     """
+    name = printable(str(path))
     with open_regular(path) as file:
         pixels = count_pixels(file)
         if pixels and pixels > max_pixels:
             raise UserError(
-                f"{printable(str(path))} is not decoded: it has {pixels} pixels, and the limit is"
-                f" {max_pixels}. Raise it with --max-pixels, in Python with"
-                " Inferencer(max_pixels=...)"
+                f"{name} is not decoded: it has {pixels} pixels, and the limit is {max_pixels}."
+                " Raise it with --max-pixels, in Python with Inferencer(max_pixels=...)"
             )
         file.seek(0)
         content = file.read()
     try:
         buffer = np.frombuffer(content, np.uint8)
         image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if content else None
-    except cv2.error as error:  # its own limits
+    except cv2.error as error:  # limits of its own
         reason = " ".join(str(error.err or error).split())
-        raise UserError(f"{printable(str(path))} cannot be read by OpenCV: {reason}") from error
-    if image is None:
-        raise UserError(f"{printable(str(path))} cannot be read: {_why_no_image(content, pixels)}")
-    return image.astype(np.uint8, copy=False)
+        raise UserError(f"{name} cannot be read by OpenCV: {reason}") from error
+    if image is not None:
+        return image.astype(np.uint8, copy=False)
+    if not content:
+        reason = "the file is empty"
+    elif pixels is not None:
+        reason = "it starts like an image, but it is truncated or damaged"
+    elif b"<svg" in content[:1000]:
+        reason = "it is an SVG drawing, which has no pixels: export it as PNG"
+    else:
+        reason = "it is not an image in a format of OpenCV's"
+    raise UserError(f"{name} cannot be read: {reason}")
 
 
 def count_pixels(file: BinaryIO, formats: tuple[str, ...] | None = None) -> int | None:
-    """Pixels that the header of an image states; None if it is not an image for Pillow.
+    """Return the pixels that the header of an image states; None if Pillow finds no image.
 
     Args:
-        file: Read from its present position.
-        formats: Pillow's names of those to try; all by default.
+        file: Read from its current position.
+        formats: Pillow's names of the formats to try; all by default.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of large images: the limit here is the caller's
+        warnings.simplefilter("ignore")  # about large images: the limit here is the caller's
         try:
             with PillowImage.open(file, formats=formats) as image:
                 return image.width * image.height
-        except PillowImage.DecompressionBombError as error:  # its limit, not the caller's
+        except PillowImage.DecompressionBombError as error:  # the same, as an error
             pixels = re.search(r"\d+", str(error))
             return int(pixels[0]) if pixels else None
-        except Exception:  # damaged headers fail in many ways; OpenCV has the last word
+        except Exception:  # damaged headers raise many types; OpenCV decides
             return None
 
 
-def _why_no_image(content: bytes, pixels: int | None) -> str:
-    """Why OpenCV does not decode a file."""
-    if not content:
-        return "it is empty"
-    if pixels is not None:
-        return "it begins like an image, but it is truncated or damaged"
-    if b"<svg" in content[:1000]:
-        return "it is an SVG drawing, which has no pixels: export it as PNG"
-    return "it is not an image that OpenCV knows"
-
-
 def write_image(path: Path, image: Image) -> None:
-    """Write an image file and the folders above it.
+    """Write an image file; create folders as needed.
 
     Raises:
         UserError: The format is unknown, or the file cannot be written.
@@ -370,9 +361,7 @@ def write_image(path: Path, image: Image) -> None:
     try:
         encoded, content = cv2.imencode(path.suffix, image)
     except cv2.error as error:
-        raise UserError(
-            f"{path}: pictures are written as .png, .jpg or what else OpenCV knows"
-        ) from error
+        raise UserError(f"{path}: OpenCV has no such image format; take .png or .jpg") from error
     if not encoded:
         height, width = image.shape[:2]
         raise UserError(f"{path}: OpenCV cannot write {width} x {height} pixels as {path.suffix}")
@@ -380,10 +369,10 @@ def write_image(path: Path, image: Image) -> None:
 
 
 class VideoWriter:
-    """Writes frames of one size into a video file, *.mp4 or *.webm.
+    """Write frames of one size to a video file, *.mp4 or *.webm.
 
     Args:
-        path: The file; folders above it are made.
+        path: The file; folders are created as needed.
         rate: Frames per second.
     """
 
@@ -397,15 +386,10 @@ class VideoWriter:
         self._stream: Any = None
 
     def __enter__(self) -> VideoWriter:
-        """Nothing yet: the first frame says the size."""
+        """Return the writer; the file is created by the first frame."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Complete the file."""
         self.close()
 
@@ -417,27 +401,28 @@ class VideoWriter:
         """
         from uniformer_mm.datasets.video_reader import av  # which says how to install it
 
-        # Colours are stored at half the resolution.
+        # Chroma is stored at half the resolution.
         image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
         try:
             if self._container is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._container = av.open(str(self._partial), "w", format=self.path.suffix[1:])
-                self._start(image.shape[1], image.shape[0])
+                codec, options = CODECS[self.path.suffix]
+                rate = Fraction(self.rate).limit_denominator(1001)
+                self._stream = self._container.add_stream(codec, rate=rate, options=options)
+                self._stream.height, self._stream.width = image.shape[:2]
+                self._stream.pix_fmt = "yuv420p"
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24")
             self._container.mux(self._stream.encode(frame))
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror}") from error
 
-    def _start(self, width: int, height: int) -> None:
-        codec, options = CODECS[self.path.suffix]
-        rate = Fraction(self.rate).limit_denominator(1001)
-        self._stream = self._container.add_stream(codec, rate=rate, options=options)
-        self._stream.width, self._stream.height = width, height
-        self._stream.pix_fmt = "yuv420p"
-
     def close(self) -> None:
-        """Complete the file, and give it its name."""
+        """Complete the file and give it its name.
+
+        Raises:
+            UserError: The file cannot be written.
+        """
         container, self._container = self._container, None
         if container is None:
             return
@@ -451,6 +436,5 @@ class VideoWriter:
             raise UserError(f"cannot write {self.path}: {error.strerror}") from error
 
 
-def _spread(length: int, count: int) -> NDArray[np.int64]:
-    """Numbers of `count` frames at most, evenly spread."""
+def _evenly_spaced(length: int, count: int) -> NDArray[np.int64]:
     return np.linspace(0, length - 1, min(count, length)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Point the datasets of a config somewhere else, and say what is missing where they point."""
+"""Find the datasets in a config, and point them to other data."""
 
 from collections.abc import Iterator, Sequence
 from os.path import join
@@ -8,18 +8,18 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from uniformer_mm.datasets.validation.class_counts import set_num_classes, type_name
-from uniformer_mm.datasets.validation.coco_files import category_names, read_categories, read_coco
+from uniformer_mm.datasets.validation.coco_format import category_names, read_categories, read_coco
+from uniformer_mm.datasets.validation.num_classes import set_num_classes, type_name
 from uniformer_mm.errors import UserError
 
 SPLITS = ("train", "val", "test")
 
 COCO_SETTINGS = ("pipeline", "filter_cfg", "test_mode", "indices", "backend_args")
-"""What is kept of a dataset that becomes one in COCO's format."""
+"""Settings of a dataset that are kept when it becomes a CocoDataset."""
 
 
 def dataset_configs(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every dataset of a config with its split, inside whatever wrapper (RepeatDataset ...)."""
+    """Yield every dataset of a config with its split, also inside wrappers (RepeatDataset ...)."""
     for split in SPLITS:
         loader = cfg.get(f"{split}_dataloader")
         if loader:
@@ -28,7 +28,7 @@ def dataset_configs(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def evaluators(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every metric of a config with its split."""
+    """Yield every metric of a config with its split."""
     for split in SPLITS[1:]:
         metrics = cfg.get(f"{split}_evaluator")
         if metrics:
@@ -51,11 +51,11 @@ def use_coco_data(
         cfg: Changed in place.
         images: Folder of images for 'train' and 'val'; testing uses 'val'.
         annotations: Instance annotation file for 'train' and 'val'.
-        palette: RGB colour of each class for pictures; distinct ones by default.
+        palette: RGB colour of each class for visualization; distinct ones by default.
 
     Raises:
-        UserError: A file or folder does not exist, or holds no COCO annotations; or the config's
-            datasets are of another kind.
+        UserError: A file or folder does not exist or is not in COCO format, or the config's
+            datasets have no boxes.
     """
     classes = coco_classes(annotations["train"])
     if coco_classes(annotations["val"]) != classes:
@@ -81,7 +81,7 @@ def use_coco_data(
 
 
 def use_coco_files(cfg: Config, images: dict[str, str], annotations: dict[str, str]) -> None:
-    """Point the datasets and metrics of a config at other files; the rest stays as it is.
+    """Point the datasets and metrics of a config to other files.
 
     Args:
         cfg: Changed in place.
@@ -89,7 +89,7 @@ def use_coco_files(cfg: Config, images: dict[str, str], annotations: dict[str, s
         annotations: Annotation file for 'train' and 'val'.
 
     Raises:
-        UserError: A folder does not exist, or the datasets are of another kind.
+        UserError: A folder does not exist, or the datasets have no boxes.
     """
     for split in SPLITS:
         if loader := cfg.get(f"{split}_dataloader"):
@@ -116,31 +116,18 @@ def use_coco_files(cfg: Config, images: dict[str, str], annotations: dict[str, s
 
 
 def coco_classes(annotation_file: str) -> tuple[str, ...]:
-    """Names of the categories of a COCO annotation file, in the order that codebases number them.
-
-    That is the order in the file, not that of their ids.
+    """Return the categories of a COCO annotation file in the order of the file, not of their ids.
 
     Raises:
-        UserError: There is no such file, or it is not in COCO's format.
+        UserError: The file does not exist or is not in COCO format.
     """
     return category_names(annotation_file, read_categories(annotation_file))
-
-
-def class_counts(model: Any) -> list[int]:
-    """Every `num_classes` in a model's config."""
-    if isinstance(model, dict):
-        inner = [count for value in model.values() for count in class_counts(value)]
-        count = model.get("num_classes")
-        return [count, *inner] if isinstance(count, int) else inner
-    if isinstance(model, list | tuple):
-        return [count for value in model for count in class_counts(value)]
-    return []
 
 
 def annotation_files(
     cfg: Config, splits: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Every dataset of some splits with annotations on a disk: split, its config, file."""
+    """Yield split, config and local annotation file of the datasets of some splits."""
     for split, dataset in dataset_configs(cfg):
         file = dataset.get("ann_file")
         path = join(dataset.get("data_root") or "", file or "")
@@ -149,7 +136,7 @@ def annotation_files(
 
 
 def missing_data(cfg: Config, splits: Sequence[str]) -> tuple[str, list[Path]]:
-    """The data root of some splits, and those of their files and folders that do not exist."""
+    """Return the data root of some splits, and their files and folders that do not exist."""
     missing: list[Path] = []
     root = ""
     for split, dataset in dataset_configs(cfg):
@@ -168,7 +155,7 @@ def missing_data(cfg: Config, splits: Sequence[str]) -> tuple[str, list[Path]]:
 
 
 def distinct_colours(count: int) -> list[tuple[int, int, int]]:
-    """RGB colours with evenly spread hues."""
+    """Return RGB colours with evenly spaced hues."""
     import colorsys
 
     hues = (index * 0.618034 % 1.0 for index in range(count))
@@ -187,7 +174,7 @@ def _leaf_datasets(dataset: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _without_concatenation(dataset: dict[str, Any]) -> dict[str, Any]:
-    """The first of concatenated datasets, which would all become the same; wrappers stay."""
+    """Keep the first of concatenated datasets, which would all become the same."""
     if type_name(dataset) == "ConcatDataset":
         return _without_concatenation(dataset["datasets"][0])
     if "dataset" in dataset:
@@ -196,7 +183,7 @@ def _without_concatenation(dataset: dict[str, Any]) -> dict[str, Any]:
 
 
 def _make_coco_dataset(dataset: dict[str, Any]) -> None:
-    """Turn a dataset of mmdet with boxes (VOC, LVIS, OpenImages ...) into one in COCO's format.
+    """Turn a dataset of mmdet with boxes (VOC, LVIS, OpenImages ...) into a CocoDataset.
 
     Raises:
         UserError: It has no boxes, or is of videos.
@@ -215,7 +202,7 @@ def _make_coco_dataset(dataset: dict[str, Any]) -> None:
 
 
 def _use_coco_metrics(cfg: Config) -> None:
-    """Evaluate boxes, and masks where they are learned, as COCO does; keep metrics that do."""
+    """Replace metrics other than COCO's by CocoMetric, of masks too where they are trained."""
     masks = any(
         step.get("with_mask")
         for split, dataset in dataset_configs(cfg)
@@ -231,12 +218,10 @@ def _use_coco_metrics(cfg: Config) -> None:
 
 
 def _leave_out_semantic_maps(cfg: Config) -> None:
-    """Do without the branch of HTC and SCNet that learns maps of stuff, which are not given."""
+    """Remove the branch of HTC and SCNet that needs semantic maps."""
     roi_head = cfg.model.get("roi_head") or {}
     if roi_head.get("semantic_head"):
-        print_log(
-            "--coco gives no semantic maps: the semantic branch is left out", logger="current"
-        )
+        print_log("--coco has no semantic maps: the semantic branch is left out", logger="current")
         roi_head.update(semantic_head=None, semantic_roi_extractor=None)
     for _, dataset in dataset_configs(cfg):
         for step in dataset.get("pipeline") or ():
@@ -245,10 +230,10 @@ def _leave_out_semantic_maps(cfg: Config) -> None:
 
 
 def _panoptic_classes(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the categories with instances, and of stuff, of a file whose categories are right.
+    """Return the names of thing and stuff categories.
 
     Raises:
-        UserError: The file is not of panoptic annotations, or lists stuff before things.
+        UserError: The annotations are not panoptic, or stuff is listed before things.
     """
     categories = read_categories(path)
     have_segments = all(
@@ -270,10 +255,10 @@ def _panoptic_classes(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _panoptic_folder(annotation_file: str) -> str:
-    """The folder of segment maps of a panoptic file, which has its name.
+    """Return the folder of segment maps of a panoptic file, which has its name.
 
     Raises:
-        UserError: There is none.
+        UserError: It does not exist.
     """
     folder = Path(annotation_file).with_suffix("")
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""Files that are safe to read: regular ones, not pipes or devices, which may never end."""
+"""Open regular files only: reading a pipe or a device may never end."""
 
 import errno
 import os
@@ -18,42 +18,36 @@ KINDS = {
 
 
 def objection(path: str | Path) -> str:
-    """Why a path is not read, as the rest of a sentence about it; empty for a regular file."""
+    """Return why a path is not read, as the predicate of a sentence; empty for a regular file."""
     try:
-        mode = os.stat(path).st_mode
+        return _objection(os.stat(path), path)
     except OSError as error:
         if error.errno == errno.ELOOP:
             return "is a link that leads back to itself"
         if os.path.islink(path):
             return "is a link to a file that does not exist"
         return f"cannot be read: {error.strerror}"
-    return _objection_to(mode, os.path.islink(path))
 
 
 def open_regular(path: str | Path) -> BinaryIO:
     """Open a regular file for reading.
 
     Raises:
-        UserError: There is no such file, it cannot be read, or it is not a regular one.
+        UserError: It does not exist, cannot be read, or is not a regular file.
     """
+    flags = getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait for a writer
     try:
-        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115  the caller closes it
+        file = open(path, "rb", opener=lambda p, mode: os.open(p, mode | flags))  # noqa: SIM115
     except OSError as error:
         raise UserError(f"cannot read {printable(str(path))}: {error.strerror}") from error
-    wrong = _objection_to(os.fstat(file.fileno()).st_mode, os.path.islink(path))
-    if wrong:
+    if wrong := _objection(os.fstat(file.fileno()), path):
         file.close()
         raise UserError(f"{printable(str(path))} {wrong}")
     return file
 
 
-def _objection_to(mode: int, is_link: bool) -> str:
-    if stat.S_ISREG(mode):
+def _objection(status: os.stat_result, path: str | Path) -> str:
+    if stat.S_ISREG(status.st_mode):
         return ""
-    kind = KINDS.get(stat.S_IFMT(mode), "no file")
-    return f"is {'a link to ' * is_link}{kind}: only regular files are read"
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a pipe without waiting for somebody to write into it."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    kind = KINDS.get(stat.S_IFMT(status.st_mode), "not a file")
+    return f"is {'a link to ' * os.path.islink(path)}{kind}: only regular files are read"

@@ -1,4 +1,4 @@
-"""mmaction2's video datasets, with an error that names the file where list or video is at fault.
+"""mmaction2's video datasets with errors that name the faulty line or video.
 
 They are registered in mmengine's root registry: ``type='mmengine.CheckedVideoDataset'``.
 """
@@ -18,18 +18,18 @@ from mmengine.registry import DATASETS
 from uniformer_mm.errors import UserError
 
 DELIMITERS = (" ", ",", "\t", ";")
-"""Signs between the entries of a line that are found without being named."""
+"""Delimiters that are detected where the configured one does not fit."""
 
 
 class ListFormat(NamedTuple):
-    """What the lines of a list are made of.
+    """Format of the lines of a list.
 
     Attributes:
-        entries: In words.
-        counts: Numbers between the name and the labels.
+        entries: What stands before the labels, in words.
+        counts: How many numbers stand between the name and the labels.
         multi_class: Whether a line may have several labels.
-        num_classes: Labels are below that; None for any.
-        delimiter: Sign between the entries; another one is found if this one does not fit.
+        num_classes: Upper bound of the labels; None for any.
+        delimiter: Delimiter of the entries.
     """
 
     entries: str
@@ -40,13 +40,12 @@ class ListFormat(NamedTuple):
 
     @classmethod
     def of(cls, dataset: Any) -> "ListFormat":
-        """That of a config of mmaction's VideoDataset, RawframeDataset or one of their kind."""
+        """Return the format for the config of a VideoDataset, RawframeDataset or subclass."""
         frames = "Rawframe" in dataset["type"]
         offset = dataset.get("with_offset", False)
+        folder = f"a folder,{' the first frame,' * offset} a number of frames"
         return cls(
-            f"a folder,{' the first frame,' * offset} a number of frames"
-            if frames
-            else "a file name",
+            folder if frames else "a file name",
             frames + offset,
             dataset.get("multi_class", False),
             dataset.get("num_classes"),
@@ -56,12 +55,12 @@ class ListFormat(NamedTuple):
     def __str__(self) -> str:
         """The format in words."""
         return (
-            f"each line is {self.entries}, a space and a class number (or another sign between"
-            " them: `delimiter` of the dataset)"
+            f"each line is {self.entries}, a space and a class number (or another delimiter:"
+            " `delimiter` of the dataset)"
         )
 
     def split(self, line: str) -> tuple[str, list[int]]:
-        """The name, which may contain the delimiter, and all numbers at the end."""
+        """Split into the name, which may contain the delimiter, and all numbers at the end."""
         parts = line.strip().split(self.delimiter)
         end = len(parts)
         while end > 1 and parts[end - 1].strip().isdecimal():
@@ -72,22 +71,18 @@ class ListFormat(NamedTuple):
         """Whether a line has a name and as many numbers as it should."""
         name, numbers = self.split(line)
         labels = len(numbers) - self.counts
-        return (
-            bool(name)
-            and name[-1] not in ",;"
-            and 0 < labels <= (labels if self.multi_class else 1)
-        )
+        is_name = bool(name) and name[-1] not in ",;"
+        return is_name and (labels > 0 if self.multi_class else labels == 1)
 
     def fault_in(self, line: str) -> str:
-        """What is wrong with a line, as the rest of a sentence about it; empty if nothing."""
+        """Return what is wrong with a line, if anything."""
         if self.delimiter not in line.strip():
             return f"has no label: {self}"
+        name, numbers = self.split(line)
         if not self.fits(line):
             labels = " and labels" if self.multi_class else " and a label"
-            several = len(self.split(line)[1]) > self.counts + 1
-            hint = ". Several labels need multi_class=True" if several else ""
+            hint = ". Several labels need multi_class=True" * (len(numbers) > self.counts + 1)
             return f"is not {self.entries}{labels}: {self}{hint}"
-        name, numbers = self.split(line)
         if not name.isprintable():  # such as a byte order mark, which no editor shows
             return f"has an invisible character in the file name: {self}"
         if self.num_classes is not None and max(numbers[self.counts :]) >= self.num_classes:
@@ -99,10 +94,10 @@ class ListFormat(NamedTuple):
 
 
 def read_list(path: str, form: ListFormat) -> tuple[ListFormat, list[tuple[str, list[int]]]]:
-    """Names and numbers of all lines of a list, and the format with the delimiter that it has.
+    """Return the format with the delimiter that a list has, and names and numbers of its lines.
 
     Raises:
-        UserError: It is empty or no text, or a line is not in the format.
+        UserError: It is empty or not text, or a line does not have the format.
     """
     try:
         lines = list_from_file(path)
@@ -125,10 +120,10 @@ def read_list(path: str, form: ListFormat) -> tuple[ListFormat, list[tuple[str, 
 
 
 def check_plain_list(path: str, dataset: Any) -> None:
-    """Look into the list of a dataset of mmaction's own, which takes less than the checked ones.
+    """Check the list of a dataset of mmaction's own, which reads fewer formats than ours.
 
     Raises:
-        UserError: It is not in the format, or only the checked dataset can read it.
+        UserError: A line does not have the format, or only the checked dataset can read it.
     """
     form = ListFormat.of(dataset)
     found, entries = read_list(path, form)
@@ -142,10 +137,10 @@ def check_plain_list(path: str, dataset: Any) -> None:
 
 
 class CheckedList:
-    """Mix-in for a dataset of mmaction's whose list has a line per video.
+    """Mix-in for a dataset of mmaction's with one line per video in its list.
 
-    Without it, mmaction evaluates videos without a label or with one beyond the classes as wrong
-    predictions, stops at a faulty line without naming it, and takes one delimiter.
+    mmaction itself counts missing labels and those beyond the classes as wrong predictions, crashes
+    at a faulty line without naming it, and knows one delimiter.
     """
 
     kind: ClassVar[str]
@@ -156,11 +151,10 @@ class CheckedList:
     num_classes: int | None
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """Videos and labels of the list file.
+        """Return videos and labels.
 
         Raises:
-            UserError: There are none, or a line is not a name and a label from 0 to `num_classes`
-                - 1.
+            UserError: There are none, or a line does not have the format.
         """
         if self.multi_class and self.num_classes is None:
             raise UserError(f"{self.ann_file}: a dataset with multi_class=True needs num_classes")
@@ -174,34 +168,31 @@ class CheckedList:
         return infos
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Classes of a video, for mmengine's ClassBalancedDataset."""
+        """Return the classes of a video, for mmengine's ClassBalancedDataset."""
         label = super(BaseActionDataset, self).get_data_info(idx)["label"]  # type: ignore[misc]
         return list(label) if self.multi_class else [label]
 
     def info(self, path: str, numbers: Sequence[int]) -> dict[str, Any]:
-        """What the pipeline gets of a line."""
+        """Return the keys of a sample for the pipeline."""
         raise NotImplementedError
 
 
 class CheckedVideos(CheckedList):
-    """Mix-in for a VideoDataset.
-
-    Without it, decord does not say which file it cannot read.
-    """
+    """Mix-in for a VideoDataset, whose errors name the video."""
 
     kind = "VideoDataset"
     folder = "video"
     get_data_info: Any
 
     def info(self, path: str, numbers: Sequence[int]) -> dict[str, Any]:
-        """The file."""
+        """Return the file."""
         return {"filename": path}
 
     def prepare_data(self, idx: int) -> Any:
         """Read and transform a video.
 
         Raises:
-            UserError: There is no such file, or it cannot be decoded.
+            UserError: It does not exist or cannot be decoded.
         """
         path = self.get_data_info(idx)["filename"]
         remedy = f"Replace the file, or take it out of {self.ann_file}."
@@ -236,7 +227,7 @@ class CheckedRawframeDataset(CheckedList, RawframeDataset):
     with_offset: bool
 
     def info(self, path: str, numbers: Sequence[int]) -> dict[str, Any]:
-        """The folder, and its frames."""
+        """Return the folder and its frames."""
         *offset, total = numbers[: 1 + self.with_offset]
         frames = {"offset": offset[0]} if offset else {}
         return {"frame_dir": path, "total_frames": total, **frames}

@@ -1,4 +1,4 @@
-"""Why a video cannot be read."""
+"""Explain why a video cannot be read."""
 
 import os
 from typing import BinaryIO
@@ -6,33 +6,30 @@ from typing import BinaryIO
 from uniformer_mm.errors import UserError
 
 HEAD_SIZE = 4096
-"""Bytes from the beginning of a file that hold the size of its container."""
+"""Bytes at the start of a file that state the size of its container."""
 
 MP4_BOXES = frozenset(
-    (
-        *(b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"uuid"),
-        *(b"sidx", b"mfra", b"meta", b"udta", b"pnot", b"emsg", b"prft"),
-    )
+    b"ftyp styp moov moof mdat free skip wide uuid sidx mfra meta udta pnot emsg prft".split()
 )
-"""The boxes that MP4 and QuickTime files are made of."""
+"""Types of the boxes in MP4 and QuickTime files."""
 
 
-def check_whole(name: str, source: str | BinaryIO) -> None:
-    """Refuse an empty file, and one that is shorter than its container says.
+def check_complete(name: str, source: str | BinaryIO) -> None:
+    """Refuse an empty file, and one that is shorter than its container states.
 
-    That is known of AVI, Matroska, WebM, MP4 and QuickTime; FFmpeg takes them for shorter videos.
+    AVI, Matroska, WebM, MP4 and QuickTime state it. FFmpeg reads truncated files as shorter videos.
 
     Args:
-        name: What the error calls the file.
+        name: Name of the file for the error.
         source: Path, or an open file, which is rewound.
 
     Raises:
         OSError: The file cannot be read.
-        UserError: It is empty, or bytes are missing.
+        UserError: It is empty or truncated.
     """
     if isinstance(source, str):
         with open(source, "rb") as file:
-            check_whole(name, file)
+            check_complete(name, file)
         return
     size = source.seek(0, os.SEEK_END)
     if not size:
@@ -45,7 +42,7 @@ def check_whole(name: str, source: str | BinaryIO) -> None:
 
 
 def read_head(source: str | BinaryIO) -> bytes:
-    """The first bytes of a file."""
+    """Read the first bytes of a file."""
     if isinstance(source, str):
         with open(source, "rb") as file:
             return file.read(HEAD_SIZE)
@@ -54,26 +51,27 @@ def read_head(source: str | BinaryIO) -> bytes:
 
 
 def why_not_opened(head: bytes) -> str:
-    """Why FFmpeg finds no container in a file that begins so."""
+    """Return why FFmpeg does not recognize a file with these first bytes."""
     if is_mp4(head):
         return "its recording was not completed: the index (moov) is absent"
     if is_text(head):
         return "it is text, not a video"
-    return "it is not a video, or its beginning is damaged: FFmpeg knows no such format"
+    return "it is not a video in a format of FFmpeg's, or its start is damaged"
 
 
 def is_mp4(head: bytes) -> bool:
-    """Whether a file that begins so is MP4 or QuickTime."""
+    """Whether a file with these first bytes is MP4 or QuickTime."""
     return head[4:8] in MP4_BOXES
 
 
-def boxes_end(file: BinaryIO, size: int) -> int:
-    """Where the last box of an MP4 file ends, which is beyond its end if it is truncated.
+def is_text(head: bytes) -> bool:
+    """Whether a file starts with printable characters in UTF-8."""
+    text = head.decode("utf-8", errors="replace").rstrip("\ufffd")  # a character may be cut
+    return all(character.isprintable() or character.isspace() for character in text)
 
-    Args:
-        file: The file.
-        size: Of the file in bytes.
-    """
+
+def boxes_end(file: BinaryIO, size: int) -> int:
+    """Return the position after the last box of an MP4 file, beyond `size` if it is truncated."""
     start = 0
     while start + 8 <= size:
         file.seek(start)
@@ -81,26 +79,20 @@ def boxes_end(file: BinaryIO, size: int) -> int:
         length = int.from_bytes(header[:4], "big")
         if length == 1:
             length = int.from_bytes(header[8:], "big")
-        if length < 8 or header[4:8] not in MP4_BOXES:  # up to the end; or something after it
+        if length < 8 or header[4:8] not in MP4_BOXES:  # up to the end, or not a box
             return size
         start += length
     return start
 
 
-def is_text(head: bytes) -> bool:
-    """Whether a file begins with printable characters of UTF-8."""
-    text = head.decode("utf-8", errors="replace").rstrip("\ufffd")  # a character may be cut
-    return all(character.isprintable() or character.isspace() for character in text)
-
-
 def container_size(head: bytes) -> int:
-    """Size of a file in bytes according to its beginning; 0 if that does not say."""
+    """Return the file size that an AVI, Matroska or WebM header states; 0 if it does not."""
     if head.startswith(b"RIFF"):
         size = int.from_bytes(head[4:8], "little")
         return 0 if size == 2**32 - 1 else 8 + size
     segment = head.find(b"\x18\x53\x80\x67")
     if head.startswith(b"\x1a\x45\xdf\xa3") and 0 < segment < len(head) - 12:
-        # A variable-length integer: as many bytes as the position of the first bit that is set.
+        # A variable-length integer of as many bytes as the position of the first bit that is set.
         start = segment + 4
         length = 9 - head[start].bit_length()
         unknown = 2 ** (7 * length) - 1

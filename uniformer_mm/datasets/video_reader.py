@@ -1,4 +1,4 @@
-"""The reader of videos: every frame that ffmpeg shows, by its number, with PyAV."""
+"""Read the frames of videos by number, exactly as FFmpeg shows them, with PyAV."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from uniformer_mm.datasets.video_faults import check_whole, read_head, why_not_opened
+from uniformer_mm.datasets.video_faults import check_complete, read_head, why_not_opened
 from uniformer_mm.errors import UserError, printable
 
 try:
@@ -28,53 +28,53 @@ except ImportError as error:
     raise UserError("videos are read with PyAV: pip install 'av>=17.1'") from error
 
 FRAME_RATE = Fraction(25)
-"""Frames per second of a file that does not say its rate."""
+"""Frames per second of a file that does not state its rate."""
 
 INDEXED_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
-"""Containers, by FFmpeg's names, that store when each frame is shown, and that seek by it."""
+"""FFmpeg's names of containers that store and seek by the timestamp of each frame."""
 
 INDEXED_CODECS = ("h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mjpeg", "prores", "dnxhd", "ffv1")
-"""Codecs of which a packet is a frame."""
+"""Codecs whose packets are frames."""
 
 NOT_CODED = 16
-"""Bytes of an MPEG-4 packet that may say "no frame here" rather than hold one."""
+"""Bytes up to which an MPEG-4 packet may be a placeholder without a frame."""
 
 PROBED = 2
-"""Packets that are decoded to see whether each gives a frame: interlaced ones may be halves."""
+"""Packets that are decoded to check that each is a frame; interlaced ones may be halves."""
 
 KEPT_BYTES = 2**26
-"""Decoded frames that stay in memory where counting the frames takes decoding them."""
+"""Decoded frames that are kept where counting the frames requires decoding them."""
 
 SEEK_COST = 4
-"""Frames that are decoded in the time that a seek takes."""
+"""Frames that are decoded in the time of a seek."""
 
 UNDECODABLE = "none of its frames can be decoded: it is damaged, or encrypted"
 REENCODE = "ffmpeg -i {} -c:v libx264 -pix_fmt yuv420p -c:a copy NEW.mp4"
 
 
 class VideoReader:
-    """Frames of a video by number: those that ffmpeg decodes, in its order, as it shows them.
+    """Frames of a video by number, in the order and orientation in which FFmpeg shows them.
 
-    Containers that store timestamps are indexed by reading their packets, without decoding. Reading
-    seeks to the keyframe before a frame and decodes from there, and the timestamps of all decoded
-    frames must be those of the index. Where they are not, and in other containers (AVI, MPEG
-    program and transport streams, WMV, GIF), the file is decoded in order from its start, which
-    gives the same frames. A frame that is too damaged to be decoded shows the one before it.
+    Containers that store timestamps are indexed from their packets, without decoding. Reading seeks
+    to the keyframe before a frame and decodes from there. If the timestamps of decoded frames
+    differ from the index, and in other containers (AVI, MPEG program and transport streams, WMV,
+    GIF), the file is decoded in order from its start, which gives the same frames. A frame that is
+    too damaged to decode shows the one before it.
 
     Args:
         source: Path, or an open binary file. It stays open until the reader is closed or deleted.
-        threads: Threads that decode; 0 leaves the number to FFmpeg. The workers of a data loader,
-            which share the cores already, want one.
-        fps: Frames per second to resample to: frames are repeated and left out as by ffmpeg's
-            filter `fps`. None leaves them as they are.
-        name: What errors call the source; by default its path.
+        threads: Number of decoding threads; 0 lets FFmpeg choose. Workers of a data loader, which
+            share the cores, need one.
+        fps: Frames per second to resample to, by repeating and dropping frames as FFmpeg's filter
+            `fps` does.
+        name: Name of the source in errors; its path by default.
 
     Attributes:
-        rate: Frames per second as far as the file says it, or `fps`.
-        length_estimate: Number of frames as far as the file says it, at least 1.
+        rate: Frames per second that the file states, or `fps`.
+        length_estimate: Number of frames that the file states, at least 1.
 
     Raises:
-        UserError: The file cannot be read. The message says why.
+        UserError: The file cannot be read, with the reason.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class VideoReader:
         self._decoder: Iterator[av.VideoFrame] | None = None
         self._next = 0
         with self._named_errors():
-            check_whole(self._name, self._source)
+            check_complete(self._name, self._source)
             try:
                 self._open()
             except av.InvalidDataError as error:
@@ -114,7 +114,7 @@ class VideoReader:
         self.length_estimate = self._estimate_length()
 
     def __enter__(self) -> VideoReader:
-        """The reader itself."""
+        """Return the reader."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -126,20 +126,16 @@ class VideoReader:
         return len(self._numbers)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        """A frame (H, W, 3), RGB.
-
-        Raises:
-            IndexError: There is no such frame.
-        """
+        """Return a frame (H, W, 3), RGB; see `read`."""
         return self.read([index])[0]
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-        """All frames (H, W, 3), RGB, each decoded once."""
+        """Iterate over all frames (H, W, 3), RGB, each decoded once."""
         if self._index or self._resampled is not None:
             yield from (self[number] for number in range(len(self)))
             return
         number = 0
-        while True:  # without counting them first, which would take decoding them
+        while True:  # counting them first would require decoding them
             with self._named_errors():
                 frame = self._decode_in_order(number)
                 if frame is None:
@@ -152,14 +148,14 @@ class VideoReader:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the frames as they are shown, in pixels."""
+        """Width and height of upright frames, in pixels."""
         first = self._first_frame()
         turned = self._orientation.transpose
         return (first.height, first.width) if turned else (first.width, first.height)
 
     @property
     def rotation(self) -> int:
-        """Degrees (0, 90, 180 or 270) by which stored frames are turned counterclockwise."""
+        """Counterclockwise rotation of stored frames in degrees: 0, 90, 180 or 270."""
         return round(self._first_frame().rotation / 90) * 90 % 360
 
     @property
@@ -168,33 +164,33 @@ class VideoReader:
         if self._resampled is not None:
             return self.rate
         counted = float(len(self) / (self._times[-1] + self._last_interval()))
-        # Timestamps in milliseconds only come near what the container says exactly.
+        # Timestamps in milliseconds approximate the exact rate of the container.
         return self.rate if abs(counted / self.rate - 1) < 0.01 else counted
 
     @cached_property
     def timestamps(self) -> NDArray[np.float64]:
-        """Seconds (N,) at which the frames are shown, from the first one on."""
+        """Seconds (N,) at which the frames are shown, relative to the first."""
         if self._resampled is not None:
             return np.arange(len(self)) / float(self._resampled)
         return np.array([float(time) for time in self._times])
 
     def read(self, indices: Sequence[int] | NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Frames in any order; each is decoded once, however often it is asked for.
+        """Return frames in any order; each is decoded once.
 
         Args:
-            indices: N numbers, from 0, or negative ones that count from the end, in any shape.
+            indices: N frame numbers in any order and shape; negative ones count from the end.
 
         Returns:
             Frames (N, H, W, 3), RGB, upright.
 
         Raises:
-            IndexError: There is no such frame.
+            IndexError: A frame does not exist.
             UserError: The file cannot be decoded.
         """
         wanted = np.asarray(indices, dtype=np.int64).reshape(-1)
         beyond = wanted[(wanted < -len(self)) | (wanted >= len(self))]
         if beyond.size:
-            raise IndexError(f"{self._name} has {len(self)} frames: there is no {beyond[0]}")
+            raise IndexError(f"{self._name} has {len(self)} frames: no frame {beyond[0]}")
         numbers = [self._numbers[index] for index in wanted]
         width, height = self.size
         images = np.empty((len(numbers), height, width, 3), np.uint8)
@@ -213,33 +209,33 @@ class VideoReader:
 
     @cached_property
     def _numbers(self) -> Sequence[int]:
-        """For each frame that can be asked for the number of the stored one."""
+        """Number of the stored frame for each frame of the reader."""
         if self._resampled is None:
             return range(len(self._stamps))
         start = Fraction(self._container.start_time or 0, av.time_base)
         delay = max((self._stamps[0] or 0) * self._time_base - start, Fraction(0))
         ends = [*self._times, self._times[-1] + self._last_interval()]
         *ticks, end = [floor((delay + time) * self._resampled + Fraction(1, 2)) for time in ends]
-        # Of frames that are rounded to the same tick the last is shown.
+        # The last of the frames that are rounded to the same tick is shown.
         return [bisect_right(ticks, tick) - 1 for tick in range(ticks[0], max(end, ticks[0] + 1))]
 
     @cached_property
     def _times(self) -> list[Fraction]:
-        """Seconds from the first frame on; evenly spaced where the file does not order them."""
+        """Seconds relative to the first frame; evenly spaced where timestamps are not in order."""
         stamps = self._stamps
         if None in stamps or any(later <= earlier for earlier, later in pairwise(stamps)):
             return [number / self._stated_rate for number in range(len(stamps))]
         return [(stamp - stamps[0]) * self._time_base for stamp in stamps]
 
     def _last_interval(self) -> Fraction:
-        """Seconds for which the last frame is shown."""
+        """Return the seconds for which the last frame is shown."""
         if self._last_duration:
             return self._last_duration * self._time_base
         return self._times[-1] - self._times[-2] if len(self._times) > 1 else 1 / self._stated_rate
 
     @cached_property
     def _stamps(self) -> list[Any]:
-        """Timestamps of all frames, in the order in which they are shown."""
+        """Timestamps of all frames, in the order of presentation."""
         if self._index:
             return self._index
         with self._named_errors():
@@ -247,7 +243,7 @@ class VideoReader:
 
     @cached_property
     def _index(self) -> list[int]:
-        """Timestamps that the packets promise; empty where these cannot be relied on."""
+        """Timestamps of the packets; empty where they are not reliable."""
         codec = self._stream.codec_context.codec.canonical_name
         if self._container.format.name not in INDEXED_FORMATS or codec not in INDEXED_CODECS:
             return []
@@ -267,7 +263,7 @@ class VideoReader:
         return stamps
 
     def _probe(self, shown: dict[int, _Entry]) -> bool:
-        """Whether the first packets give a frame each."""
+        """Whether each of the first packets gives a frame."""
         fed: list[int] = []
         frames: list[av.VideoFrame] = []
         try:
@@ -286,7 +282,7 @@ class VideoReader:
     # ---------------------------------------------------------------------------------- decoding
 
     def _frame(self, number: int) -> av.VideoFrame:
-        """A stored frame."""
+        """Return a stored frame."""
         if self._index and self._positions is None:
             frame = self._decode_from_key(number)
             if frame is not None:
@@ -301,7 +297,7 @@ class VideoReader:
         return frame
 
     def _decode_from_key(self, number: int) -> av.VideoFrame | None:
-        """A frame, decoded from the keyframe before it; None where it is not what comes out."""
+        """Decode a frame from the keyframe before it; None if decoding disagrees with the index."""
         which = bisect_right(self._key_numbers, number) - 1
         key, start = self._keys[which], self._key_numbers[which]
         if self._decoder is None or not start - SEEK_COST <= self._next <= number + 1:
@@ -309,7 +305,7 @@ class VideoReader:
                 self._container.seek(key, stream=self._stream)
             except av.FFmpegError:
                 return None
-            # What is shown before a keyframe but stored after it refers to frames further back.
+            # Frames shown before a keyframe but stored after it depend on earlier frames.
             self._decoder = dropwhile(lambda frame: (frame.pts or 0) < key, self._decode())
             self._next = start
         while self._next <= number:
@@ -322,7 +318,7 @@ class VideoReader:
         return self._last
 
     def _positions_in_order(self) -> Sequence[int]:
-        """For each frame of the index the one that decoding in order shows at its time."""
+        """Return, for each frame of the index, the one that decoding in order shows at its time."""
         times = [stamp for stamp in self._decode_all() if stamp is not None]
         if len(times) == len(self._index):
             return range(len(times))
@@ -330,7 +326,7 @@ class VideoReader:
         return [max(bisect_right(times, stamp) - 1, 0) for stamp in self._index]
 
     def _decode_in_order(self, position: int) -> av.VideoFrame | None:
-        """A frame, decoded from the start of the file or from where decoding has got to."""
+        """Decode a frame from the current position or the start of the file; None at the end."""
         if self._decoder is None or position < self._next - 1:
             self._open()
             self._decoder, self._next = self._decode(), 0
@@ -343,10 +339,10 @@ class VideoReader:
         return self._last
 
     def _decode_all(self) -> list[Any]:
-        """Timestamps of all frames, some of which are kept.
+        """Return the timestamps of all frames and keep the first ones.
 
         Raises:
-            UserError: There are none.
+            UserError: No frame can be decoded.
         """
         self._open()
         self._kept, stamps, size = [], [], 0
@@ -362,11 +358,11 @@ class VideoReader:
         return stamps
 
     def _decode(self) -> Iterator[av.VideoFrame]:
-        """Frames from where the container is at."""
+        """Decode frames from the current position of the container."""
         for packet in self._packets():
             try:
                 frames = packet.decode()
-            except av.FFmpegError:  # a damaged packet costs its own frame, as with ffmpeg
+            except av.FFmpegError:  # a damaged packet only loses its own frame, as in FFmpeg
                 continue
             self._first = self._first or next(iter(frames), None)
             yield from frames
@@ -375,16 +371,16 @@ class VideoReader:
     def _packets(self) -> Iterator[av.Packet[Any]]:
         try:
             yield from (packet for packet in self._container.demux(self._stream) if packet.size)
-        except av.InvalidDataError:  # a damaged end: with ffmpeg, too, what is before it counts
+        except av.InvalidDataError:  # a damaged end, which FFmpeg drops, too
             return
 
     # ------------------------------------------------------------------------------------- opening
 
     def _open(self) -> None:
-        """Open the container and choose the stream.
+        """Open the container and select the stream.
 
         Raises:
-            UserError: There is none, or no decoder for it.
+            UserError: There is no video stream, or no decoder for it.
         """
         if not isinstance(self._source, str):
             self._source.seek(0)
@@ -393,7 +389,7 @@ class VideoReader:
         streams = [
             stream
             for stream in self._container.streams.video
-            if not stream.disposition & Disposition.attached_pic  # the cover of a sound file
+            if not stream.disposition & Disposition.attached_pic  # the cover of an audio file
         ]
         if not streams:
             raise UserError(self._unreadable(f"it has no video, only {' and '.join(others)}"))
@@ -402,7 +398,7 @@ class VideoReader:
                 self._unreadable(f"FFmpeg has no decoder here for its codec, {self._codec_name()}")
                 + f". Re-encode it where there is one: {REENCODE.format(self._name)}"
             )
-        # Of several ffmpeg takes the largest.
+        # FFmpeg selects the largest of several.
         self._stream = max(streams, key=lambda stream: stream.width * stream.height)
         for stream in self._container.streams:
             if stream is not self._stream:
@@ -410,7 +406,7 @@ class VideoReader:
         context = self._stream.codec_context
         context.thread_count = self._threads
         context.thread_type = ThreadType.AUTO
-        context.flags |= Flags.output_corrupt  # as ffmpeg does
+        context.flags |= Flags.output_corrupt  # as FFmpeg does
         self._time_base = self._stream.time_base or Fraction(1)
         self._decoder, self._next = None, 0
 
@@ -435,10 +431,10 @@ class VideoReader:
             count = seconds * self.rate
         return max(round(count), 1)
 
-    # ---------------------------------------------------------------------------------- pictures
+    # ------------------------------------------------------------------------------------ images
 
     def _first_frame(self) -> av.VideoFrame:
-        """A frame from which size and orientation are taken."""
+        """Return a frame that defines size and orientation."""
         if self._first is None:
             with self._named_errors():
                 self._decode_in_order(0)
@@ -451,7 +447,7 @@ class VideoReader:
         return Orientation.of(self._first_frame())
 
     def _image_of(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        """A frame as it is shown, (H, W, 3), RGB."""
+        """Convert a frame to an upright image (H, W, 3), RGB."""
         first = self._first_frame()
         converted = self._reformatter.reformat(
             frame,
@@ -480,7 +476,7 @@ class VideoReader:
 
 
 class Orientation(NamedTuple):
-    """How a stored frame is turned to be shown: transposed first, then mirrored."""
+    """Orientation of stored frames: transposed first, then mirrored."""
 
     transpose: bool
     mirror_x: bool
@@ -488,7 +484,7 @@ class Orientation(NamedTuple):
 
     @classmethod
     def of(cls, frame: av.VideoFrame) -> Orientation:
-        """What a frame's display matrix says, to the nearest quarter turn."""
+        """Round a frame's display matrix to the nearest quarter turn."""
         matrix: Any = frame.side_data.get("DISPLAYMATRIX")
         if matrix is None:
             return cls(False, False, False)
@@ -499,21 +495,21 @@ class Orientation(NamedTuple):
         return cls(False, xx < 0, yy < 0)
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A view of a picture (H, W, 3) as it is shown."""
+        """Return an upright view of an image (H, W, 3)."""
         if self.transpose:
             image = image.swapaxes(0, 1)
         return image[:: -1 if self.mirror_y else 1, :: -1 if self.mirror_x else 1]
 
 
 class _Entry(NamedTuple):
-    """What a packet promises.
+    """Facts of a packet.
 
     Attributes:
-        stamp: When its frame is shown.
-        duration: How long it is shown.
-        is_key: Whether decoding can begin with it.
-        is_shown: Whether its frame is shown: not before the start of an edit list, nor hidden.
-        may_be_empty: Whether it may hold no frame.
+        stamp: Timestamp of its frame.
+        duration: Duration of its frame.
+        is_key: Whether decoding can start here.
+        is_shown: Whether its frame is shown: neither hidden nor before the start of an edit list.
+        may_be_empty: Whether it may have no frame.
     """
 
     stamp: Any
@@ -524,7 +520,7 @@ class _Entry(NamedTuple):
 
     @classmethod
     def of(cls, packet: av.Packet[Any], codec: str) -> _Entry:
-        """That of a packet."""
+        """Read them from a packet."""
         # Bit 4 of the first byte of VP8 (RFC 6386, section 9.1) marks frames that are shown.
         is_hidden = codec == "vp8" and not memoryview(packet)[0] & 0x10
         return cls(

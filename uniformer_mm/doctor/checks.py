@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 
 from uniformer_mm.checkpoints.zoo import MIM
-from uniformer_mm.compat import mmcv_ext_missing
+from uniformer_mm.compat import is_active, mmcv_ext_missing
 from uniformer_mm.doctor import parity
 from uniformer_mm.doctor.codebases import CODEBASES, Codebase, install_command, version_of
 from uniformer_mm.doctor.findings import ABSENT, FAILED, OK, Finding
@@ -146,7 +146,7 @@ def check_training(codebase: Codebase, device: str) -> Finding:
     from mmengine.registry import MODELS, DefaultScope
     from mmengine.runner import Runner
 
-    from uniformer_mm.apis.launch import adapt_to_machine, load_config
+    from uniformer_mm.apis.config import adapt_to_machine, load_config
     from uniformer_mm.tasks import TASKS
 
     cfg = load_config(str(MIM / "configs" / codebase.config))
@@ -182,7 +182,7 @@ def check_training(codebase: Codebase, device: str) -> Finding:
 
 def _op_finding(is_right: bool, fault: str) -> Finding:
     """The finding about an op, whoever computes it."""
-    stands_in = mmcv_ext_missing.is_active()
+    stands_in = is_active(mmcv_ext_missing)
     source = "torchvision, in place of mmcv's" if stands_in else "mmcv, compiled"
     if is_right:
         return Finding(OK, source)

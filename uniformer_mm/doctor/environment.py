@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from uniformer_mm.checkpoints.zoo import PACKAGE
-from uniformer_mm.compat import REPAIRS
+from uniformer_mm.compat import REPAIRS, is_active
 from uniformer_mm.doctor.codebases import CODEBASES, install_command, version_of
 from uniformer_mm.doctor.findings import NOTE, Finding
 from uniformer_mm.version import __version__
@@ -61,7 +61,7 @@ def repairs() -> dict[str, tuple[bool, str]]:
     """Whether each repair of the stack is active here, and the defect that it is for."""
     return {
         repair.__name__.rpartition(".")[2]: (
-            repair.is_active(),
+            is_active(repair),
             (repair.__doc__ or "").partition("\n")[0],
         )
         for repair in REPAIRS

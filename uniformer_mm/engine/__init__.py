@@ -1,1 +1,1 @@
-"""Parts that run inside of mmengine's Runner: hooks, loops, schedulers."""
+"""Hooks, loops and schedulers for mmengine's Runner."""

@@ -1,12 +1,11 @@
-"""Training loops that go on from a checkpoint exactly as if training had never stopped.
+"""Training loops that are exactly resumable.
 
-mmengine's checkpoints hold weights, optimizer, schedules and moving averages, but no state of the
-random number generators, and a checkpoint from within an epoch begins that epoch anew. To reach
-their position again, its iteration-based runs load and throw away all batches of the past.
+mmengine's checkpoints hold no state of the random number generators, and a checkpoint from within
+an epoch restarts that epoch; iteration-based runs load and discard all previous batches.
 
-Here nothing more has to be saved, because nothing random has a history: the generators are seeded
-for every batch that is read, and for every iteration of the model, from the seed of the run, the
-rank of the process and the number of the iteration. A run is the same with any number of worker
+These loops need no further state, because nothing random has a history: generators are seeded for
+every batch that is read, and for every iteration of the model, from the seed of the run, the rank
+of the process and the number of the iteration. A run does not depend on the number of worker
 processes, and resuming skips indices instead of reading files.
 
 Importing this module registers the loops in mmengine's root registry:
@@ -15,7 +14,7 @@ Importing this module registers the loops in mmengine's root registry:
 
 import random
 from collections.abc import Iterator, Sequence
-from itertools import chain, repeat
+from itertools import chain, count, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,38 +28,40 @@ from uniformer_mm.datasets.error_context import read_sample
 from uniformer_mm.errors import UserError
 
 DATA, MODEL = 0, 1
-"""Independent streams of random numbers: what samples and what the model draw."""
+"""Independent streams of random numbers."""
 
 
 class ResumableLoop:
-    """What the two loops below add to mmengine's."""
+    """What both loops below add to mmengine's."""
 
     runner: Runner
     dataloader: DataLoader
     iter: int
 
     def run(self) -> Any:
-        """Train, from wherever the checkpoint left off."""
-        self.seed = common_seed(self.runner)
+        """Train, from the iteration of the checkpoint if there is one."""
+        seed = [self.runner.seed]
+        broadcast_object_list(seed)  # processes may have seeds of their own
+        (self.seed,) = seed
         dataset: Any = self.dataloader.dataset
-        dataset.__getitems__ = SeededReads(dataset, self.seed)
+        dataset.__getitems__ = SeededDataset(dataset, self.seed)
         self.batches.sampler.seed = self.seed
         return super().run()  # type: ignore[misc]
 
     def run_iter(self, *batch: Any) -> None:
-        """Train on a batch, with random numbers of its own."""
+        """Train on a batch, after seeding."""
         seed_generators(self.seed, MODEL, get_rank(), self.iter)
         super().run_iter(*batch)  # type: ignore[misc]
 
     @property
     def batches(self) -> "NumberedBatches":
-        """What the data loader reads."""
+        """Batch sampler of the data loader."""
         return self.dataloader.batch_sampler  # type: ignore[return-value]
 
 
 @LOOPS.register_module()
 class ResumableEpochBasedTrainLoop(ResumableLoop, EpochBasedTrainLoop):
-    """mmengine's EpochBasedTrainLoop, resumed exactly, within an epoch too.
+    """mmengine's EpochBasedTrainLoop, exactly resumable, also within an epoch.
 
     Args:
         runner: The runner.
@@ -72,13 +73,13 @@ class ResumableEpochBasedTrainLoop(ResumableLoop, EpochBasedTrainLoop):
         super().__init__(runner, build_dataloader(runner, dataloader), **settings)
 
     def run_epoch(self) -> None:
-        """Train on what is left of the epoch."""
+        """Train for the rest of the epoch."""
         length = len(self.dataloader)
         done = self._iter - self._epoch * length
         if not 0 <= done <= length:
             self.runner.logger.warning(
-                f"an epoch has {length} batches now, which is not what the checkpoint was trained"
-                f" with: epoch {self._epoch + 1} begins anew"
+                f"an epoch has {length} batches, which differs from the checkpoint's run: epoch"
+                f" {self._epoch + 1} restarts"
             )
             done = 0
         self.batches.begin(at=self._iter - done, skip=done)
@@ -92,9 +93,9 @@ class ResumableEpochBasedTrainLoop(ResumableLoop, EpochBasedTrainLoop):
 
 @LOOPS.register_module()
 class ResumableIterBasedTrainLoop(ResumableLoop, IterBasedTrainLoop):
-    """mmengine's IterBasedTrainLoop, resumed exactly and without reading the batches of the past.
+    """mmengine's IterBasedTrainLoop, exactly resumable without reading previous batches.
 
-    Samplers that end start over with the next epoch's order, without a restart of the workers.
+    Finite samplers continue with the order of the next epoch; workers are not restarted.
 
     Args:
         runner: The runner.
@@ -104,42 +105,37 @@ class ResumableIterBasedTrainLoop(ResumableLoop, IterBasedTrainLoop):
 
     def __init__(self, runner: Runner, dataloader: dict[str, Any], **settings: Any) -> None:
         loader = build_dataloader(runner, dataloader)
-        # mmengine starts the workers here, before it knows at which batch: it gets a loader that
-        # has none and is never read.
+        # mmengine starts the workers here, before it knows the first batch: give it a loader
+        # without workers that is never read.
         super().__init__(runner, DataLoader(loader.dataset), **settings)
         self.dataloader = loader
 
     def run(self) -> Any:
-        """Train, from wherever the checkpoint left off."""
+        """Train, from the iteration of the checkpoint if there is one."""
         self.batches.begin(at=0, skip=self._iter, endless=True)
-        # mmengine asks for the batches of the past once more, and throws them away.
+        # mmengine asks for the previous batches once more, and discards them.
         self.dataloader_iterator = chain(repeat(None, self._iter), self.dataloader)
         return super().run()
 
 
 class NumberedBatch(NamedTuple):
-    """Indices of the samples of a batch.
-
-    Attributes:
-        number: The iteration that it is for, from 0.
-        indices: Of its samples in the dataset.
-    """
+    """Indices of the samples of a batch, and the number of its iteration, from 0."""
 
     number: int
     indices: Sequence[int]
 
 
 class NumberedBatches:
-    """The batches of a batch sampler, numbered, and beginning anywhere.
+    """Batches of a batch sampler, with numbers, from any of them on.
 
     Args:
         sampler: Chooses samples; mmengine builds it.
-        batch_size: Of a process.
+        batch_size: Samples per process.
         batch_sampler: Config of the batch sampler; torch's if None.
-        drop_last: For torch's: leave out the last batch of an epoch if it is not full.
+        drop_last: Of torch's batch sampler.
 
     Raises:
-        UserError: There is no batch at all.
+        UserError: There is no batch.
     """
 
     def __init__(
@@ -151,22 +147,19 @@ class NumberedBatches:
     ) -> None:
         self.sampler = sampler
         self.batch_size = batch_size
-        self.batches: Any = (
-            DATA_SAMPLERS.build(
-                batch_sampler, default_args={"sampler": sampler, "batch_size": batch_size}
-            )
-            if batch_sampler
-            else BatchSampler(sampler, batch_size, drop_last)
-        )
+        self.batches: Any = BatchSampler(sampler, batch_size, drop_last)
+        if batch_sampler:
+            arguments = {"sampler": sampler, "batch_size": batch_size}
+            self.batches = DATA_SAMPLERS.build(batch_sampler, default_args=arguments)
         if len(sampler) == 0:
             file = getattr(getattr(sampler, "dataset", None), "ann_file", "")
             raise UserError(
-                f"nothing is left to train on{file and ' in ' + str(file)}: no image that is large"
-                " enough has an annotation that can be used"
+                f"no training sample is left{file and ' in ' + str(file)}: no image that is large"
+                " enough has a valid annotation"
             )
         if len(self) == 0:
             raise UserError(
-                f"the training set has {len(sampler)} samples per process, not one batch of"
+                f"the training set has {len(sampler)} samples per process, less than one batch of"
                 f" {batch_size}: reduce train_dataloader.batch_size, or set its drop_last to False"
             )
         self.begin(at=0)
@@ -176,34 +169,32 @@ class NumberedBatches:
 
         Args:
             at: Number of the first batch of the sampler.
-            skip: How many of its batches are left out.
-            endless: Whether the sampler starts over with its next epoch when it ends.
+            skip: How many of its batches to leave out.
+            endless: Whether to continue with the sampler's next epoch when it ends.
         """
-        self.first = at + skip
-        self.number = at
-        self.endless = endless
+        self.at, self.first, self.endless = at, at + skip, endless
 
     def __len__(self) -> int:
         """Number of batches of an epoch."""
         return len(self.batches)
 
     def __iter__(self) -> Iterator[NumberedBatch]:
-        """Batches from the first that is wanted."""
-        number, epoch = self.number, 0
-        while epoch == 0 or self.endless:
+        """Yield batches, from the first that is wanted."""
+        number = self.at
+        for epoch in count(1):
             for indices in self.batches:
                 if number >= self.first:
                     yield NumberedBatch(number, indices)
                 number += 1
-            epoch += 1
-            if self.endless:
-                self.sampler.set_epoch(epoch)
+            if not self.endless:
+                return
+            self.sampler.set_epoch(epoch)
 
 
-class SeededReads:
-    """Reads batches of a dataset, in the process or in a worker, each with its own random numbers.
+class SeededDataset:
+    """Reads each batch of a dataset with its own random numbers, in any process.
 
-    As the dataset's attribute `__getitems__` it is what torch's data loaders call.
+    Data loaders use it if it becomes the attribute `__getitems__` of the dataset.
     """
 
     def __init__(self, dataset: Any, seed: int) -> None:
@@ -212,13 +203,13 @@ class SeededReads:
         self.rank = get_rank()
 
     def __call__(self, batch: NumberedBatch) -> list[Any]:
-        """The samples of a batch."""
+        """Return the samples of a batch."""
         seed_generators(self.seed, DATA, self.rank, batch.number)
         return [read_sample(self.dataset, index) for index in batch.indices]
 
 
 def build_dataloader(runner: Runner, dataloader: dict[str, Any]) -> DataLoader:
-    """The data loader of a config, with numbered batches of the same samples."""
+    """Build the data loader of a config, with numbered batches."""
     config = dict(dataloader)
     batches = {"type": NumberedBatches, "batch_sampler": config.pop("batch_sampler", None)}
     if "drop_last" in config:
@@ -226,15 +217,8 @@ def build_dataloader(runner: Runner, dataloader: dict[str, Any]) -> DataLoader:
     return runner.build_dataloader({**config, "batch_sampler": batches}, seed=runner.seed)
 
 
-def common_seed(runner: Runner) -> int:
-    """The seed of a run, also where processes have seeds of their own."""
-    seed = [runner.seed]
-    broadcast_object_list(seed)
-    return seed[0]
-
-
 def seed_generators(*key: int) -> None:
-    """Seed the generators of Python, numpy and torch with a hash of a few numbers."""
+    """Seed the generators of Python, numpy and torch with a hash of integers."""
     words = np.random.SeedSequence(key).generate_state(4)
     np.random.seed(words)
     random.seed(words.tobytes())

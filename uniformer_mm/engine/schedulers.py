@@ -1,4 +1,4 @@
-"""The learning-rate schedule of the authors' image and video classifiers."""
+"""Learning-rate schedule of the official image and video classifiers."""
 
 import math
 from typing import Any
@@ -9,7 +9,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 
 @PARAM_SCHEDULERS.register_module()
 class WarmupCosineLR(_ParamScheduler):
-    """A linear warm-up and a cosine, each at the rate that its own formula gives.
+    """Linear warm-up, then a cosine that counts steps from the start of the warm-up.
 
     At step t of T, with W steps of warm-up and the optimizer's rate `lr`:
 
@@ -17,12 +17,11 @@ class WarmupCosineLR(_ParamScheduler):
         t < T:  eta_min + (lr - eta_min) * (1 + cos(pi * t / T)) / 2
         else:   eta_min
 
-    That is timm's CosineLRScheduler without `warmup_prefix`: the cosine does not begin after the
-    warm-up, it has gone on behind it. With `after_warmup` it does begin there, that is with
-    (t - W) / (T - W) in place of t / T: PySlowFast's COSINE_AFTER_WARMUP.
+    This is timm's CosineLRScheduler without `warmup_prefix`. With `after_warmup` the cosine begins
+    after the warm-up, with (t - W) / (T - W) in place of t / T: PySlowFast's COSINE_AFTER_WARMUP.
 
-    mmengine's LinearLR and CosineAnnealingLR cannot be combined to these curves, since each of them
-    goes on from the rate that the other one left, and a warm-up ends one step early.
+    mmengine's LinearLR and CosineAnnealingLR cannot be combined to these curves: each continues
+    from the rate of the other one, and a warm-up ends one step early.
 
     Args:
         optimizer: The optimizer, or its wrapper.
@@ -30,9 +29,9 @@ class WarmupCosineLR(_ParamScheduler):
         warmup: Steps W of the warm-up.
         warmup_lr: Rate at step 0.
         eta_min: Rate from step T on.
-        delay: Steps for which the curve waits at step 0 before it starts.
+        delay: Steps to stay at step 0 before the schedule starts.
         after_warmup: Whether the cosine begins after the warm-up.
-        **kwargs: `by_epoch` and what else every scheduler of mmengine takes.
+        **kwargs: `by_epoch` and other arguments of mmengine's schedulers.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class WarmupCosineLR(_ParamScheduler):
     def build_iter_from_epoch(
         cls, optimizer: Any, epoch_length: int, **epochs: Any
     ) -> "WarmupCosineLR":
-        """A schedule whose steps are iterations, from arguments that count epochs."""
+        """Build a schedule in iterations from arguments in epochs."""
         for name in ("T_max", "warmup", "delay", "begin", "end"):
             if name in epochs:
                 epochs[name] = int(epochs[name] * epoch_length)
@@ -66,10 +65,10 @@ class WarmupCosineLR(_ParamScheduler):
         return cls(optimizer, **epochs)
 
     def _get_value(self) -> list[float]:
-        step = max(self.last_step - self.delay, 0)
-        return [self._rate(base, step) for base in self.base_values]
+        return [self._rate(base) for base in self.base_values]
 
-    def _rate(self, base: float, step: int) -> float:
+    def _rate(self, base: float) -> float:
+        step = max(self.last_step - self.delay, 0)
         if step < self.warmup:
             return self.warmup_lr + (base - self.warmup_lr) * step / self.warmup
         if step < self.T_max:

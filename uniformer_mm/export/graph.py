@@ -12,7 +12,7 @@ from torch.fx.experimental import _config as symbolic_shapes
 from torch.utils._pytree import tree_leaves
 from torch.utils._sympy.value_ranges import ValueRanges
 
-from uniformer_mm.apis.faults import reason
+from uniformer_mm.apis.diagnosis import reason
 from uniformer_mm.errors import UserError
 from uniformer_mm.export.adapting import adapt
 from uniformer_mm.models.fusion import fuse

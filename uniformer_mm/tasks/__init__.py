@@ -1,4 +1,4 @@
-"""What the tools know of each codebase: its data, miniatures, scores and pictures."""
+"""What differs between the codebases: data, scores, predictions and synthetic runs."""
 
 from mmengine.config import Config
 
@@ -13,14 +13,14 @@ from uniformer_mm.tasks.task import Task
 TASKS: dict[str, Task] = {
     task.scope: task for task in (Detection(), Segmentation(), Pose(), Video(), Classification())
 }
-"""By the `default_scope` of their configs."""
+"""Tasks by the `default_scope` of their configs."""
 
 
 def task_of(cfg: Config) -> Task:
-    """The task of a config.
+    """Return the task of a config.
 
     Raises:
-        UserError: Its `default_scope` is none of the five codebases.
+        UserError: Its `default_scope` is not one of the five codebases.
     """
     scope = cfg.get("default_scope")
     if scope not in TASKS:

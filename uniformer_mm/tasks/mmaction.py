@@ -4,60 +4,40 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from mmengine.config import Config
-from numpy.typing import NDArray
 from torch import Tensor
 
-from uniformer_mm.datasets.media import Image
 from uniformer_mm.datasets.overrides import (
     annotation_files,
     dataset_configs,
     evaluators,
     set_num_classes,
 )
-from uniformer_mm.datasets.synthetic.kinetics import (
-    CLASSES,
-    SyntheticKineticsSpec,
-    make_synthetic_kinetics,
-)
+from uniformer_mm.datasets.synthetic.kinetics import CLASSES, SyntheticKinetics
 from uniformer_mm.datasets.validation.video_labels import check_video_labels
 from uniformer_mm.errors import UserError
-from uniformer_mm.tasks.task import (
-    Task,
-    from_random_weights,
-    make_spec,
-    scale_sizes,
-    shrink_schedule,
-    step_name,
-    test_pipeline,
-)
+from uniformer_mm.tasks.short_run import ShortRun, scale_sizes
+from uniformer_mm.tasks.task import Task, step_name, test_pipeline
 from uniformer_mm.visualization import ClassScores
-from uniformer_mm.visualization.class_scores import probabilities, under_labels
-
-VIDEO_SIZE = 128
-"""Longer side of the drawn videos, in pixels."""
+from uniformer_mm.visualization.class_scores import set_probabilities
 
 MODEL_SIZE = 32
-"""Side of what a model sees of them, in pixels."""
+"""Side of the model's synthetic inputs, in pixels."""
 
 CLIP_LENGTH = 8
-"""Frames that a model sees of them."""
+"""Frames of the model's synthetic inputs."""
 
 WINDOW = 32
 """Frames of a video that a clip is spread over."""
 
-BATCH = 32
-ITERATIONS = 200
-
 UNSUITED = ("mmengine.ClipRandAugment", "Flip", "RandomErasing")
-"""Augmentations that would turn one class into another, or that only pay in long runs."""
+"""Augmentations that turn one class into another, or that only long runs need."""
 
 PLAIN_DATASETS = ("VideoDataset", "RepeatAugDataset", "RawframeDataset")
 """mmaction2's datasets that read a list with a line per video."""
 
 SINGLE_LABEL_METRICS = ("top_k_accuracy", "mean_class_accuracy")
-"""What AccMetric measures by default."""
+"""Default metrics of AccMetric."""
 
 KINETICS = "https://github.com/cvdfoundation/kinetics-dataset"
 
@@ -65,7 +45,7 @@ BENCHMARKS = {
     "kinetics400": (KINETICS, "videos_train/, videos_val/", "{}_list_videos.txt"),
     "kinetics600": (KINETICS, "videos_train/, videos_val/", "{}_list_videos.txt"),
     "sthv1": (
-        "published as JPEG frames, of which videos have to be made",
+        "published as JPEG frames, which have to be converted to videos",
         "videos/",
         "{}_list_videos.txt",
     ),
@@ -96,7 +76,7 @@ A line of a list is a video's name in its folder, a space and the number of its 
 checkpoints number the classes as the lists in https://github.com/Sense-X/UniFormer do
 (video_classification/data_list), which is not mmaction2's order.
 
-Without any data, on drawn videos:    --synthetic"""
+Without any data:    --synthetic"""
 
 
 class Video(Task):
@@ -110,17 +90,17 @@ class Video(Task):
         "VideoDataset",
         "RepeatAugDataset",
     )
-    default_count = 480
+    synthetic_type = SyntheticKinetics
+    image_size = 128
+    short_run = ShortRun(samples=480, iterations=200, learning_rate=1e-3, batch_size=32)
     scores = ("acc/top1", "acc/top2")
     published_scores: ClassVar = {"top-1": ("acc/top1", 100)}
-    picture_switch = "enable"
-    picture_folder = "out_dir"
     prediction_type = ClassScores
     takes_clips = True
     output_name = "logits"
 
     def data_help(self, root: str) -> str:
-        """Source, folders and lists of the benchmark whose folder is `root`."""
+        """Explain source, folders and lists of the benchmark whose folder is `root`."""
         root = root.rstrip("/") or "data/kinetics400"
         name = Path(root).name if Path(root).name in BENCHMARKS else "kinetics400"
         source, folders, lists = BENCHMARKS[name]
@@ -129,10 +109,8 @@ class Video(Task):
             name=name, source=source, root=root, folders=folders, train=train, val=val
         )
 
-    def make_synthetic_data(self, cfg: Config, count: int, folder: Path) -> Path:
-        """Drawn videos whose classes only motion can tell apart."""
-        spec = make_spec(SyntheticKineticsSpec, count, image_size=VIDEO_SIZE)
-        root = make_synthetic_kinetics(folder / "kinetics", spec)
+    def adapt_to_synthetic_data(self, cfg: Config, root: Path) -> None:
+        """Use its videos, whose classes differ in motion only."""
         for split, dataset in dataset_configs(cfg):
             source = "train" if split == "train" else "val"
             dataset.pop("delimiter", None)
@@ -148,15 +126,11 @@ class Video(Task):
             metric["metric_options"] = {"top_k_accuracy": {"topk": (1, 2)}}
         _shrink_recognizer(cfg.model)
         if "num_repeats" in cfg.train_dataloader.dataset:
-            # Two samples of a video would be much the same without the augmentations left out.
+            # Samples of one video are much the same without the augmentations left out.
             cfg.train_dataloader.dataset.num_repeats = 1
-        counts = (count, self.default_count)
-        shrink_schedule(cfg, ITERATIONS, learning_rate=1e-3, counts=counts, batch_size=BATCH)
-        cfg.default_hooks.checkpoint.save_best = None
-        return root
 
     def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
-        """The lists, their labels, and what several labels per video need."""
+        """Check the lists, their labels, and loss and metrics for several labels per video."""
         from uniformer_mm.datasets.video_dataset import check_plain_list
 
         for split, dataset, path in annotation_files(cfg, splits):
@@ -167,7 +141,7 @@ class Video(Task):
         check_video_labels(cfg, splits)
 
     def inference_pipeline(self, cfg: Config) -> list[Any]:
-        """The steps of a config's test pipeline for a clip that has been opened."""
+        """Return the steps of a config's test pipeline after opening the video."""
         import uniformer_mm.datasets.transforms.video_transforms  # noqa: F401  registers the step
 
         steps = [step for step in test_pipeline(cfg) if not step_name(step).endswith("Init")]
@@ -177,12 +151,12 @@ class Video(Task):
         ]
 
     def frame_rate(self, cfg: Config) -> float | None:
-        """That of the step that opens videos."""
+        """Frame rate of the step that opens videos."""
         rates = [step.get("fps") for step in test_pipeline(cfg) if step_name(step).endswith("Init")]
         return rates[0] if rates else None
 
     def pipeline_inputs(self, source: Any, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The frames of a clip."""
+        """Return the frames of a clip."""
         in_memory = source.images is not None
         frames = source.images[..., ::-1] if in_memory else source.video.open()
         return [
@@ -195,26 +169,12 @@ class Video(Task):
             }
         ]
 
-    def draw_truth(self, frames: NDArray[np.uint8], sample: Any, visualizer: Any) -> Image:
-        """Frames of the clip under its class, or its classes and their shares."""
-        from uniformer_mm.engine.hooks.video_pictures import (
-            CAPTION_HEIGHT,
-            contact_sheet,
-            labels_of,
-        )
-
-        sheet = contact_sheet(frames)[CAPTION_HEIGHT:]
-        return under_labels(sheet, labels_of(sample), visualizer.dataset_meta)
-
     def finish(self, model: Any, samples: Sequence[Any]) -> None:
-        """Make probabilities of what may be logits."""
-        for sample in samples:
-            sample.set_pred_score(
-                probabilities(sample.pred_score, getattr(model, "cls_head", None))
-            )
+        """Convert scores, which may be logits, to probabilities."""
+        set_probabilities(model, samples)
 
     def raw_outputs(self, model: Any, inputs: Tensor) -> Tensor:
-        """Logits of the classes, (B, classes), of clips (B, C, T, H, W) or frames (B, N, C, H, W).
+        """Return logits (B, classes) of clips (B, C, T, H, W) or frames (B, N, C, H, W).
 
         TSN takes the mean over the N frames. Views of a clip are a batch.
         """
@@ -222,7 +182,7 @@ class Video(Task):
         return model(views, mode="tensor", stage="head")
 
     def use_test_time_augmentation(self, cfg: Config) -> None:
-        """There is none beside the views.
+        """Refuse: there is none but the views.
 
         Raises:
             UserError: Always.
@@ -234,15 +194,15 @@ class Video(Task):
 
 
 def check_multi_label(cfg: Config, split: str) -> None:
-    """Look whether loss and metrics are for several labels per video.
+    """Check that loss and metrics support several labels per video.
 
     Raises:
-        UserError: They are for one.
+        UserError: They do not.
     """
     loss = cfg.model.cls_head.get("loss_cls", {"type": "CrossEntropyLoss"})["type"]
     if loss == "CrossEntropyLoss":
         raise UserError(
-            "multi_class=True in a dataset: a video has several labels, of which cross-entropy"
+            "multi_class=True in a dataset: videos have several labels, cross-entropy"
             " expects one; set model.cls_head.loss_cls=dict(type='BCELossWithLogits')"
         )
     for where, metric in evaluators(cfg):
@@ -251,13 +211,13 @@ def check_multi_label(cfg: Config, split: str) -> None:
         wrong = sorted(set(kinds) & set(SINGLE_LABEL_METRICS))
         if where == split and metric["type"] == "AccMetric" and wrong:
             raise UserError(
-                f"multi_class=True in a dataset: {', '.join(wrong)} of {where}_evaluator is for"
-                " videos of one label; set metric_list=('mean_average_precision',)"
+                f"multi_class=True in a dataset: {', '.join(wrong)} of {where}_evaluator needs"
+                " one label per video; set metric_list=('mean_average_precision',)"
             )
 
 
 def _shrink_pipeline(dataset: Any) -> None:
-    """Fewer and smaller frames, and no augmentation that the classes do not survive."""
+    """Reduce number and size of frames, and leave out augmentations that change the class."""
     dataset.pipeline = [step for step in dataset.pipeline if step["type"] not in UNSUITED]
     scale_sizes(dataset.pipeline, MODEL_SIZE / _clip_size(dataset.pipeline))
     for step in dataset.pipeline:
@@ -270,7 +230,7 @@ def _shrink_pipeline(dataset: Any) -> None:
 
 
 def _clip_size(pipeline: Any) -> int:
-    """Side of the frames that a recipe's model sees, in pixels."""
+    """Return the side of the model's inputs in a pipeline, in pixels."""
     crops = ("CenterCrop", "ThreeCrop", "TenCrop")
     sizes = [step["crop_size"] for step in pipeline if step["type"] in crops]
     sizes += [
@@ -282,8 +242,7 @@ def _clip_size(pipeline: Any) -> int:
 
 
 def _shrink_recognizer(model: Any) -> None:
-    """Random weights, other classes, plain labels."""
-    from_random_weights(model)
+    """Use other classes, and labels without smoothing or blending."""
     set_num_classes(model, len(CLASSES))
     model.cls_head.update(label_smooth_eps=0.0, dropout_ratio=0.0)
     model.data_preprocessor.pop("blending", None)

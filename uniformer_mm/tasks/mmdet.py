@@ -1,6 +1,5 @@
 """Object detection and instance segmentation on COCO, with mmdet."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,26 +14,16 @@ from uniformer_mm.datasets.overrides import (
     evaluators,
     use_coco_data,
 )
-from uniformer_mm.datasets.synthetic.coco import SyntheticCocoSpec, make_synthetic_coco
-from uniformer_mm.datasets.synthetic.shapes import PALETTE
-from uniformer_mm.datasets.validation.instance_files import Use, check_annotations
-from uniformer_mm.datasets.validation.passed_checks import check_once
-from uniformer_mm.tasks.task import (
-    Task,
-    from_random_weights,
-    make_spec,
-    scale_sizes,
-    shrink_schedule,
-)
+from uniformer_mm.datasets.synthetic.coco import SyntheticCoco
+from uniformer_mm.datasets.synthetic.drawing import PALETTE
+from uniformer_mm.datasets.validation.cache import check_once
+from uniformer_mm.datasets.validation.instances import Use, check_annotations
+from uniformer_mm.tasks.short_run import ShortRun, scale_sizes
+from uniformer_mm.tasks.task import Task
 from uniformer_mm.visualization import Detections
 
-IMAGE_SIZE = 384
-"""Longer side of the drawn images, in pixels."""
-
 MODEL_SIZE = 192
-"""Longer side of what a model sees of them, in pixels: half as many, for two CPU cores."""
-
-ITERATIONS = 260
+"""Longer side of the model's synthetic inputs, in pixels: half as many, for two CPU cores."""
 
 COCO_DATASETS = ("CocoDataset", "mmdet.CocoDataset")
 
@@ -47,35 +36,30 @@ or, with openmim installed, `mim download mmdet --dataset coco2017`. Expected la
     train2017/*.jpg
     val2017/*.jpg
 
-A set of your own in COCO's format:   --coco IMAGE_FOLDER TRAIN.json [VAL.json]
-Without any data, on drawn images:    --synthetic"""
+Your own dataset in COCO's format:    --coco IMAGE_FOLDER TRAIN.json [VAL.json]
+Without any data:                     --synthetic"""
 
 
 class Detection(Task):
-    """Mask R-CNN, Cascade Mask R-CNN and whatever else mmdet trains on COCO."""
+    """Mask R-CNN, Cascade Mask R-CNN and other models that mmdet trains on COCO."""
 
     scope = "mmdet"
     extra = "det"
     synthetic_datasets = ("CocoDataset",)
-    default_count = 256
+    synthetic_type = SyntheticCoco
+    short_run = ShortRun(samples=256, iterations=260, learning_rate=3e-4)
     scores = ("coco/bbox_mAP", "coco/segm_mAP")
     published_scores: ClassVar = {
         "box AP": ("coco/bbox_mAP", 100),
         "mask AP": ("coco/segm_mAP", 100),
     }
     takes_coco_data = True
-    picture_switch = "draw"
-    picture_folder = "test_out_dir"
+    default_root = "data/coco"
+    help_text = COCO_HELP
     prediction_type = Detections
 
-    def data_help(self, root: str) -> str:
-        """COCO 2017."""
-        return COCO_HELP.format(root=root.rstrip("/") or "data/coco")
-
-    def make_synthetic_data(self, cfg: Config, count: int, folder: Path) -> Path:
-        """Drawn shapes with boxes and masks, as COCO instances."""
-        spec = make_spec(SyntheticCocoSpec, count, image_size=IMAGE_SIZE)
-        root = make_synthetic_coco(folder / "coco", spec)
+    def adapt_to_synthetic_data(self, cfg: Config, root: Path) -> None:
+        """Use its shapes with boxes and masks as COCO instances."""
         use_coco_data(
             cfg,
             images={"train": f"{root}/train2017", "val": f"{root}/val2017"},
@@ -88,41 +72,26 @@ class Detection(Task):
         for _, dataset in dataset_configs(cfg):
             scale_sizes(dataset["pipeline"], MODEL_SIZE / 1066)
         _shrink_detector(cfg.model)
-        shrink_schedule(cfg, ITERATIONS, learning_rate=3e-4, counts=(count, self.default_count))
-        return root
 
     def use_coco_data(
         self, cfg: Config, images: dict[str, str], annotations: dict[str, str]
     ) -> None:
-        """The classes are the categories of the annotations."""
+        """Use the categories of the annotations as classes."""
         use_coco_data(cfg, images, annotations)
 
     def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
-        """The annotations."""
+        """Check the annotations."""
         for split, dataset, path in annotation_files(cfg, splits):
             if dataset["type"] in COCO_DATASETS:
                 check_once(split, path, check_annotations, _use(cfg, split, dataset))
 
-    def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
-        """Boxes and masks beside the ground truth."""
-        super().draw_predictions(cfg, folder, show)
-        from uniformer_mm.engine.hooks import detection_pictures  # noqa: F401
-
-        cfg.default_hooks.visualization.type = "mmengine.DetectionPicturesHook"
-        # mmengine warns of every box that touches the border of its picture.
-        warnings.filterwarnings(
-            "ignore",
-            "Warning: The (bbox|polygon) is out of bounds",
-            module=r"mmengine\.visualization",
-        )
-
     def draw_samples(self, cfg: Config, folder: Path) -> None:
-        """Without the many boxes of low score."""
+        """Leave out the many boxes of low score."""
         super().draw_samples(cfg, folder)
-        cfg.default_hooks.visualization.score_thr = 0.5
+        cfg.default_hooks.visualization.threshold = 0.5
 
     def use_test_time_augmentation(self, cfg: Config) -> None:
-        """Flipping unless the config says otherwise, and boxes only: mmdet merges no masks."""
+        """Flip unless the config says otherwise; boxes only, since mmdet merges no masks."""
         _without_masks(cfg)
         cfg.setdefault(
             "tta_model",
@@ -163,8 +132,7 @@ def _use(cfg: Config, split: str, dataset: Mapping[str, Any]) -> Use:
 
 
 def _shrink_detector(model: Any) -> None:
-    """Random weights, fewer proposals and samples: a few objects, on small images."""
-    from_random_weights(model)
+    """Reduce proposals and samples: images are small and have a few objects."""
     model.train_cfg.rpn_proposal.update(nms_pre=500, max_per_img=250)
     model.test_cfg.rpn.update(nms_pre=500, max_per_img=250)
     stages = model.train_cfg.rcnn

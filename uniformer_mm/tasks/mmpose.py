@@ -9,50 +9,34 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
-from numpy.typing import NDArray
 
-from uniformer_mm.datasets.media import Image
 from uniformer_mm.datasets.overrides import (
     annotation_files,
     dataset_configs,
     evaluators,
     use_coco_files,
 )
-from uniformer_mm.datasets.synthetic.coco_keypoints import (
-    DETECTIONS,
-    SyntheticKeypointsSpec,
-    make_synthetic_keypoints,
-)
+from uniformer_mm.datasets.synthetic.coco_keypoints import DETECTIONS, SyntheticCocoKeypoints
 from uniformer_mm.datasets.synthetic.stick_figures import JOINTS
-from uniformer_mm.datasets.validation.keypoint_files import (
+from uniformer_mm.datasets.validation.cache import check_once
+from uniformer_mm.datasets.validation.keypoints import (
     KeypointUse,
     check_boxes,
     check_keypoints,
 )
-from uniformer_mm.datasets.validation.passed_checks import check_once
-from uniformer_mm.errors import UserError
-from uniformer_mm.tasks.task import (
-    NUM_PICTURES,
-    Task,
-    from_random_weights,
-    make_spec,
-    shrink_schedule,
-)
-from uniformer_mm.visualization import People
-
-IMAGE_SIZE = 384
-"""Longer side of the drawn images, in pixels."""
+from uniformer_mm.tasks.short_run import ShortRun
+from uniformer_mm.tasks.task import NUM_DRAWN, Task
+from uniformer_mm.visualization import Persons
 
 CROP = (96, 128)
-"""Width and height of what a model sees of a person, in pixels: for two CPU cores."""
+"""Width and height of the model's synthetic inputs, in pixels: for two CPU cores."""
 
 STRIDE = 4
 """Pixels of the crop per cell of the heatmaps."""
 
 SIGMA = 2
-"""Of the targets, in cells."""
+"""Standard deviation of the targets, in cells."""
 
-ITERATIONS = 380
 BATCH_SIZE = 8
 
 COCO_DATASETS = ("CocoDataset", "mmpose.CocoDataset")
@@ -72,17 +56,18 @@ linked in mmpose's documentation (Datasets, COCO) and in https://github.com/leox
 deep-high-resolution-net.pytorch. To test with annotated boxes instead:
     --cfg-options val_dataloader.dataset.bbox_file=None test_dataloader.dataset.bbox_file=None
 
-A set of your own with COCO's 17 joints:   --coco IMAGE_FOLDER TRAIN.json [VAL.json]
-Without any data, on drawn images:         --synthetic"""
+Your own dataset with COCO's 17 joints:    --coco IMAGE_FOLDER TRAIN.json [VAL.json]
+Without any data:                          --synthetic"""
 
 
 class Pose(Task):
-    """Top-down heatmap models and whatever else mmpose trains on COCO's keypoints."""
+    """Top-down heatmap models and other models that mmpose trains on COCO's keypoints."""
 
     scope = "mmpose"
     extra = "pose"
     synthetic_datasets = ("CocoDataset",)
-    default_count = 192
+    synthetic_type = SyntheticCocoKeypoints
+    short_run = ShortRun(192, iterations=380, learning_rate=1e-3, batch_size=BATCH_SIZE)
     scores = ("coco/AP", "coco/AP .5", "coco/AP .75", "coco/AR")
     published_scores: ClassVar = {
         "AP": ("coco/AP", 100),
@@ -93,19 +78,13 @@ class Pose(Task):
         "AR": ("coco/AR", 100),
     }
     takes_coco_data = True
-    picture_switch = "enable"
-    picture_folder = "out_dir"
-    prediction_type = People
+    default_root = "data/coco"
+    help_text = COCO_HELP
+    prediction_type = Persons
     output_name = "heatmaps"
 
-    def data_help(self, root: str) -> str:
-        """COCO 2017 and the boxes of a detector."""
-        return COCO_HELP.format(root=root.rstrip("/") or "data/coco")
-
-    def make_synthetic_data(self, cfg: Config, count: int, folder: Path) -> Path:
-        """Drawn people, with boxes as from a detector for testing."""
-        spec = make_spec(SyntheticKeypointsSpec, count, image_size=IMAGE_SIZE)
-        root = make_synthetic_keypoints(folder / "coco_keypoints", spec)
+    def adapt_to_synthetic_data(self, cfg: Config, root: Path) -> None:
+        """Use its figures as persons; test with boxes as from a detector."""
         use_coco_files(
             cfg,
             images={"train": f"{root}/train2017", "val": f"{root}/val2017"},
@@ -121,33 +100,20 @@ class Pose(Task):
             step.update(GENTLE_AUGMENTATION.get(step["type"], {}))
         _shrink_crops(cfg.model)
         cfg.model.head.deconv_out_channels = (64, 64, 64)
-        from_random_weights(cfg.model)
-        counts = (count, self.default_count)
-        shrink_schedule(cfg, ITERATIONS, learning_rate=1e-3, counts=counts, batch_size=BATCH_SIZE)
         cfg.val_dataloader.batch_size = cfg.test_dataloader.batch_size = 4 * BATCH_SIZE
-        cfg.default_hooks.checkpoint.save_best = None
-        return root
 
     def use_coco_data(
         self, cfg: Config, images: dict[str, str], annotations: dict[str, str]
     ) -> None:
-        """People with COCO's 17 joints; tested with annotated boxes."""
+        """Use persons with COCO's 17 joints; test with annotated boxes."""
         use_coco_files(cfg, images, annotations)
         for _, dataset in dataset_configs(cfg):
             dataset["bbox_file"] = None
 
     def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
-        """The annotations, and the boxes of the detector."""
+        """Check the annotations, and the boxes of the detector."""
         for split, dataset, path in annotation_files(cfg, splits):
             if dataset["type"] in COCO_DATASETS and (joints := _joints(dataset)):
-                outputs = cfg.model.get("head", {}).get("out_channels")
-                # Three maps for each joint where a codec predicts offsets too.
-                if isinstance(outputs, int) and outputs not in (len(joints), 3 * len(joints)):
-                    raise UserError(
-                        f"the dataset for {split} has {len(joints)} joints ({joints[0]}, ...),"
-                        f" model.head.out_channels is {outputs}: set it to {len(joints)}, or"
-                        " metainfo of the datasets"
-                    )
                 check_once(split, path, check_keypoints, _use(cfg, split, dataset, joints))
         files = {
             (dataset["bbox_file"], str(Path(dataset.get("data_root") or "", dataset["ann_file"])))
@@ -157,32 +123,20 @@ class Pose(Task):
         for boxes, annotations in files:
             check_boxes(boxes, annotations)
 
-    def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
-        """All people of an image beside the ground truth."""
-        super().draw_predictions(cfg, folder, show)
-        from uniformer_mm.engine.hooks import pose_pictures  # noqa: F401
-
-        cfg.default_hooks.visualization.type = "mmengine.PosePictureHook"
-
     def draw_samples(self, cfg: Config, folder: Path) -> None:
-        """All boxes of a few images."""
+        """Draw all boxes of a few images."""
         super().draw_samples(cfg, folder)
         dataset = cfg.test_dataloader.dataset
         boxes = json.loads(Path(dataset.bbox_file).read_text())
-        dataset.indices = sum(box["image_id"] <= NUM_PICTURES for box in boxes)
+        dataset.indices = sum(box["image_id"] <= NUM_DRAWN for box in boxes)
 
-    def keep_truth(self, cfg: Config) -> None:
-        """Joints where they are in the crop, not in the image."""
+    def keep_ground_truth(self, cfg: Config) -> None:
+        """Pack joints in the coordinates of the crop, not of the image."""
         for _, dataset in dataset_configs(cfg):
             dataset["pipeline"][-1]["pack_transformed"] = True
 
-    def draw_truth(self, frames: NDArray[np.uint8], sample: Any, visualizer: Any) -> Image:
-        """The joints of the person in the crop."""
-        visualizer.set_dataset_meta(visualizer.dataset_meta)
-        return super().draw_truth(frames, sample, visualizer)
-
     def pipeline_inputs(self, source: Any, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """One crop per box of the image; without boxes the image is taken for one person."""
+        """Crop each box of the image; without boxes the whole image is one person."""
         (image,) = super().pipeline_inputs(source, meta)
         height, width = image["img_shape"]
         whole = np.array([[0, 0, width, height]], np.float32)
@@ -191,7 +145,7 @@ class Pose(Task):
         return [{**meta, **image, "bbox": box[None], "bbox_score": score} for box in boxes]
 
     def use_test_time_augmentation(self, cfg: Config) -> None:
-        """Flipping, which the published results include."""
+        """Flip, as in the published results."""
         print_log("--tta: flip test, as in the published results", logger="current")
         cfg.model.setdefault("test_cfg", {}).update(flip_test=True)
 
@@ -201,11 +155,11 @@ GENTLE_AUGMENTATION: dict[str, dict[str, float]] = {
     "mmengine.BoxCentreJitter": {"factor": 0.1},
     "RandomHalfBody": {"prob": 0.0},
 }
-"""A short run has no time for crops that look unlike those of the test."""
+"""Settings for a short run, which needs crops like those of the test."""
 
 
 def _joints(dataset: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the joints of a dataset; none if its metainfo cannot be read."""
+    """Return the names of a dataset's joints; empty if its metainfo cannot be read."""
     metainfo = dataset.get("metainfo")
     if not metainfo:
         return JOINTS
@@ -220,7 +174,7 @@ def _joints(dataset: Mapping[str, Any]) -> tuple[str, ...]:
 def _use(
     cfg: Config, split: str, dataset: Mapping[str, Any], joints: tuple[str, ...]
 ) -> KeypointUse:
-    """What a dataset takes from its annotation file."""
+    """Return what a dataset takes from its annotation file."""
     metrics = [str(metric["type"]) for name, metric in evaluators(cfg) if name == split]
     indices = dataset.get("indices")
     return KeypointUse(

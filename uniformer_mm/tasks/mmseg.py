@@ -5,44 +5,25 @@ from os.path import join
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from mmengine.config import Config
-from numpy.typing import NDArray
 from torch import Tensor
 
-from uniformer_mm.datasets.media import Image
 from uniformer_mm.datasets.overrides import dataset_configs, set_num_classes
-from uniformer_mm.datasets.synthetic.ade20k import (
-    CLASSES,
-    PALETTE,
-    SyntheticAde20kSpec,
-    make_synthetic_ade20k,
-)
+from uniformer_mm.datasets.synthetic.ade20k import CLASSES, PALETTE, SyntheticAde20k
 from uniformer_mm.datasets.validation.label_maps import (
     warn_of_absent_classes,
     warn_of_other_ignored_label,
 )
 from uniformer_mm.errors import UserError
-from uniformer_mm.tasks.task import (
-    Task,
-    from_random_weights,
-    make_spec,
-    scale_sizes,
-    shrink_schedule,
-)
+from uniformer_mm.tasks.short_run import ShortRun, scale_sizes
+from uniformer_mm.tasks.task import Task
 from uniformer_mm.visualization import LabelMap
-from uniformer_mm.visualization.prediction import as_array
-
-IMAGE_SIZE = 384
-"""Longer side of the drawn images, in pixels."""
 
 MODEL_SIZE = 192
-"""Shorter side of what a model sees of them, in pixels: windows of 14 occur along the longer."""
+"""Shorter side of the model's synthetic inputs, in pixels: longer than the windows of 14 tokens."""
 
 CROP_SIZE = 128
 """Side of the training crops, in pixels: for two CPU cores."""
-
-ITERATIONS = 360
 
 MAX_HEAD_CHANNELS = 128
 
@@ -54,41 +35,38 @@ Expected layout:
     images/training/*.jpg       annotations/training/*.png
     images/validation/*.jpg     annotations/validation/*.png
 
-A set of your own in this layout, with class indices from 0 and 255 for unlabelled pixels:
+Your own dataset in this layout, with class indices from 0 and 255 for unlabelled pixels:
 
     metainfo = dict(classes=("road", "house"), palette=[[128, 64, 128], [70, 70, 70]])
     dataset = dict(type="BaseSegDataset", data_root="ROOT", metainfo=metainfo)
 
 in the three dataloaders of a config, and num_classes of its heads.
-Without any data, on drawn images:    --synthetic"""
+Without any data:                     --synthetic"""
 
 
 class Segmentation(Task):
-    """UperNet, Semantic FPN and whatever else mmseg trains on ADE20K."""
+    """UperNet, Semantic FPN and other models that mmseg trains on ADE20K."""
 
     scope = "mmseg"
     extra = "seg"
     synthetic_datasets = ("ADE20KDataset",)
-    default_count = 256
+    synthetic_type = SyntheticAde20k
+    short_run = ShortRun(samples=256, iterations=360, learning_rate=2e-3, batch_size=4)
     scores = ("mIoU", "mAcc", "aAcc")
     published_scores: ClassVar = {"mIoU": ("mIoU", 1)}
-    picture_switch = "draw"
-    picture_folder = "out_dir"
     prediction_type = LabelMap
     output_name = "logits"
+    default_root = "data/ade/ADEChallengeData2016"
+    help_text = ADE20K_HELP
 
     def raw_outputs(self, model: Any, inputs: Tensor) -> Tensor:
-        """Logits of the classes, (B, classes, H, W) for inputs (B, C, H, W)."""
+        """Return logits of the classes, (B, classes, H, W) for inputs (B, C, H, W)."""
         return model.encode_decode(inputs, [{"img_shape": inputs.shape[-2:]}])
 
-    def data_help(self, root: str) -> str:
-        """ADE20K."""
-        return ADE20K_HELP.format(root=root.rstrip("/") or "data/ade/ADEChallengeData2016")
-
     def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
-        """Look for images, and for classes that never occur in the label maps.
+        """Check that there are images, and that every class occurs in the label maps.
 
-        Where there are no images, mmseg waits for the first one forever.
+        Without images, mmseg waits for the first one forever.
 
         Raises:
             UserError: A folder has no images.
@@ -106,13 +84,11 @@ class Segmentation(Task):
         warn_of_absent_classes(cfg, splits)
         warn_of_other_ignored_label(cfg)
 
-    def make_synthetic_data(self, cfg: Config, count: int, folder: Path) -> Path:
-        """Drawn scenes with a class for each pixel."""
-        spec = make_spec(SyntheticAde20kSpec, count, image_size=IMAGE_SIZE)
-        root = make_synthetic_ade20k(folder / "ade20k", spec)
+    def adapt_to_synthetic_data(self, cfg: Config, root: Path) -> None:
+        """Use its scenes in ADE20K's folders."""
         metainfo = {"classes": CLASSES, "palette": [list(colour) for colour in PALETTE]}
         for _, dataset in dataset_configs(cfg):
-            # ADE20KDataset itself takes no other classes than its own; the folders are the same.
+            # ADE20KDataset takes no other classes than its own; the folders are the same.
             dataset.update(
                 type="BaseSegDataset",
                 data_root=str(root),
@@ -125,29 +101,10 @@ class Segmentation(Task):
         cfg.model.data_preprocessor.size = (CROP_SIZE, CROP_SIZE)
         set_num_classes(cfg.model, len(CLASSES))
         _shrink_segmentor(cfg.model)
-        counts = (count, self.default_count)
-        shrink_schedule(cfg, ITERATIONS, learning_rate=2e-3, counts=counts, batch_size=4)
-        return root
-
-    def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
-        """Classes over the image, beside the ground truth."""
-        super().draw_predictions(cfg, folder, show)
-        # mmseg's own hook knows no folder.
-        from uniformer_mm.engine.hooks import segmentation_pictures  # noqa: F401
-
-        cfg.default_hooks.visualization.type = "SegmentationPicturesHook"
-
-    def draw_truth(self, frames: NDArray[np.uint8], sample: Any, visualizer: Any) -> Image:
-        """Classes over the image, above a legend."""
-        from uniformer_mm.engine.hooks.segmentation_pictures import paint
-
-        meta = visualizer.dataset_meta
-        labels = as_array(sample.gt_sem_seg.data).squeeze()
-        return paint(frames[0], [labels], meta["classes"], meta["palette"], visualizer.alpha)
 
 
 def _ease_training(pipeline: list[dict[str, Any]]) -> None:
-    """Small crops, and little augmentation: it pays in long runs only."""
+    """Crop small images, and leave out augmentation that only long runs need."""
     pipeline[:] = [step for step in pipeline if step["type"] != "PhotoMetricDistortion"]
     for step in pipeline:
         if step["type"] == "RandomResize":
@@ -157,8 +114,7 @@ def _ease_training(pipeline: list[dict[str, Any]]) -> None:
 
 
 def _shrink_segmentor(model: Any) -> None:
-    """Random weights; narrow heads, which have most of UperNet's multiplications."""
-    from_random_weights(model)
+    """Narrow the heads, which have most of UperNet's multiplications."""
     for name in ("decode_head", "auxiliary_head"):
         if name in model:
             model[name].channels = min(model[name].channels, MAX_HEAD_CHANNELS)

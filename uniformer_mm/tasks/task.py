@@ -1,4 +1,4 @@
-"""The base class of the tasks, and how configs are shrunken for generated data."""
+"""The base class of the tasks."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,101 +9,92 @@ from mmengine.config import Config
 from numpy.typing import NDArray
 from torch import Tensor
 
-from uniformer_mm.datasets.media import Image
+from uniformer_mm.datasets.media import Clip, Frame, Image
 from uniformer_mm.datasets.overrides import dataset_configs
-from uniformer_mm.datasets.synthetic.generated import SetSpec
+from uniformer_mm.datasets.synthetic.dataset import SyntheticDataset
 from uniformer_mm.errors import UserError
+from uniformer_mm.tasks.short_run import ShortRun, from_random_weights, shrink_schedule
 from uniformer_mm.visualization import Prediction
+from uniformer_mm.visualization.drawing import contact_sheet
 
 CHANNEL_FLIPS = ("_channel_conversion", "channel_conversion", "to_rgb")
-"""What data preprocessors call the switch that reverses the channels of what pipelines give them.
+"""Names of the data preprocessors' switch that reverses the channels of their inputs.
 
-mmaction2 calls it `to_rgb` although its decoders give RGB, of which it makes BGR.
+mmaction2 calls it `to_rgb` although its decoders give RGB and it makes BGR of that.
 """
 
-NUM_PICTURES = 12
-"""How many predictions a synthetic run paints."""
-
-MIN_ITERATIONS = 10
-"""Length of a synthetic run on very few samples."""
+NUM_DRAWN = 12
+"""Samples whose predictions a synthetic run draws."""
 
 
 class Task:
-    """One kind of prediction and the OpenMMLab codebase for it.
+    """A kind of prediction, and what differs between the OpenMMLab codebases for it.
 
     To add a task, derive from this class, and list it in `uniformer_mm.tasks.TASKS`.
+
+    Attributes:
+        scope: `default_scope` of the codebase's configs.
+        extra: Extra of this package that installs the codebase.
+        prediction_type: Type of the predictions.
+        scores: Names of the validation scores worth showing.
+        published_scores: By the name in metafiles: name of the test score, and its factor to the
+            published unit.
+        default_root: Folder of the benchmark data.
+        help_text: Where to get the benchmark data, and the layout expected under `{root}`.
+        synthetic_datasets: Types of the datasets that have a synthetic counterpart.
+        synthetic_type: The synthetic counterpart.
+        image_size: Longer side of its images, in pixels.
+        short_run: Length of a run on it.
+        takes_coco_data: Whether `--coco` can point configs at a dataset in COCO's format.
+        takes_clips: Whether inputs are videos as a whole, not images.
+        output_name: Name of the result of `raw_outputs`; None if whole models cannot be exported.
     """
 
     scope: ClassVar[str]
-    """`default_scope` of the codebase's configs."""
-
     extra: ClassVar[str]
-    """Extra of this package that installs the codebase."""
-
-    synthetic_datasets: ClassVar[tuple[str, ...]]
-    """Types of the datasets that have a generated counterpart."""
-
-    default_count: ClassVar[int]
-    """Training samples of a synthetic run."""
-
-    scores: ClassVar[tuple[str, ...]]
-    """Names of the validation scores worth showing."""
-
-    published_scores: ClassVar[dict[str, tuple[str, float]]]
-    """By the name in metafiles: name of the test score, and its factor to the published unit."""
-
-    takes_coco_data: ClassVar[bool] = False
-    """Whether `--coco` can point its configs at a set of the user's own."""
-
-    picture_switch: ClassVar[str]
-    """What the codebase's visualization hook calls its switch."""
-
-    picture_folder: ClassVar[str | None]
-    """What it calls its output folder; None if the visualizer has it."""
-
     prediction_type: ClassVar[type[Prediction]]
-    """What comes out of its models."""
-
+    scores: ClassVar[tuple[str, ...]]
+    published_scores: ClassVar[dict[str, tuple[str, float]]]
+    default_root: ClassVar[str]
+    help_text: ClassVar[str]
+    synthetic_datasets: ClassVar[tuple[str, ...]]
+    synthetic_type: ClassVar[type[SyntheticDataset]]
+    image_size: ClassVar[int] = 384
+    short_run: ClassVar[ShortRun]
+    takes_coco_data: ClassVar[bool] = False
     takes_clips: ClassVar[bool] = False
-    """Whether its models look at videos as a whole, not at images."""
-
     output_name: ClassVar[str | None] = None
-    """What `raw_outputs` returns; None if whole models cannot be exported."""
 
     def data_help(self, root: str) -> str:
-        """Where to get the benchmark data, and the layout expected under `root`."""
-        raise NotImplementedError
+        """Explain where to get the benchmark data, and the layout expected under `root`."""
+        return self.help_text.format(root=root.rstrip("/") or self.default_root)
 
-    def make_synthetic_data(self, cfg: Config, count: int, folder: Path) -> Path:
-        """Generate the set, point the config at it, and shrink sizes, model and schedule.
+    def adapt_to_synthetic_data(self, cfg: Config, root: Path) -> None:
+        """Point a config at the synthetic dataset, and shrink sizes and model to match.
 
         Args:
             cfg: Changed in place.
-            count: Number of training samples; a quarter as many are made for validation.
-            folder: Parent of the folders of all generated sets.
-
-        Returns:
-            Folder of the set.
+            root: Folder of the dataset.
         """
         raise NotImplementedError
 
     def use_synthetic_data(self, cfg: Config, count: int | None, folder: Path) -> Path:
-        """Swap the data of a config for a generated miniature in the same format on disk.
+        """Replace the data of a config by a small synthetic dataset in the same format on disk.
 
-        Sizes, sampling and the schedule are shrunken to match, so that a model learns the set from
+        Sizes, sampling and the schedule shrink to match, so that a model learns the dataset from
         random weights within minutes on two CPU cores.
 
         Args:
             cfg: Changed in place.
-            count: Number of training samples, `default_count` if None; a quarter as many are made
-                for validation.
-            folder: Parent of the folders of all generated sets.
+            count: Number of training samples, by default that of `short_run`; a quarter as many are
+                made for validation.
+            folder: Parent of the folders of all synthetic datasets.
 
         Returns:
-            Folder of the set.
+            Folder of the dataset.
 
         Raises:
-            UserError: The config's dataset has no counterpart, or `folder` holds something else.
+            UserError: The config's dataset has no counterpart, or `folder` has other contents.
         """
         kinds = sorted({dataset["type"] for _, dataset in dataset_configs(cfg)})
         if not set(kinds) <= set(self.synthetic_datasets):
@@ -111,17 +102,19 @@ class Task:
                 f"--synthetic has no counterpart for datasets {kinds} of {self.scope};"
                 f" it has one for {', '.join(self.synthetic_datasets)}"
             )
-        count = self.default_count if count is None else count
-        try:
-            # Runs with other counts have sets of their own: none replaces what another one reads.
-            return self.make_synthetic_data(cfg, count, folder / str(count))
-        except FileExistsError as error:
-            raise UserError(str(error)) from error
+        count = self.short_run.samples if count is None else count
+        synthetic = self.synthetic_type(count, max(count // 4, 1), self.image_size)
+        # One dataset per count: no run replaces what another one reads.
+        root = synthetic.make(folder / str(count) / synthetic.generator.rpartition(".")[-1])
+        self.adapt_to_synthetic_data(cfg, root)
+        from_random_weights(cfg.model)
+        shrink_schedule(cfg, self.short_run, count)
+        return root
 
     def use_coco_data(
         self, cfg: Config, images: dict[str, str], annotations: dict[str, str]
     ) -> None:
-        """Point a config at a set of the user's own in COCO's format.
+        """Point a config at a dataset in COCO's format.
 
         Args:
             cfg: Changed in place.
@@ -129,23 +122,23 @@ class Task:
             annotations: Annotation file for 'train' and 'val'.
 
         Raises:
-            UserError: The task has no such data, or a file or folder is not what it should be.
+            UserError: The task has no such data, or a file or folder has a fault.
         """
         raise UserError(f"--coco is not for configs of {self.scope}")
 
     def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
-        """Look into those files of some splits whose faults the codebase would not explain.
+        """Check the files of some splits for faults that the codebase would not explain.
 
         Raises:
-            UserError: A file is not what it should be.
+            UserError: A file has one.
         """
 
     def draw_predictions(self, cfg: Config, folder: Path | None, show: bool = False) -> None:
-        """Paint predictions beside the ground truth while testing.
+        """Draw predictions next to the ground truth while testing.
 
         Args:
             cfg: Changed in place.
-            folder: Where the pictures go; None for nowhere.
+            folder: Where the drawn images go; None for nowhere.
             show: Open a window.
 
         Raises:
@@ -154,36 +147,43 @@ class Task:
         hook = cfg.get("default_hooks", {}).get("visualization")
         if hook is None:
             raise UserError("--show and --show-dir need default_hooks.visualization in the config")
-        hook[self.picture_switch] = True
-        hook["show"] = show
-        if folder is not None and self.picture_folder:
-            hook[self.picture_folder] = str(folder.resolve())
-        elif folder is not None:
-            cfg.visualizer["save_dir"] = str(folder.resolve())
+        threshold = hook.get("threshold", hook.get("score_thr", hook.get("kpt_thr")))
+        hook.clear()
+        hook.update(
+            type="mmengine.DrawPredictionsHook",
+            enable=True,
+            threshold=threshold,
+            show=show,
+            out_dir=folder and str(folder.resolve()),
+        )
 
     def draw_samples(self, cfg: Config, folder: Path) -> None:
-        """Turn the test run of a config into one that draws the predictions of a few samples.
+        """Draw the predictions of a few samples in the test run of a config.
 
         Args:
             cfg: A copy, so that no other run gets these settings; changed in place.
-            folder: Where the pictures go.
+            folder: Where the drawn images go.
         """
         self.draw_predictions(cfg, folder)
-        cfg.test_dataloader.dataset.indices = NUM_PICTURES
+        cfg.test_dataloader.dataset.indices = NUM_DRAWN
 
-    def keep_truth(self, cfg: Config) -> None:
-        """Let the pipelines of a config pack whatever `draw_truth` needs."""
+    def keep_ground_truth(self, cfg: Config) -> None:
+        """Let the pipelines of a config pack the ground truth of what a model gets."""
 
-    def draw_truth(self, frames: NDArray[np.uint8], sample: Any, visualizer: Any) -> Image:
-        """A picture of what a model gets for one sample, with the truth; RGB.
+    def draw_ground_truth(
+        self, frames: NDArray[np.uint8], sample: Any, meta: Mapping[str, Any]
+    ) -> Image:
+        """Draw the ground truth of a sample on what a model gets; BGR.
 
         Args:
-            frames: (T, H, W, 3), RGB; one T for images.
+            frames: (T, H, W, 3), BGR; one T for images.
             sample: Its data sample.
-            visualizer: Of the config, with the classes of the dataset.
+            meta: Of the dataset.
         """
-        visualizer.add_datasample("", frames[0], sample, draw_pred=False)
-        return visualizer.get_image()
+        clip = Clip("sample", images=frames)
+        source = clip if self.takes_clips else Frame("sample", frames[0])
+        ground_truth = self.prediction_type.from_ground_truth(source, [sample], meta)
+        return contact_sheet(frames) if ground_truth is None else ground_truth.draw()
 
     def use_test_time_augmentation(self, cfg: Config) -> None:
         """Test with the config's `tta_model` and `tta_pipeline`.
@@ -200,11 +200,11 @@ class Task:
         dataset.pipeline = cfg.tta_pipeline
 
     def inference_pipeline(self, cfg: Config) -> list[Any]:
-        """The steps of a config's test pipeline for an image that is in memory, without truth."""
+        """Return the steps of a config's test pipeline after loading."""
         return [step for step in test_pipeline(cfg) if not step_name(step).startswith("Load")]
 
     def channel_order(self, preprocessor: Any) -> str:
-        """'RGB' or 'BGR': the order in which a model gets channels from its data preprocessor.
+        """Return 'RGB' or 'BGR', the order of the channels after a data preprocessor.
 
         Pipelines read images as BGR and videos as RGB; the preprocessor may reverse that.
         """
@@ -212,25 +212,22 @@ class Task:
         return "RGB" if self.takes_clips != reverses else "BGR"
 
     def frame_rate(self, cfg: Config) -> float | None:
-        """Frames per second to which a config's test pipeline resamples videos; None for theirs."""
+        """Frame rate to which a config's test pipeline resamples videos; None for their own."""
         return None
 
     def raw_outputs(self, model: Any, inputs: Tensor) -> Tensor:
-        """What the head of a model says of normalised inputs, before any post-processing."""
+        """Return the outputs of a model's head for normalized inputs, before post-processing."""
         return model(inputs, None, mode="tensor")
 
     def finish(self, model: Any, samples: Sequence[Any]) -> None:
-        """Bring what a model returns into the form that `prediction_type` takes, in place."""
+        """Convert the data samples that a model returns for `prediction_type`, in place."""
 
     def pipeline_inputs(self, source: Any, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """What goes through the pipeline for an image: one dict, and as many data samples return.
+        """Return the inputs of the pipeline for an image, each of which gives a data sample.
 
         Args:
-            source: `uniformer_mm.datasets.media.Frame`, or Clip where those are taken.
+            source: `uniformer_mm.datasets.media.Frame`, or Clip for tasks that take clips.
             meta: Of the model's dataset.
-
-        Raises:
-            UserError: The model has no use for it.
         """
         shape = source.image.shape[:2]
         return [
@@ -245,7 +242,7 @@ class Task:
 
 
 def test_pipeline(cfg: Config) -> list[Any]:
-    """The pipeline of a config's test data, inside whatever wrapper.
+    """Return the pipeline of a config's test dataset, which may be wrapped.
 
     Raises:
         UserError: There is none.
@@ -254,110 +251,12 @@ def test_pipeline(cfg: Config) -> list[Any]:
         if split == "test" and dataset.get("pipeline"):
             return list(dataset["pipeline"])
     raise UserError(
-        f"{cfg.filename} has no test_dataloader.dataset.pipeline, which says how the model's inputs"
-        " are made of images"
+        f"{cfg.filename} has no test_dataloader.dataset.pipeline, which inference needs to convert"
+        " images to inputs of the model"
     )
 
 
 def step_name(step: Mapping[str, Any]) -> str:
-    """Name of a transform's class without its scope."""
+    """Return the name of a transform's class without its scope."""
     kind = step["type"]
     return kind.rpartition(".")[-1] if isinstance(kind, str) else kind.__name__
-
-
-def make_spec(spec_type: type[SetSpec], count: int, **settings: int) -> Any:
-    """The spec of a generated set of `count` training samples.
-
-    Raises:
-        UserError: `count` is below 1.
-    """
-    try:
-        return spec_type(num_train=count, num_val=max(count // 4, 1), **settings)
-    except ValueError as error:
-        raise UserError(f"--synthetic: {error}") from error
-
-
-def shrink_schedule(
-    cfg: Config,
-    iterations: int,
-    learning_rate: float,
-    *,
-    counts: tuple[int, int],
-    batch_size: int | None = None,
-    warmup: int = 30,
-    max_norm: float = 5.0,
-) -> None:
-    """A short run with AdamW: a linear warm-up, then a cosine, evaluated at its end.
-
-    The optimizer's decay settings stay as they are in the config. Fewer samples take fewer
-    iterations, more take more: each is seen as often.
-
-    Args:
-        cfg: Changed in place.
-        iterations: With as many samples as the task has by default.
-        learning_rate: After the warm-up.
-        counts: Training samples, and how many the task has by default.
-        batch_size: Samples per iteration, if there are as many; that of the config if None.
-        warmup: Iterations of the warm-up, a third of all at most.
-        max_norm: Of the gradients.
-    """
-    count, usual_count = counts
-    usual_batch = batch_size or cfg.train_dataloader.batch_size
-    batch = min(usual_batch, max(count, 2))  # BatchNorm of pooled features needs two samples
-    cfg.train_dataloader.update(batch_size=batch, drop_last=False)
-    iterations = round(iterations * usual_batch / batch * count / usual_count)
-    iterations = max(iterations, MIN_ITERATIONS)
-    warmup = min(warmup, iterations // 3)
-    cfg.train_cfg = {
-        "type": "IterBasedTrainLoop",
-        "max_iters": iterations,
-        "val_interval": iterations,
-    }
-    # Few iterations: a shorter memory of squared gradients, and clipping, make more of each.
-    cfg.optim_wrapper.optimizer.update(lr=learning_rate, betas=(0.9, 0.98), fused=True)
-    cfg.optim_wrapper.clip_grad = {"max_norm": max_norm}
-    cfg.param_scheduler = [
-        {"type": "LinearLR", "start_factor": 0.01, "by_epoch": False, "begin": 0, "end": warmup},
-        {
-            "type": "CosineAnnealingLR",
-            "by_epoch": False,
-            "begin": warmup,
-            "end": iterations,
-            "T_max": iterations - warmup,
-            "eta_min_ratio": 0.01,
-        },
-    ]
-    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=iterations)
-    cfg.default_hooks.logger.interval = min(10, iterations)
-    cfg.setdefault("log_processor", {}).update(by_epoch=False, window_size=10)
-    cfg.train_dataloader.sampler = {"type": "InfiniteSampler", "shuffle": True}
-    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        cfg[name].update(num_workers=0, persistent_workers=False)
-    cfg.randomness = {"seed": 0}
-
-
-def from_random_weights(model: Any) -> None:
-    """No download, and nothing that only pays in long runs, of what the backbone's config says."""
-    off = {"init_cfg": None, "pretrained": None, "drop_path_rate": 0.0, "with_cp": False}
-    model.backbone.update({name: off[name] for name in off if name in model.backbone})
-
-
-def scale_sizes(pipeline: Any, factor: float) -> None:
-    """Scale every image size in a pipeline, to whole pixels."""
-    if isinstance(pipeline, dict):
-        for key, value in pipeline.items():
-            if key in ("scale", "scales", "crop_size", "size"):
-                pipeline[key] = _scaled(value, factor)
-            else:
-                scale_sizes(value, factor)
-    elif isinstance(pipeline, list | tuple):
-        for value in pipeline:
-            scale_sizes(value, factor)
-
-
-def _scaled(value: Any, factor: float) -> Any:
-    if isinstance(value, list | tuple):
-        return type(value)(_scaled(entry, factor) for entry in value)
-    if value == -1:  # mmaction: whatever keeps the aspect ratio
-        return value
-    return max(round(value * factor), 1)

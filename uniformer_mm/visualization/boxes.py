@@ -1,4 +1,4 @@
-"""Where people are: boxes for pose estimation."""
+"""Boxes of persons, for top-down pose estimation."""
 
 import json
 from pathlib import Path
@@ -14,37 +14,42 @@ from uniformer_mm.visualization.prediction import Prediction
 Boxes = NDArray[np.float32]
 """(N, 4), as x1, y1, x2, y2 in pixels."""
 
+BoxesByImage = dict[tuple[str, int | None], Boxes]
+"""By file name and, in a video, frame number."""
 
-def read_boxes(path: str | Path) -> dict[tuple[str, int | None], Boxes]:
-    """Boxes of people by the name of the file and, in a video, the number of the frame.
+
+def read_boxes(path: str | Path) -> BoxesByImage:
+    """Read boxes of persons from a JSON file.
 
     Args:
-        path: A JSON file: either `{"image.jpg": [[x1, y1, x2, y2], ...], ...}`, or in COCO's
-            format, as a detector's predictions are written; there, if a category is called person,
-            others are left out, and crowds always are.
+        path: Either `{"image.jpg": [[x1, y1, x2, y2], ...], ...}`, or a file in COCO's format, such
+            as written predictions of a detector. If it has a category "person", other categories
+            are left out. Crowds are left out.
 
     Raises:
-        UserError: There is no such file, or it is neither.
+        UserError: The file cannot be read, or has neither format.
     """
     try:
         content = json.loads(Path(path).read_text())
-        return _coco_boxes(content) if "images" in content else _plain_boxes(content)
+        if "images" in content:
+            return _coco_boxes(content)
+        return {(name, None): as_boxes(boxes) for name, boxes in content.items()}
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
-            f"{path} has no boxes of people ({type(error).__name__}: {error}): expected are"
+            f"{path} has no boxes of persons ({type(error).__name__}: {error}): expected"
             ' {"image.jpg": [[x1, y1, x2, y2], ...]} or a file in COCO\'s format'
         ) from error
 
 
 def as_boxes(boxes: Any) -> Boxes:
-    """Boxes as an array.
+    """Convert boxes to an array.
 
     Raises:
-        UserError: They are none.
+        UserError: They are not boxes.
     """
     try:
         array = np.asarray(boxes, np.float32).reshape(-1, 4)
@@ -56,23 +61,19 @@ def as_boxes(boxes: Any) -> Boxes:
 
 
 def persons(prediction: Prediction) -> Boxes:
-    """Boxes of the people that a detector found.
+    """Return the boxes of the persons that a detector found.
 
     Raises:
-        UserError: It is no detector, or knows no class of that name.
+        UserError: The model is not a detector, or has no class "person".
     """
     if not isinstance(prediction, Detections):
-        raise UserError("people are found by a detector, not by a model of another task")
+        raise UserError("boxes of persons need a detector, not a model of another task")
     if "person" not in (prediction.meta.get("classes") or ()):
-        raise UserError("the detector knows no class 'person'")
+        raise UserError("the detector has no class 'person'")
     return prediction.boxes[[name == "person" for name in prediction.names]]
 
 
-def _plain_boxes(content: dict[str, Any]) -> dict[tuple[str, int | None], Boxes]:
-    return {(name, None): as_boxes(boxes) for name, boxes in content.items()}
-
-
-def _coco_boxes(content: dict[str, Any]) -> dict[tuple[str, int | None], Boxes]:
+def _coco_boxes(content: dict[str, Any]) -> BoxesByImage:
     keys = {image["id"]: (image["file_name"], image.get("frame")) for image in content["images"]}
     categories = {entry["name"]: entry["id"] for entry in content.get("categories", ())}
     person = categories.get("person")

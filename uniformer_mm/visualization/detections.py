@@ -1,4 +1,4 @@
-"""Objects with boxes and maybe masks."""
+"""Object detections with boxes, and masks if the model has them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,22 +6,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uniformer_mm.datasets.media import Frame, Image, swapped
-from uniformer_mm.visualization.drawing import Label, paint_boxes, paint_masks, write_labels
+from uniformer_mm.datasets.media import Frame, Image
+from uniformer_mm.visualization.drawing import Label, draw_boxes, draw_labels, draw_masks
 from uniformer_mm.visualization.prediction import (
     Prediction,
     as_array,
     class_colours,
     class_name,
-    rounded,
+    coco_annotation,
 )
 
 NO_COCO_IDS = frozenset((12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
-"""Numbers up to 90 that are no category of COCO's 80."""
+"""Numbers up to 90 that are not among the ids of COCO's 80 categories."""
 
 
 class Detections(Prediction):
-    """Objects of an image, those of the highest score first.
+    """Objects of an image, by descending score.
 
     Attributes:
         boxes: (N, 4), as x1, y1, x2, y2 in pixels.
@@ -47,67 +47,83 @@ class Detections(Prediction):
         instances = sample.pred_instances
         scores = as_array(instances.scores)
         order = np.argsort(-scores, kind="stable")
-        order = order[scores[order] >= threshold]
-        prediction = cls(source, meta)
-        prediction.scores = scores[order]
-        prediction.boxes = as_array(instances.bboxes)[order]
-        prediction.labels = as_array(instances.labels)[order]
-        has_masks = "masks" in instances
-        prediction.masks = as_array(instances.masks)[order].astype(bool) if has_masks else None
-        return prediction
+        return cls(source, meta)._fill(instances, scores, order[scores[order] >= threshold])
+
+    @classmethod
+    def from_ground_truth(
+        cls, source: Any, samples: Sequence[Any], meta: Mapping[str, Any]
+    ) -> "Detections | None":
+        """From mmdet's DetDataSample; crowds are left out."""
+        (sample,) = samples
+        instances = sample.get("gt_instances")
+        if instances is None or "labels" not in instances:
+            return None
+        ground_truth = cls(source, meta)
+        ground_truth.is_ground_truth = True
+        areas = np.prod(as_array(instances.bboxes)[:, 2:] - as_array(instances.bboxes)[:, :2], 1)
+        scores = np.ones(len(instances), np.float32)
+        return ground_truth._fill(instances, scores, np.argsort(areas, kind="stable"))
+
+    def _fill(
+        self, instances: Any, scores: NDArray[np.float32], chosen: NDArray[np.integer]
+    ) -> "Detections":
+        self.scores = scores[chosen]
+        self.boxes = as_array(instances.bboxes)[chosen]
+        self.labels = as_array(instances.labels)[chosen]
+        self.masks = None
+        if "masks" in instances:
+            masks = instances.masks
+            masks = masks.to_ndarray() if hasattr(masks, "to_ndarray") else as_array(masks)
+            self.masks = masks[chosen].astype(bool)
+        return self
 
     @property
     def names(self) -> list[str]:
         """Class of each object."""
         return [class_name(self.meta, label) for label in self.labels.tolist()]
 
-    def draw_on(self, image: Image) -> Image:
-        """Masks, boxes, names and scores; the best on top."""
-        canvas = swapped(image)
+    def _draw(self, image: Image) -> Image:
+        """Draw masks, boxes, names and scores; the first object on top."""
         palette = class_colours(self.meta, int(self.labels.max(initial=0)) + 1)
         colours = [palette[label] for label in self.labels.tolist()][::-1]
         if self.masks is not None:
-            paint_masks(canvas, self.masks[::-1], colours)
-        paint_boxes(canvas, self.boxes[::-1], colours)
-        texts = [f"{name} {score:.0%}" for name, score in zip(self.names, self.scores, strict=True)]
+            draw_masks(image, self.masks[::-1], colours)
+        draw_boxes(image, self.boxes[::-1], colours)
+        texts = self.names
+        if not self.is_ground_truth:
+            texts = [f"{name} {score:.0%}" for name, score in zip(texts, self.scores, strict=True)]
+        corners = self.boxes[::-1, :2].tolist()
         labels = [
             Label(text, x, y, colour)
-            for text, (x, y, _, _), colour in zip(
-                texts[::-1], self.boxes[::-1].tolist(), colours, strict=True
-            )
+            for text, (x, y), colour in zip(texts[::-1], corners, colours, strict=True)
         ]
-        return swapped(write_labels(canvas, labels))
+        return draw_labels(image, labels)
 
     def to_dict(self) -> dict[str, Any]:
-        """Size of the image, and annotations in COCO's format with run-length encoded masks."""
-        height, width = self.source.image.shape[:2]
+        """Return image size, and annotations in COCO's format with run-length encoded masks."""
         ids = category_ids(self.meta, int(self.labels.max(initial=0)) + 1)
-        annotations = []
-        for number, label in enumerate(self.labels.tolist()):
-            x1, y1, x2, y2 = self.boxes[number].astype(float)
-            annotation = {
-                "category_id": ids[label],
-                "score": rounded(self.scores[number], 4),
-                "bbox": rounded((x1, y1, x2 - x1, y2 - y1), 2),
-                "area": rounded((x2 - x1) * (y2 - y1), 2),
-                "iscrowd": 0,
-            }
-            if self.masks is not None:
-                annotation["area"] = int(self.masks[number].sum())
-                annotation["segmentation"] = _run_lengths(self.masks[number])
-            annotations.append(annotation)
-        return {**self._identity(), "height": height, "width": width, "annotations": annotations}
+        return self._coco_entry(self._annotation(number, ids) for number in range(len(self.labels)))
+
+    def _annotation(self, number: int, ids: Sequence[int]) -> dict[str, Any]:
+        annotation = {
+            "category_id": ids[self.labels[number]],
+            **coco_annotation(self.boxes[number], self.scores[number]),
+        }
+        if self.masks is not None:
+            annotation["area"] = int(self.masks[number].sum())
+            annotation["segmentation"] = _run_lengths(self.masks[number])
+        return annotation
 
     @classmethod
     def categories(cls, meta: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The classes; COCO's 80 have COCO's own numbers."""
+        """Return the classes; COCO's 80 have COCO's own ids."""
         classes = meta.get("classes") or ()
         ids = category_ids(meta, len(classes))
         return [{"id": number, "name": name} for number, name in zip(ids, classes, strict=False)]
 
 
 def category_ids(meta: Mapping[str, Any], count: int) -> list[int]:
-    """Numbers of at least `count` categories in COCO's format: COCO's own, or 1, 2, 3 ..."""
+    """Return ids of at least `count` categories in COCO's format: COCO's own, or 1, 2, 3 ..."""
     classes = tuple(meta.get("classes") or ())
     if len(classes) == 80 and (classes[0], classes[-1]) == ("person", "toothbrush"):
         return [number for number in range(1, 91) if number not in NO_COCO_IDS]

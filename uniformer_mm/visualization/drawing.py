@@ -1,7 +1,9 @@
-"""Drawing predictions on RGB images with OpenCV, and words with Pillow.
+"""Draw on images with OpenCV, and text with Pillow.
 
-It takes a few milliseconds per image, as videos need it, and the same prediction always gets the
-same picture; mmdet's and mmpose's visualizers draw with matplotlib, and mmdet's colours are random.
+Drawing takes a few milliseconds per image, as videos need it, and is deterministic; mmdet's and
+mmpose's visualizers draw with matplotlib, and mmdet's colours are random.
+
+Images are arrays (H, W, 3), uint8. Colours have the channel order of the image.
 """
 
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ from typing import NamedTuple
 import cv2
 import matplotlib
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
@@ -23,49 +25,62 @@ Colour = tuple[int, int, int]
 MASK_OPACITY = 0.45
 BLACK, WHITE, GREY = (0, 0, 0), (255, 255, 255), (70, 70, 70)
 BAR = (46, 134, 193)
-LEAST_WIDTH = 320
-"""Pixels that a line of words needs."""
+MIN_WIDTH = 320
+"""Width in pixels that a line of text needs."""
 
 LARGEST_SIDE = 4096
-"""Pixels up to which small pictures are enlarged; no picture is larger, unless its image is."""
+"""Side in pixels up to which small images are enlarged."""
 
-LETTERS, GAP = 14, 6
-"""Height of titles' letters, and space around panels, in pixels."""
+TEXT_HEIGHT, GAP = 14, 6
+"""Height of the text of titles and legends, and space around panels, in pixels."""
+
+COLUMNS, ROWS, FRAME_HEIGHT = 4, 2, 160
+"""Grid of the frames of a clip, and their height in pixels."""
 
 
 class Label(NamedTuple):
-    """Words on a coloured ground; `x`, `y` is its upper left corner in pixels."""
+    """Text on a coloured background; `x`, `y` is its upper left corner in pixels."""
 
     text: str
     x: float
     y: float
-    ground: Colour
+    background: Colour
 
 
-def unit(image: Image) -> int:
-    """Width in pixels of a line that is thin but visible."""
+def line_width(image: Image) -> int:
+    """Return the width in pixels of a line that is thin but visible."""
     return max(1, round(min(image.shape[:2]) / 320))
 
 
-def paint_masks(image: Image, masks: NDArray[np.bool_], colours: Sequence[Colour]) -> None:
+def blend(image: Image, colours: ArrayLike, opacity: ArrayLike) -> Image:
+    """Lay colours over an image.
+
+    Args:
+        image: (..., 3).
+        colours: Broadcastable to the image.
+        opacity: Of the colours, from 0 to 1; broadcastable to the image.
+    """
+    difference = np.asarray(colours, np.float32) - image
+    return np.rint(image + np.asarray(opacity, np.float32) * difference).astype(np.uint8)
+
+
+def draw_masks(image: Image, masks: NDArray[np.bool_], colours: Sequence[Colour]) -> None:
     """Tint masks (N, H, W) and draw their contours, in place."""
     for mask, colour in zip(masks, colours, strict=True):
-        image[mask] = (
-            (1 - MASK_OPACITY) * image[mask] + MASK_OPACITY * np.array(colour, np.float32)
-        ).astype(np.uint8)
+        image[mask] = blend(image[mask], colour, MASK_OPACITY)
         contours, _ = cv2.findContours(
             mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
         )
-        cv2.drawContours(image, contours, -1, colour, unit(image), cv2.LINE_AA)
+        cv2.drawContours(image, contours, -1, colour, line_width(image), cv2.LINE_AA)
 
 
-def paint_boxes(image: Image, boxes: NDArray[np.floating], colours: Sequence[Colour]) -> None:
+def draw_boxes(image: Image, boxes: NDArray[np.floating], colours: Sequence[Colour]) -> None:
     """Draw boxes (N, 4), as x1, y1, x2, y2 in pixels, in place."""
     for (x1, y1, x2, y2), colour in zip(np.rint(boxes).astype(int).tolist(), colours, strict=True):
-        cv2.rectangle(image, (x1, y1), (x2, y2), colour, 1 + unit(image))
+        cv2.rectangle(image, (x1, y1), (x2, y2), colour, 1 + line_width(image))
 
 
-def paint_skeleton(
+def draw_skeleton(
     image: Image,
     joints: NDArray[np.floating],
     visible: NDArray[np.bool_],
@@ -75,67 +90,95 @@ def paint_skeleton(
 ) -> None:
     """Draw the visible joints (K, 2) of a person, and the links between them, in place."""
     points = [(int(x), int(y)) for x, y in np.rint(joints)]
-    thickness = unit(image)
+    width = line_width(image)
     for (start, end), colour in zip(links, link_colours, strict=True):
         if visible[start] and visible[end]:
-            cv2.line(image, points[start], points[end], colour, 1 + thickness, cv2.LINE_AA)
-    for point, seen, colour in zip(points, visible, joint_colours, strict=True):
-        if seen:
-            cv2.circle(image, point, 2 * thickness + 1, colour, -1, cv2.LINE_AA)
-            cv2.circle(image, point, 2 * thickness + 1, WHITE, 1, cv2.LINE_AA)
+            cv2.line(image, points[start], points[end], colour, 1 + width, cv2.LINE_AA)
+    for point, is_visible, colour in zip(points, visible, joint_colours, strict=True):
+        if is_visible:
+            cv2.circle(image, point, 2 * width + 1, colour, -1, cv2.LINE_AA)
+            cv2.circle(image, point, 2 * width + 1, WHITE, 1, cv2.LINE_AA)
 
 
-def write_labels(image: Image, labels: Sequence[Label], size: int | None = None) -> Image:
-    """The image with labels, moved to lie within it.
-
-    Args:
-        image: RGB.
-        labels: In the order of painting.
-        size: Height of the letters in pixels; by default it fits the image.
-    """
-    font = _font(size or int(np.clip(8 + 4 * unit(image), 12, 40)))
+def draw_labels(image: Image, labels: Sequence[Label]) -> Image:
+    """Return the image with labels, the last one on top, each moved to lie within it."""
+    font = _font(int(np.clip(8 + 4 * line_width(image), 12, 40)))
     canvas = PillowImage.fromarray(image)
     pen = ImageDraw.Draw(canvas)
-    ascent, descent = font.getmetrics()
-    for text, x, y, ground in labels:
-        width, height = font.getlength(text) + 6, ascent + descent
+    height = sum(font.getmetrics())
+    for text, x, y, background in labels:
+        width = font.getlength(text) + 6
         x = min(max(x, 0), max(canvas.width - width, 0))
         y = min(max(y, 0), max(canvas.height - height, 0))
-        pen.rectangle((x, y, x + width, y + height), fill=ground)
-        pen.text((x + 3, y), text, font=font, fill=_legible_on(ground))
+        pen.rectangle((x, y, x + width, y + height), fill=background)
+        is_bright = float(np.dot(background, (0.299, 0.587, 0.114))) > 140
+        pen.text((x + 3, y), text, font=font, fill=BLACK if is_bright else WHITE)
     return np.array(canvas)
 
 
 def under_scores(image: Image, scores: Sequence[tuple[str, float]], lines: int) -> Image:
-    """An image under lines of names, with bars for their scores.
+    """Put an image under lines of names, with bars for their scores.
 
     Args:
-        image: RGB; a narrow one is enlarged.
+        image: A narrow one is enlarged.
         scores: Names and scores from 0 to 1.
-        lines: Of them there is room for.
+        lines: Number of lines to leave room for.
     """
-    if min(image.shape[:2]) < LEAST_WIDTH and max(image.shape[:2]) < LARGEST_SIDE:
-        image = resized(image, LEAST_WIDTH)
-    missing = max(LEAST_WIDTH - image.shape[1], 0)
+    if min(image.shape[:2]) < MIN_WIDTH and max(image.shape[:2]) < LARGEST_SIDE:
+        image = resized(image, MIN_WIDTH)
+    missing = max(MIN_WIDTH - image.shape[1], 0)
     image = np.pad(image, ((0, 0), (0, missing), (0, 0)))
-    letters = int(np.clip(image.shape[1] / 32, 14, 28))
-    line = 3 * letters // 2
-    header = np.zeros((line * lines + letters // 2, image.shape[1], 3), np.uint8)
-    labels = []
-    for row, (name, score) in enumerate(scores[:lines]):
-        top = row * line + letters // 4
-        width = round(score * (image.shape[1] - 4))
-        cv2.rectangle(header, (2, top + 1), (max(2 + width, 3), top + line - 2), BAR, -1)
-        labels.append((f"{score:6.1%}  {name}", top))
-    canvas = PillowImage.fromarray(header)
+    size = int(np.clip(image.shape[1] / 32, 14, 28))
+    line = 3 * size // 2
+    canvas = PillowImage.new("RGB", (image.shape[1], line * lines + size // 2))
     pen = ImageDraw.Draw(canvas)
-    for text, top in labels:
-        pen.text((6, top + letters // 8), text, font=_font(letters), fill=WHITE)
+    for row, (name, score) in enumerate(scores[:lines]):
+        top = row * line + size // 4
+        right = max(2 + round(score * (canvas.width - 4)), 3)
+        pen.rectangle((2, top + 1, right, top + line - 2), fill=BAR)
+        pen.text((6, top + size // 8), f"{score:6.1%}  {name}", font=_font(size), fill=WHITE)
     return np.concatenate([np.array(canvas), image])
 
 
+def above_legend(image: Image, entries: Sequence[tuple[str, Colour]]) -> Image:
+    """Put an image above a legend of names and their colours, in as many lines as it takes."""
+    font = _font(TEXT_HEIGHT)
+    line = sum(font.getmetrics()) + GAP
+    places: list[tuple[float, int]] = []
+    x, y = float(GAP), 0
+    for name, _ in entries:
+        needed = TEXT_HEIGHT + font.getlength(name) + 3 * GAP
+        if x > GAP and x + needed > image.shape[1]:
+            x, y = float(GAP), y + line
+        places.append((x, y))
+        x += needed
+    canvas = PillowImage.new("RGB", (image.shape[1], y + line), WHITE)
+    pen = ImageDraw.Draw(canvas)
+    for (x, y), (name, colour) in zip(places, entries, strict=True):
+        top = y + (line - TEXT_HEIGHT) // 2
+        pen.rectangle((x, top, x + TEXT_HEIGHT - 1, top + TEXT_HEIGHT - 1), fill=colour)
+        pen.text((x + TEXT_HEIGHT + GAP, y + GAP // 2), name, font=font, fill=BLACK)
+    return np.concatenate([image, np.array(canvas)])
+
+
+def contact_sheet(frames: NDArray[np.uint8]) -> Image:
+    """Arrange up to `ROWS * COLUMNS` evenly spaced frames (T, H, W, 3) of a clip, row by row."""
+    chosen = frames[np.linspace(0, len(frames) - 1, min(len(frames), ROWS * COLUMNS)).astype(int)]
+    width = round(FRAME_HEIGHT * chosen.shape[2] / chosen.shape[1])
+    width = min(max(width, 1), LARGEST_SIDE // COLUMNS)
+    rows = -(-len(chosen) // COLUMNS)
+    step = (FRAME_HEIGHT + GAP, width + GAP)
+    canvas = np.zeros((rows * step[0], COLUMNS * step[1] - GAP, 3), dtype=np.uint8)
+    for index, frame in enumerate(chosen):
+        top, left = index // COLUMNS * step[0], index % COLUMNS * step[1]
+        canvas[top : top + FRAME_HEIGHT, left : left + width] = cv2.resize(
+            frame, (width, FRAME_HEIGHT), interpolation=cv2.INTER_CUBIC
+        )
+    return canvas
+
+
 def resized(image: Image, shorter_side: int) -> Image:
-    """An image (H, W, 3) of another shorter side in pixels, as far as the longer one may be."""
+    """Resize an image to a shorter side in pixels, the longer one to at most `LARGEST_SIDE`."""
     height, width = image.shape[:2]
     factor = min(shorter_side / min(height, width), LARGEST_SIDE / max(height, width))
     size = (max(round(factor * width), 1), max(round(factor * height), 1))
@@ -145,16 +188,16 @@ def resized(image: Image, shorter_side: int) -> Image:
 def side_by_side(
     panels: Sequence[tuple[str, Image]], columns: int, lines: int | None = None
 ) -> Image:
-    """Images in rows, each under its title.
+    """Arrange images in rows, each under its title.
 
     Args:
-        panels: Titles and images; all images have one size.
-        columns: Of a row; the last row may have fewer.
-        lines: Of a title there is room for, the rest is cut off; by default as many as it takes.
-            Frames of a video are of one size whatever their titles are.
+        panels: Titles and images; images of one width.
+        columns: Images per row; the last row may have fewer.
+        lines: Lines of a title, longer ones are cut off; by default as many as it takes. Frames of
+            a video need one size for all titles.
     """
-    height, width = panels[0][1].shape[:2]
-    font = _font(LETTERS)
+    height, width = max(len(image) for _, image in panels), panels[0][1].shape[1]
+    font = _font(TEXT_HEIGHT)
     titles = [_wrapped(title, width - 2 * GAP, font)[:lines] for title, _ in panels]
     line = sum(font.getmetrics())
     header = line * (lines or max(len(title) for title in titles)) + 2 * GAP
@@ -172,14 +215,14 @@ def side_by_side(
 
 
 def inner_point(mask: NDArray[np.bool_]) -> tuple[int, int]:
-    """The point x, y of a mask that is farthest from its border."""
+    """Return the point x, y of a mask that is farthest from its border."""
     distance = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)
     y, x = np.unravel_index(int(distance.argmax()), distance.shape)
     return int(x) - 1, int(y) - 1
 
 
 def _wrapped(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
-    """Lines of at most so many pixels, as far as words allow it."""
+    """Break text into lines of at most `width` pixels, between words."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
@@ -190,13 +233,8 @@ def _wrapped(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
     return lines
 
 
-def _legible_on(ground: Colour) -> Colour:
-    red, green, blue = ground
-    return BLACK if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else WHITE
-
-
 @lru_cache(maxsize=16)
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """matplotlib's, which mmengine brings; it knows Latin, Greek and Cyrillic letters."""
+    """DejaVu Sans of matplotlib, with Latin, Greek and Cyrillic characters."""
     path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
     return ImageFont.truetype(str(path), size)

@@ -1,4 +1,4 @@
-"""A class for every pixel."""
+"""Semantic segmentation: a class for every pixel."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -9,8 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from uniformer_mm.datasets.media import Frame, Image, swapped
-from uniformer_mm.visualization.drawing import Label, inner_point, write_labels
+from uniformer_mm.datasets.media import Frame, Image, bgr_to_rgb
+from uniformer_mm.visualization.drawing import (
+    Colour,
+    Label,
+    above_legend,
+    blend,
+    draw_labels,
+    inner_point,
+)
 from uniformer_mm.visualization.prediction import (
     Prediction,
     as_array,
@@ -21,12 +28,15 @@ from uniformer_mm.visualization.prediction import (
 from uniformer_mm.writing import write_whole
 
 OPACITY = 0.6
-NAMED_SHARE = 0.02
-"""Part of the image from which on a class is named in a frame of a video."""
+IGNORED = np.iinfo(np.uint16).max
+"""Label of the pixels of the ground truth that have no class."""
+
+MIN_NAMED_SHARE = 0.02
+"""Share of the image above which a class is named in a frame of a video."""
 
 
 class LabelMap(Prediction):
-    """The class of every pixel of an image.
+    """Semantic segmentation.
 
     Attributes:
         labels: (H, W), indices of classes.
@@ -41,28 +51,46 @@ class LabelMap(Prediction):
     def from_samples(
         cls, source: Any, samples: Sequence[Any], meta: Mapping[str, Any], threshold: float
     ) -> "LabelMap":
-        """From mmseg's SegDataSample; every pixel has a class, whatever the threshold."""
+        """From mmseg's SegDataSample; every pixel has a class, the threshold has no effect."""
         (sample,) = samples
         prediction = cls(source, meta)
         prediction.labels = as_array(sample.pred_sem_seg.data)[0].astype(np.uint16)
         return prediction
 
-    def draw(self) -> Image:
-        """Colours over the image, and a legend below."""
-        return self._tinted(self.source.image, with_legend=True)
+    @classmethod
+    def from_ground_truth(
+        cls, source: Any, samples: Sequence[Any], meta: Mapping[str, Any]
+    ) -> "LabelMap | None":
+        """From mmseg's SegDataSample; labels that are not a class are ignored."""
+        (sample,) = samples
+        if "gt_sem_seg" not in sample:
+            return None
+        ground_truth = cls(source, meta)
+        ground_truth.is_ground_truth = True
+        labels = as_array(sample.gt_sem_seg.data).squeeze()
+        is_class = labels < len(meta.get("classes") or range(255))
+        ground_truth.labels = np.where(is_class, labels, IGNORED).astype(np.uint16)
+        return ground_truth
 
-    def draw_on(self, image: Image) -> Image:
-        """Colours over the image, and names in the larger areas."""
-        canvas = swapped(self._tinted(image, with_legend=False))
-        names = []
-        for label, share in self._shares():
-            if share >= NAMED_SHARE:
-                x, y = inner_point(self.labels == label)
-                names.append(Label(class_name(self.meta, label), x, y, self._palette()[label]))
-        return swapped(write_labels(canvas, names))
+    def draw(self) -> Image:
+        """Tint the image, and add a legend below."""
+        palette = self._palette()
+        present = sorted(label for label, _ in self._shares())
+        entries = [(class_name(self.meta, label), palette[label]) for label in present]
+        return bgr_to_rgb(above_legend(self._tinted(bgr_to_rgb(self.source.image)), entries))
+
+    def _draw(self, image: Image) -> Image:
+        """Tint the image, and name the larger areas."""
+        palette = self._palette()
+        names = [
+            Label(class_name(self.meta, label), *inner_point(self.labels == label), palette[label])
+            for label, share in self._shares()
+            if share >= MIN_NAMED_SHARE
+        ]
+        return draw_labels(self._tinted(image), names)
 
     def to_dict(self) -> dict[str, Any]:
-        """The classes of the image and which part of it they take, the largest first."""
+        """Return the classes of the image and their shares of it, by descending share."""
         height, width = self.labels.shape
         classes = [
             {"label": label, "class": class_name(self.meta, label), "share": rounded(share, 4)}
@@ -88,20 +116,17 @@ class LabelMap(Prediction):
         image.save(buffer, format="PNG")
         write_whole(path, buffer.getvalue())
 
-    def _palette(self) -> list[tuple[int, int, int]]:
-        classes = self.meta.get("classes") or ()
-        return class_colours(self.meta, max(len(classes), int(self.labels.max()) + 1))
+    def _palette(self) -> list[Colour]:
+        largest = int(self.labels.max(initial=0, where=self.labels != IGNORED))
+        return class_colours(self.meta, max(len(self.meta.get("classes") or ()), largest + 1))
 
     def _shares(self) -> list[tuple[int, float]]:
-        labels, counts = np.unique(self.labels, return_counts=True)
+        labels, counts = np.unique(self.labels[self.labels != IGNORED], return_counts=True)
         order = np.argsort(-counts, kind="stable")
         return [(int(labels[i]), float(counts[i] / self.labels.size)) for i in order]
 
-    def _tinted(self, image: Image, with_legend: bool) -> Image:
-        from uniformer_mm.engine.hooks.segmentation_pictures import paint
-
-        palette = self._palette()
-        names = [class_name(self.meta, label) for label in range(len(palette))]
-        canvas = swapped(image)
-        painted = paint(canvas, [self.labels], names, palette, OPACITY)
-        return swapped(painted if with_legend else painted[: len(image)])
+    def _tinted(self, image: Image) -> Image:
+        """Lay the colours of the classes over an RGB image."""
+        has_class = self.labels != IGNORED
+        colours = np.array(self._palette(), np.float32)[np.where(has_class, self.labels, 0)]
+        return blend(image, colours, OPACITY * has_class[..., None])

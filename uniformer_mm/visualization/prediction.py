@@ -10,21 +10,25 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from uniformer_mm.datasets.media import Image, write_image
+from uniformer_mm.datasets.media import Image, bgr_to_rgb, write_image
 from uniformer_mm.datasets.overrides import distinct_colours
+from uniformer_mm.visualization.drawing import Colour, side_by_side
 from uniformer_mm.writing import write_parts
 
 
 class Prediction(ABC):
-    """What a model says about an image or a clip.
+    """Prediction of a model for an image or a clip, or its ground truth.
 
     Attributes:
         source: The image or clip.
         meta: Classes, colours and joints of the model's dataset, under mmengine's names.
+        is_ground_truth: Whether it has no scores worth showing.
     """
 
     default_threshold: ClassVar[float]
-    """Score below which a prediction is left out unless the user says otherwise."""
+    """Score threshold unless the user gives one."""
+
+    is_ground_truth = False
 
     def __init__(self, source: Any, meta: Mapping[str, Any]) -> None:
         self.source = source
@@ -35,129 +39,164 @@ class Prediction(ABC):
     def from_samples(
         cls, source: Any, samples: Sequence[Any], meta: Mapping[str, Any], threshold: float
     ) -> "Prediction":
-        """From the data samples that a model of MM returns.
+        """Convert the data samples that an OpenMMLab model returns.
 
         Args:
             source: The image or clip.
-            samples: One, or in pose estimation one per person.
+            samples: One; in pose estimation one per person.
             meta: Of the model's dataset.
-            threshold: Score below which predictions are left out.
+            threshold: Score threshold.
         """
 
+    @classmethod
     @abstractmethod
+    def from_ground_truth(
+        cls, source: Any, samples: Sequence[Any], meta: Mapping[str, Any]
+    ) -> "Prediction | None":
+        """Convert the ground truth of data samples; None if they have none."""
+
+    @abstractmethod
+    def _draw(self, image: Image) -> Image:
+        """Draw on an RGB image; the size of the result depends on nothing predicted."""
+
     def draw_on(self, image: Image) -> Image:
-        """The prediction on an image (H, W, 3), BGR; the size depends on nothing predicted."""
+        """Draw on an image (H, W, 3), BGR, such as a frame of a video."""
+        return bgr_to_rgb(self._draw(bgr_to_rgb(image)))
 
     def draw(self) -> Image:
-        """The picture (H, W, 3), BGR."""
+        """Draw on the source; returns (H, W, 3), BGR."""
         return self.draw_on(self.source.image)
+
+    def compare(self, ground_truth: "Prediction | None") -> Image:
+        """Draw the prediction, and to the left of it the ground truth if there is one; BGR."""
+        if ground_truth is None:
+            return self.draw()
+        panels = [("ground truth", ground_truth.draw()), ("prediction", self.draw())]
+        return side_by_side(panels, columns=2)
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """The prediction as plain data."""
+        """Return the prediction as plain data."""
 
     @classmethod
     def categories(cls, meta: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-        """Categories in COCO's format; None if predictions are not written in it."""
+        """Return categories in COCO's format; None if predictions are not written in it."""
         return None
 
     def save(self, path: str | Path) -> None:
-        """Write the picture, or in a file *.json the data; a file that is there is replaced.
+        """Write the drawn prediction, or to a file `*.json` the data; an old file is replaced.
 
         Raises:
-            UserError: The file cannot be written, or not in the format that its name says.
+            UserError: The file cannot be written, or its suffix is not a known format.
         """
         if Path(path).suffix.lower() == ".json":
             write_json(Path(path), [self.to_dict()], self.categories(self.meta))
         else:
             write_image(Path(path), self.draw())
 
+    def _coco_entry(self, annotations: Iterable[dict[str, Any]]) -> dict[str, Any]:
+        """An image with its annotations, which `write_json` puts into COCO's format."""
+        height, width = self.source.image.shape[:2]
+        size = {"height": height, "width": width}
+        return {**self._identity(), **size, "annotations": list(annotations)}
+
     def _identity(self) -> dict[str, Any]:
-        """File name, and for a part of a video which."""
+        """File name, and the frames for a part of a video."""
         return {"file_name": self.source.name, **self.source.position}
+
+
+def coco_annotation(box: NDArray[np.floating], score: float) -> dict[str, Any]:
+    """Common fields of COCO's annotations, from a box x1, y1, x2, y2."""
+    x1, y1, x2, y2 = box.astype(float)
+    width, height = x2 - x1, y2 - y1
+    return {
+        "score": rounded(score, 4),
+        "bbox": rounded((x1, y1, width, height), 2),
+        "area": rounded(width * height, 2),
+        "iscrowd": 0,
+    }
 
 
 def write_json(
     path: Path, entries: Iterable[dict[str, Any]], categories: list[dict[str, Any]] | None
 ) -> None:
-    """Write predictions into one file: in COCO's format if there are categories, else as a list.
+    """Write predictions to one file: in COCO's format if there are categories, else as a list.
 
-    In COCO's format images and annotations are numbered from 1. The annotations have scores: the
-    whole is what `pycocotools.coco.COCO` takes for a dataset, and its list of annotations what
-    `loadRes` takes for results.
+    In COCO's format images and annotations are numbered from 1. Annotations have scores:
+    `pycocotools.coco.COCO` reads the file as a dataset, `loadRes` its annotations as results.
 
     Args:
-        path: The file; what was there before stays until the new content is whole.
-        entries: What `Prediction.to_dict` gives. In COCO's format they are gone through twice, so
-            that they need not be in memory, unless they are an iterator.
-        categories: What `Prediction.categories` gives.
+        path: The file; it is replaced once the new content is complete.
+        entries: Results of `Prediction.to_dict`. In COCO's format they are iterated twice, so that
+            they need not be in memory, unless they are an iterator.
+        categories: Result of `Prediction.categories`.
 
     Raises:
         UserError: The file cannot be written.
     """
     if categories is None:
-        write_parts(path, _as_list(entries))
+        write_parts(path, _json_list(entries))
         return
     if isinstance(entries, Iterator):
         entries = list(entries)
-    write_parts(
-        path,
-        chain(
-            [b'{"images": '],
-            _as_list(_images(entries)),
-            [b', "annotations": '],
-            _as_list(_annotations(entries)),
-            [b', "categories": ', dump_line(categories), b"}"],
-        ),
+    images = (
+        {"id": number, **{key: entry[key] for key in entry if key != "annotations"}}
+        for number, entry in enumerate(entries, start=1)
     )
+    numbered = (
+        {"image_id": number, **annotation}
+        for number, entry in enumerate(entries, start=1)
+        for annotation in entry["annotations"]
+    )
+    annotations = ({"id": number, **entry} for number, entry in enumerate(numbered, start=1))
+    parts = (
+        [b'{"images": '],
+        _json_list(images),
+        [b', "annotations": '],
+        _json_list(annotations),
+        [b', "categories": ', dump_line(categories), b"}"],
+    )
+    write_parts(path, chain(*parts))
 
 
 def dump_line(entry: Any) -> bytes:
-    """Plain data as a line of JSON; names of files that are not UTF-8 survive it."""
-    # What is not UTF-8 in the name of a file is a lone surrogate, which JSON can only escape.
+    """Return plain data as a line of JSON."""
+    # Bytes of a file name that are not UTF-8 are lone surrogates, which JSON can only escape.
     return json.dumps(entry, ensure_ascii=False).encode(errors="backslashreplace")
 
 
-def _as_list(values: Iterable[Any]) -> Iterator[bytes]:
-    separator = b"["
-    for value in values:
-        yield separator + dump_line(value)
-        separator = b", "
-    yield b"[]" if separator == b"[" else b"]"
-
-
-def _images(entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for number, entry in enumerate(entries, start=1):
-        yield {"id": number, **{key: entry[key] for key in entry if key != "annotations"}}
-
-
-def _annotations(entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    identity = 0
-    for number, entry in enumerate(entries, start=1):
-        for annotation in entry["annotations"]:
-            identity += 1
-            yield {"id": identity, "image_id": number, **annotation}
+def _json_list(values: Iterable[Any]) -> Iterator[bytes]:
+    yield b"["
+    for index, value in enumerate(values):
+        yield (b", " if index else b"") + dump_line(value)
+    yield b"]"
 
 
 def class_name(meta: Mapping[str, Any], label: int) -> str:
-    """Name of a class, 'class N' if the dataset has none."""
+    """Return the name of a class, 'class N' if the dataset has none."""
     classes = meta.get("classes") or ()
     return str(classes[label]) if label < len(classes) else f"class {label}"
 
 
-def class_colours(meta: Mapping[str, Any], count: int) -> list[tuple[int, int, int]]:
-    """RGB colours of at least `count` classes, the dataset's own if it has enough."""
+def class_colours(meta: Mapping[str, Any], count: int) -> list[Colour]:
+    """Return RGB colours of at least `count` classes, the dataset's own if it has enough."""
     palette = meta.get("palette")
     if not isinstance(palette, Sequence) or len(palette) < count:
         palette = distinct_colours(count)
-    return [(int(red), int(green), int(blue)) for red, green, blue in palette]
+    return as_colours(palette)
+
+
+def as_colours(colours: Iterable[Iterable[Any]]) -> list[Colour]:
+    """Convert rows of any numbers to colours that OpenCV takes."""
+    return [(int(red), int(green), int(blue)) for red, green, blue in colours]
 
 
 def as_array(values: Any) -> NDArray[Any]:
-    """A tensor on any device, or anything that numpy takes, as an array."""
+    """Convert a tensor on any device, boxes of mmdet, or anything that numpy takes."""
+    values = getattr(values, "tensor", values)
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
 def rounded(values: Any, digits: int) -> list[Any]:
-    """An array as a list of numbers with so many digits behind the point."""
+    """Convert an array to a list of rounded numbers."""
     return np.asarray(values, dtype=np.float64).round(digits).tolist()

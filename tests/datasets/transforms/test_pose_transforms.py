@@ -1,4 +1,4 @@
-"""Crops and augmentations of people's boxes are those of mmpose 0.16."""
+"""Crops and augmentations of person boxes are those of mmpose 0.16."""
 
 import math
 from collections import Counter
@@ -11,6 +11,8 @@ from mmengine.registry import TRANSFORMS, init_default_scope
 from scipy import stats
 
 from uniformer_mm.datasets.transforms import pose_transforms
+
+pytestmark = pytest.mark.stack
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "pose"
 SIZE = np.array((40.0, 100.0))
@@ -139,7 +141,7 @@ def test_half_bodies_are_chosen_as_published(pipeline, upper, lower, upper_share
     assert stats.binomtest(counts["upper"], changed, upper_share).pvalue > ALPHA
 
 
-def test_people_of_8_joints_stay_whole(pipeline):
+def test_persons_with_8_joints_stay_whole(pipeline):
     assert half_body(pipeline, [1] * 8 + [0] * 9) == {"none": 600}
 
 

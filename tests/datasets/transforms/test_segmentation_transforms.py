@@ -8,7 +8,10 @@ import pytest
 from mmengine.registry import init_default_scope
 from mmseg.registry import TRANSFORMS
 
+import uniformer_mm.segmentation  # noqa: F401  registers the transform
 from uniformer_mm.errors import UserError
+
+pytestmark = pytest.mark.stack
 
 SIZE = (40, 60)
 

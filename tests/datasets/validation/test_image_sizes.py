@@ -1,4 +1,4 @@
-"""An image of another size than its annotations state is named, with the likely cause."""
+"""An image of another size than its annotations state is named with the likely cause."""
 
 import json
 import pickle
@@ -10,22 +10,20 @@ from mmengine.registry import DATASETS, TRANSFORMS, DefaultScope
 from PIL import Image
 from torch.utils.data import DataLoader
 
-import uniformer_mm  # noqa: F401
-from uniformer_mm.datasets.error_context import NamedReads
+from uniformer_mm.datasets.error_context import ErrorContextDataset
 from uniformer_mm.datasets.validation.image_sizes import CheckedLoading, check_image_sizes
 from uniformer_mm.errors import UserError
 
+pytestmark = pytest.mark.stack
 WIDTH, HEIGHT = 40, 30
 LOAD = {"type": "LoadImageFromFile"}
 BOXES = {"type": "LoadAnnotations", "with_bbox": True}
-EXIF_STORED = "EXIF orientation 6 turns the image.*for the pixels as they are stored"
-EXIF_LEFT_OUT = "EXIF orientation 6 of the image turns it, which this loader leaves out"
 
 
 def write_set(folder, stated, stored=(WIDTH, HEIGHT), orientation=None):
     """Two images, the second of which is stored and stated as given; width first."""
     rng = np.random.default_rng(0)
-    images, people = [], []
+    images, persons = [], []
     for id_, (said, size) in enumerate([((WIDTH, HEIGHT), (WIDTH, HEIGHT)), (stated, stored)]):
         pixels = rng.integers(0, 255, (*size[::-1], 3), np.uint8)
         exif = Image.Exif()
@@ -34,8 +32,8 @@ def write_set(folder, stated, stored=(WIDTH, HEIGHT), orientation=None):
         Image.fromarray(pixels).save(folder / f"{id_}.jpg", exif=exif)
         images.append({"id": id_, "file_name": f"{id_}.jpg", "width": said[0], "height": said[1]})
         person = {"id": id_, "image_id": id_, "category_id": 1, "bbox": [2, 3, 20, 20], "area": 400}
-        people.append({**person, "iscrowd": 0, "keypoints": [5, 6, 2] * 17, "num_keypoints": 17})
-    content = {"images": images, "annotations": people}
+        persons.append({**person, "iscrowd": 0, "keypoints": [5, 6, 2] * 17, "num_keypoints": 17})
+    content = {"images": images, "annotations": persons}
     content["categories"] = [{"id": 1, "name": "person"}]
     (folder / "set.json").write_text(json.dumps(content))
     return {
@@ -57,48 +55,48 @@ CASES = {
     "exchanged": ((HEIGHT, WIDTH), (WIDTH, HEIGHT), None, "width and height are exchanged"),
     "twice": ((WIDTH, HEIGHT), (2 * WIDTH, 2 * HEIGHT), None, "2 times the size"),
     "cropped": ((WIDTH, HEIGHT), (WIDTH, 24), None, "it was cropped"),
-    "stored": ((WIDTH, HEIGHT), (WIDTH, HEIGHT), 6, EXIF_STORED),
+    "stored": ((WIDTH, HEIGHT), (WIDTH, HEIGHT), 6, "EXIF orientation 6 .*for the stored pixels"),
 }
+PIPELINES = {"mmdet": (LOAD, BOXES), "mmpose": ({"type": "LoadImage"},)}
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("test_mode", [False, True])
-@pytest.mark.parametrize("scope", ["mmdet", "mmpose"])
+@pytest.mark.parametrize("scope", PIPELINES)
 def test_the_file_both_sizes_and_the_cause_are_named(tmp_path, case, test_mode, scope):
     stated, stored, orientation, cause = CASES[case]
-    config = write_set(tmp_path, stated, stored, orientation)
-    config["test_mode"] = test_mode
-    pipeline = [LOAD, BOXES] if scope == "mmdet" else [{"type": "LoadImage"}]
-    assert read(config, scope, pipeline, index=0)["img"].shape == (HEIGHT, WIDTH, 3)
+    config = {**write_set(tmp_path, stated, stored, orientation), "test_mode": test_mode}
+    assert read(config, scope, PIPELINES[scope], index=0)["img"].shape == (HEIGHT, WIDTH, 3)
     shown = stored[::-1] if orientation else stored
     said = rf"1\.jpg has {shown[0]} x {shown[1]} pixels, but .*set\.json states {stated[0]} x"
     with pytest.raises(UserError, match=rf"{said} {stated[1]} for it: .*{cause}"):
-        read(config, scope, pipeline)
+        read(config, scope, PIPELINES[scope])
 
 
 @pytest.mark.parametrize("backend", ["cv2", "pillow"])
-def test_turned_images_pass_if_their_upright_size_is_stated(tmp_path, backend):
+def test_rotated_images_pass_if_their_upright_size_is_stated(tmp_path, backend):
     config = write_set(tmp_path, (HEIGHT, WIDTH), orientation=6)
     upright = {**LOAD, "imdecode_backend": backend}
     assert read(config, pipeline=[upright, BOXES])["img"].shape == (WIDTH, HEIGHT, 3)
     stored = {**upright, "color_type": "color_ignore_orientation"}
-    with pytest.raises(UserError, match=EXIF_LEFT_OUT):
+    with pytest.raises(UserError, match="ignores the EXIF orientation 6"):
         read(config, pipeline=[stored, BOXES])
 
 
-def test_images_for_boxes_of_a_detector_are_checked(tmp_path):
+def test_images_are_checked_for_every_kind_of_sample(tmp_path):
     config = write_set(tmp_path, (HEIGHT, WIDTH))
     boxes = [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 9, 9], "score": 0.5}]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
-    config.update(bbox_file=str(tmp_path / "boxes.json"), test_mode=True)
-    with pytest.raises(UserError, match=r"1\.jpg has 40 x 30 pixels"):
-        read(config, "mmpose", [{"type": "LoadImage"}], index=0)
-
-
-def test_all_persons_of_an_image_are_checked_together(tmp_path):
-    config = write_set(tmp_path, (HEIGHT, WIDTH))
-    with pytest.raises(UserError, match=r"1\.jpg has 40 x 30 pixels"):
-        read({**config, "data_mode": "bottomup"}, "mmpose", [{"type": "LoadImage"}])
+    detected = {**config, "bbox_file": str(tmp_path / "boxes.json"), "test_mode": True}
+    bottom_up = {**config, "data_mode": "bottomup"}
+    nested = [{"type": "RandomChoice", "transforms": [[LOAD], [LOAD]]}, BOXES]
+    for arguments in (
+        (detected, "mmpose", PIPELINES["mmpose"], 0),
+        (bottom_up, "mmpose", PIPELINES["mmpose"]),
+        (config, "mmdet", nested),
+    ):
+        with pytest.raises(UserError, match=r"1\.jpg has 40 x 30 pixels"):
+            read(*arguments)
 
 
 MIXING = {
@@ -115,9 +113,14 @@ MIXING = {
 }
 
 
-@pytest.mark.parametrize("name", MIXING)
 @pytest.mark.parametrize(
-    "wrapper", [None, "RepeatDataset", "ConcatDataset", "ClassBalancedDataset"]
+    ("name", "wrapper"),
+    [
+        *[(name, None) for name in MIXING],
+        ("mosaic", "RepeatDataset"),
+        ("mixup", "ConcatDataset"),
+        ("choice", "ClassBalancedDataset"),
+    ],
 )
 def test_wrapped_and_mixed_images_are_checked(tmp_path, name, wrapper):
     outer, inner = MIXING[name]
@@ -137,32 +140,22 @@ def test_wrapped_and_mixed_images_are_checked(tmp_path, name, wrapper):
             list(map(dataset.__getitem__, range(len(dataset))))
 
 
-def test_loaders_inside_other_transforms_are_found(tmp_path):
-    config = write_set(tmp_path, (HEIGHT, WIDTH))
-    branches = {"type": "RandomChoice", "transforms": [[LOAD], [LOAD]]}
-    with pytest.raises(UserError, match=r"1\.jpg has 40 x 30"):
-        read(config, pipeline=[branches, BOXES])
-
-
-@pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_a_worker_says_so_too(tmp_path, context):
+def test_workers_check_too(tmp_path):
     config = write_set(tmp_path, (HEIGHT, WIDTH))
     with DefaultScope.overwrite_default_scope("mmdet"):
         dataset = DATASETS.build({**config, "pipeline": [LOAD, BOXES]})
     check_image_sizes(dataset)
-    if context == "spawn":  # starting a process would take seconds: it gets a pickle
-        with pytest.raises(UserError, match=r"1\.jpg has 40 x 30"):
-            pickle.loads(pickle.dumps(dataset))[1]
-        return
-    dataset.__getitems__ = NamedReads(dataset)
-    loader = DataLoader(dataset, num_workers=1, collate_fn=list, multiprocessing_context=context)
+    dataset.__getitems__ = ErrorContextDataset(dataset).__getitems__
+    loader = DataLoader(dataset, num_workers=1, collate_fn=list, multiprocessing_context="fork")
     with pytest.raises(UserError, match=r"1\.jpg has 40 x 30"):
         list(loader)
+    with pytest.raises(UserError, match=r"1\.jpg has 40 x 30"):  # what a spawned worker gets
+        pickle.loads(pickle.dumps(dataset)).__getitems__([1])
 
 
 @TRANSFORMS.register_module(force=True)
 class LoadHalf:
-    """A loader of a user's own."""
+    """A loader of the user's own."""
 
     def __call__(self, results):
         image = cv2.imread(results["img_path"])[::2, ::2]

@@ -32,7 +32,7 @@ def joined(path):
     content = {}
     for name, value in stream_json(str(path), ("images", "annotations")):
         if name in ("images", "annotations") and isinstance(value, list):
-            assert len(value) <= json_stream.ENTRIES
+            assert len(value) <= json_stream.BATCH_SIZE
             content.setdefault(name, []).extend(value)
         else:
             content[name] = value
@@ -46,14 +46,14 @@ def path(tmp_path_factory):
 
 @pytest.fixture(params=[(1, 1), (7, 5), (64, 16), (512, 16)], ids=str)
 def characters(request, monkeypatch):
-    """Characters read at a time, and from which on many entries are decoded at once."""
-    for name, value in zip(("CHARACTERS", "BATCH"), request.param, strict=True):
+    """Characters that are read, and of a list that are decoded, at a time."""
+    for name, value in zip(("CHARACTERS", "OBJECTS"), request.param, strict=True):
         monkeypatch.setattr(json_stream, name, value)
-    monkeypatch.setattr(json_stream, "ENTRIES", 2)
+    monkeypatch.setattr(json_stream, "BATCH_SIZE", 2)
 
 
 def test_sound_and_damaged_files(path, characters):
-    @share(100)
+    @share(25)
     @given(FILES, LAYOUTS, st.data())
     def compare(content, layout, data):
         text = json.dumps(content, **layout)

@@ -7,6 +7,8 @@ import uniformer_mm.video  # noqa: F401  registers the reader
 from uniformer_mm.datasets.validation.video_labels import check_video_labels
 from uniformer_mm.errors import UserError
 
+pytestmark = pytest.mark.stack
+
 LISTS = {
     "VideoDataset": "{name}.mp4 {label}",
     "RepeatAugDataset": "{name}.mp4 {label}",

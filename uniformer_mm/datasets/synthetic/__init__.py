@@ -1,1 +1,1 @@
-"""Synthetic datasets in the on-disk formats of the real ones."""
+"""Synthetic datasets in the formats of the benchmarks."""

@@ -1,8 +1,8 @@
-"""A drawn detection set in COCO's own layout: small, seeded, honest and quick to learn.
+"""Synthetic detection dataset in the format of COCO instances.
 
-Every scene holds a few shapes over a muted, cluttered background. A class is a shape and a range of
-hues; size, rotation, stretch, lighting, occlusion and truncation vary, and so does the image size.
-Like COCO, the set also has empty images, crowd regions (``iscrowd``) and masks in several parts.
+Every scene has a few shapes over a muted, cluttered background. A class is a shape and a range of
+hues; size, rotation, stretch, lighting, occlusion, truncation and image size vary. As in COCO,
+there are images without objects, crowd regions (`iscrowd`), and masks in several parts.
 """
 
 from __future__ import annotations
@@ -11,194 +11,224 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from uniformer_mm.datasets.synthetic.canvas import (
+from uniformer_mm.datasets.synthetic.dataset import SyntheticDataset
+from uniformer_mm.datasets.synthetic.drawing import (
+    SHAPES,
     BoolArray,
-    FloatArray,
-    Window,
-    develop,
-    draw_background,
+    Polygon,
+    Rng,
     encode_jpeg,
-    paint_lit_shape,
-    rasterise,
-    window_of,
+    posed_outline,
+    shape_color,
 )
-from uniformer_mm.datasets.synthetic.generated import GeneratedSet, SetSpec
-from uniformer_mm.datasets.synthetic.shapes import SHAPES, object_colour, posed_outline
-
-# Part of the cache key: raise it with every change that alters a pixel or an annotation.
-GENERATOR_VERSION = 1
+from uniformer_mm.datasets.synthetic.scene import Scene
 
 CLASSES = SHAPES
 OBJECTS_PER_IMAGE = (1, 5)
 OBJECT_SIZE = (1 / 8, 1 / 2)  # of the shorter image side
-MAX_HIDDEN = 0.7  # an object may lose this share of its area to other objects and the image border
-# By index, not by chance: the smallest of sets has all kinds. Even and odd, so they never meet.
+PLACEMENT_ATTEMPTS = 20
+
+# By index, not at random: even the smallest datasets have objects. One is odd and one even, so no
+# image is both.
 EMPTY_PERIOD, EMPTY_PHASE = 16, 7
 CROWD_PERIOD, CROWD_PHASE = 10, 4
 
-_GENERATOR_NAME = "uniformer_mm.datasets.synthetic.coco"
-_PLACEMENT_ATTEMPTS = 20
+LICENSE = {
+    "id": 1,
+    "name": "Apache License 2.0",
+    "url": "https://www.apache.org/licenses/LICENSE-2.0",
+}
+
+Record = dict[str, Any]
 
 
-class SyntheticCocoSpec(SetSpec):
-    """Images in ``train2017`` and ``val2017``; the aspect ratio varies from 3:4 to 4:3."""
+@dataclass
+class Instance:
+    """An object or a crowd region of a scene.
 
-
-def make_synthetic_coco(root: Path, spec: SyntheticCocoSpec) -> Path:
-    """Make sure that ``root`` holds the set of ``spec``: reuse it, or draw it anew.
-
-    Returns:
-        ``root``, with ``train2017/``, ``val2017/`` and ``annotations/instances_*2017.json``.
-
-    Raises:
-        FileExistsError: ``root`` holds something else, which is never deleted.
+    Attributes:
+        label: Index of its class.
+        visible: Mask (H, W) of what the image border and nearer instances leave.
+        full_area: Number of pixels including the hidden ones.
+        is_crowd: Whether it is a crowd region.
+        keypoints: Keypoints (17, 3) as in COCO: x, y and visibility flag.
     """
-    return _generated_set().make(root, spec)
+
+    label: int
+    visible: BoolArray
+    full_area: float
+    is_crowd: bool = False
+    keypoints: NDArray[np.int64] | None = None
 
 
-# ---------------------------------------------------------------------------------------- on disk
+class InstanceScene(Scene):
+    """An image with instances, from the farthest to the nearest; their masks are disjoint."""
+
+    max_hidden: ClassVar = 0.7
+    """Share of an instance's area that may be hidden."""
+
+    def __init__(self, image_size: int, rng: Rng, index: int) -> None:
+        """Draw sample `index` of a split."""
+        super().__init__(image_size, rng)
+        self.instances: list[Instance] = []
+        if index % CROWD_PERIOD == CROWD_PHASE:
+            self.add_crowd()
+        self.add_instances(index, is_empty=index % EMPTY_PERIOD == EMPTY_PHASE)
+        self.apply_camera()
+
+    def add_instances(self, index: int, is_empty: bool) -> None:
+        """Draw the objects."""
+        if not is_empty:
+            for _ in range(self.rng.integers(*OBJECTS_PER_IMAGE, endpoint=True)):
+                self._add_object()
+
+    def add_crowd(self) -> None:
+        """Draw a dense cluster of small shapes of one class, annotated as one region."""
+        rng = self.rng
+        label = int(rng.integers(len(CLASSES)))
+        pitch = self.shorter_side * rng.uniform(1 / 20, 1 / 15)
+        radii = pitch * rng.uniform((3, 2.2), (4.5, 3.2))
+        center = self.random_point(0.8 * radii[0])
+        region = np.zeros(self.image.shape[:2], dtype=bool)
+        steps = np.arange(-5, 6)
+        # Rows of a hexagonal grid, within an ellipse.
+        grid = np.array([(column + row % 2 / 2, row * 0.87) for row in steps for column in steps])
+        grid = grid[(((grid * pitch) / radii) ** 2).sum(axis=1) <= 1]
+        for position in rng.permutation(grid):
+            size = pitch * rng.uniform(0.9, 1.25)
+            offset = (position + rng.uniform(-0.15, 0.15, 2)) * pitch
+            outline = posed_outline(label, size, rng) + (center + offset).astype(np.float32)
+            polygon = self.polygon(outline, size)
+            if polygon.alpha.size:
+                polygon.draw(self.image, shape_color(label, rng), self.light)
+                region |= self._mask(polygon)
+        reach = 2 * math.ceil(pitch / 3) + 1
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+        region = cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_CLOSE, kernel).astype(bool)
+        self.put_in_front(Instance(label, region, float(region.sum()), is_crowd=True))
+
+    def hides_too_much(self, mask: BoolArray, full_area: float) -> bool:
+        """Whether too much of an instance, or of those behind it, would be hidden."""
+        visible = [mask.sum() / full_area]
+        visible += [(other.visible & ~mask).sum() / other.full_area for other in self.instances]
+        return bool(min(visible) < 1 - self.max_hidden)
+
+    def put_in_front(self, instance: Instance) -> None:
+        """Add an instance that hides parts of the others."""
+        for other in self.instances:
+            other.visible &= ~instance.visible
+        self.instances.append(instance)
+
+    def _add_object(self) -> None:
+        """Draw an object where it hides no other one too much; none if there is no such place."""
+        for _ in range(PLACEMENT_ATTEMPTS):
+            label = int(self.rng.integers(len(CLASSES)))
+            size = self.random_size(OBJECT_SIZE)
+            outline = posed_outline(label, size, self.rng) + self.random_point(0.3 * size)
+            polygon = self.polygon(outline, size)
+            mask, full_area = self._mask(polygon), cv2.contourArea(outline)
+            if not self.hides_too_much(mask, full_area):
+                polygon.draw(self.image, shape_color(label, self.rng), self.light)
+                self.put_in_front(Instance(label, mask, full_area))
+                return
+
+    def _mask(self, polygon: Polygon) -> BoolArray:
+        mask = np.zeros(self.image.shape[:2], dtype=bool)
+        mask[polygon.window] = polygon.alpha >= 0.5
+        return mask
 
 
-def _generated_set() -> GeneratedSet[SyntheticCocoSpec]:
-    return GeneratedSet(_GENERATOR_NAME, GENERATOR_VERSION, SyntheticCocoSpec, _contents, _write)
+class SyntheticCoco(SyntheticDataset):
+    """Folders `train2017` and `val2017`, and `annotations/instances_*2017.json`."""
 
+    generator = "uniformer_mm.datasets.synthetic.coco"
+    version = 1
+    splits = ("train2017", "val2017")
 
-def _splits(spec: SyntheticCocoSpec) -> tuple[tuple[str, int], ...]:
-    return ("train2017", spec.num_train), ("val2017", spec.num_val)
-
-
-def file_name(index: int) -> str:
-    """Name of an image, as in COCO."""
-    return f"{index + 1:012d}.jpg"
-
-
-def _annotation_file(split: str) -> str:
-    return f"annotations/instances_{split}.json"
-
-
-def _contents(spec: SyntheticCocoSpec) -> set[str]:
-    """Relative names of all files and folders of a set."""
-    names = {"annotations"}
-    for split, count in _splits(spec):
-        names |= {split, _annotation_file(split)}
-        names |= {f"{split}/{file_name(index)}" for index in range(count)}
-    return names
-
-
-def _write(root: Path, spec: SyntheticCocoSpec) -> None:
-    for split_index, (split, count) in enumerate(_splits(spec)):
-        _write_split(root, split, split_index, count, spec)
-
-
-def _write_split(
-    root: Path, split: str, split_index: int, count: int, spec: SyntheticCocoSpec
-) -> None:
-    """Draw the images of one split and write them with their annotation file."""
-    (root / split).mkdir()
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for index in range(count):
-        rng = np.random.default_rng((spec.seed, split_index, index))
-        scene = Scene(
-            spec.image_size,
-            rng,
-            is_empty=index % EMPTY_PERIOD == EMPTY_PHASE,
-            has_crowd=index % CROWD_PERIOD == CROWD_PHASE,
-        )
-        (root / split / file_name(index)).write_bytes(encode_jpeg(scene.canvas))
-        images.append(image_record(index, scene.canvas))
-        for layer in scene.layers:
-            annotations.append(_annotation(len(annotations) + 1, index + 1, layer))
-    write_annotations(
-        root / _annotation_file(split),
-        {
-            "description": f"Synthetic COCO, {split}",
-            "version": str(GENERATOR_VERSION),
-            "contributor": _GENERATOR_NAME,
-        },
-        images,
-        annotations,
-        [
-            {"id": index + 1, "name": name, "supercategory": "shape"}
-            for index, name in enumerate(CLASSES)
-        ],
+    scene: ClassVar[type[InstanceScene]] = InstanceScene
+    description: ClassVar = "Synthetic COCO"
+    subject: ClassVar = "instances"
+    categories: ClassVar[tuple[Record, ...]] = tuple(
+        {"id": index + 1, "name": name, "supercategory": "shape"}
+        for index, name in enumerate(CLASSES)
     )
 
+    def sample_files(self, split: str, index: int) -> list[str]:
+        """The image."""
+        return [f"{split}/{index + 1:012d}.jpg"]
 
-# ------------------------------------------------------------------------------------ annotations
+    def split_files(self, split: str) -> list[str]:
+        """The annotation file."""
+        return [f"annotations/{self.subject}_{split}.json"]
+
+    def write_sample(self, paths: list[Path], index: int, rng: Rng) -> tuple[Record, list[Record]]:
+        """Write the image; return its record and those of its instances."""
+        scene = self.scene(self.image_size, rng, index)
+        paths[0].write_bytes(encode_jpeg(scene.image))
+        height, width = scene.image.shape[:2]
+        image = {
+            "id": index + 1,
+            "file_name": paths[0].name,
+            "width": width,
+            "height": height,
+            "license": 1,
+        }
+        return image, [{"image_id": index + 1} | annotation(each) for each in scene.instances]
+
+    def write_annotations(self, paths: list[Path], split: str, records: list[Any]) -> None:
+        """Write the annotation file."""
+        instances = [instance for _, image_instances in records for instance in image_instances]
+        content = {
+            "info": {
+                "description": f"{self.description}, {split}",
+                "version": str(self.version),
+                "contributor": self.generator,
+            },
+            "licenses": [LICENSE],
+            "images": [image for image, _ in records],
+            "annotations": [{"id": number} | each for number, each in enumerate(instances, 1)],
+            "categories": self.categories,
+        }
+        write_json(paths[0], content)
 
 
-def _annotation(annotation_id: int, image_id: int, layer: Layer) -> dict[str, Any]:
-    """COCO's record of the visible part of an object or of a crowd region."""
-    return {
-        "id": annotation_id,
-        "image_id": image_id,
-        "category_id": layer.label + 1,
-        **mask_record(layer.visible, layer.is_crowd),
-    }
+def write_json(path: Path, content: Any) -> None:
+    """Write compact JSON."""
+    path.write_text(json.dumps(content, separators=(",", ":")))
 
 
-def image_record(index: int, canvas: FloatArray) -> dict[str, Any]:
-    """COCO's record of an image (H, W, 3)."""
-    height, width = canvas.shape[:2]
-    return {
-        "id": index + 1,
-        "file_name": file_name(index),
-        "width": width,
-        "height": height,
-        "license": 1,
-    }
-
-
-def mask_record(mask: BoolArray, is_crowd: bool) -> dict[str, Any]:
-    """What COCO's record of an object says about its mask (H, W)."""
+def annotation(instance: Instance) -> Record:
+    """COCO's annotation of the visible part of an instance, without its ids."""
+    mask = instance.visible
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     left, top = int(columns[0]), int(rows[0])
     right, bottom = int(columns[-1]) + 1, int(rows[-1]) + 1
-    polygons = None if is_crowd else mask_to_polygons(mask)
-    return {
+    polygons = None if instance.is_crowd else mask_to_polygons(mask)
+    record: Record = {
+        "category_id": instance.label + 1,
         "bbox": [float(left), float(top), float(right - left), float(bottom - top)],
         "area": int(mask.sum()),
-        "iscrowd": int(is_crowd),
+        "iscrowd": int(instance.is_crowd),
         "segmentation": mask_to_rle(mask) if polygons is None else polygons,
     }
-
-
-def write_annotations(
-    path: Path,
-    info: dict[str, str],
-    images: list[dict[str, Any]],
-    annotations: list[dict[str, Any]],
-    categories: list[dict[str, Any]],
-) -> None:
-    """Write an annotation file with COCO's sections."""
-    apache = {
-        "id": 1,
-        "name": "Apache License 2.0",
-        "url": "https://www.apache.org/licenses/LICENSE-2.0",
-    }
-    content = {
-        "info": info,
-        "licenses": [apache],
-        "images": images,
-        "annotations": annotations,
-        "categories": categories,
-    }
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(content, separators=(",", ":")))
+    if instance.keypoints is not None:
+        record["num_keypoints"] = int((instance.keypoints[:, 2] > 0).sum())
+        record["keypoints"] = instance.keypoints.ravel().tolist()
+    return record
 
 
 def mask_to_polygons(mask: BoolArray) -> list[list[float]] | None:
     """Outlines [x0, y0, x1, y1, ...] of the parts of a mask (H, W); None if it has a hole.
 
-    The contour of the mask at twice its size runs between the centres of the border pixels and
-    their outer edges, so pycocotools turns the polygons back into exactly this mask. (At its own
-    size the contour runs through the centres, and half of the border would get lost.)
+    The contour of the mask at twice its size runs between the centers of the border pixels and
+    their outer edges, so pycocotools decodes the polygons to exactly this mask. (At the original
+    size the contour runs through the centers, and half of the border is lost.)
     """
     doubled = mask.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
     contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
@@ -209,122 +239,7 @@ def mask_to_polygons(mask: BoolArray) -> list[list[float]] | None:
 
 def mask_to_rle(mask: BoolArray) -> dict[str, list[int]]:
     """Uncompressed run lengths of a mask (H, W), column by column and background first."""
-    flat = np.concatenate(([False], mask.ravel(order="F"), [False]))
+    flat = np.concatenate(([False], mask.ravel(order="F")))
     changes = np.flatnonzero(flat[1:] != flat[:-1])
-    bounds = np.concatenate(([0], changes, [mask.size]))
-    counts = np.diff(bounds)
-    if counts[-1] == 0:
-        counts = counts[:-1]
+    counts = np.diff(np.concatenate(([0], changes, [mask.size])))
     return {"size": list(mask.shape), "counts": counts.tolist()}
-
-
-# ----------------------------------------------------------------------------------------- scenes
-
-
-@dataclass
-class Layer:
-    """An object or a crowd region of a scene, and what can be seen of it.
-
-    Attributes:
-        label: Index into ``CLASSES``.
-        visible: Mask (H, W) of what the border and later objects leave.
-        full_area: Pixels of the whole shape, hidden or not.
-        is_crowd: Whether it is a crowd region.
-    """
-
-    label: int
-    visible: BoolArray
-    full_area: float
-    is_crowd: bool = False
-
-
-class Scene:
-    """A drawn image and its objects, in painting order.
-
-    Attributes:
-        canvas: RGB image (H, W, 3), float32 from 0 to 255.
-        layers: Objects and crowd regions; their visible masks are disjoint.
-    """
-
-    def __init__(
-        self, image_size: int, rng: np.random.Generator, *, is_empty: bool, has_crowd: bool
-    ) -> None:
-        """Draw a scene whose longer side has ``image_size`` pixels."""
-        self.rng = rng
-        shorter = round(image_size * rng.uniform(3 / 4, 1))
-        shape = (image_size, shorter) if rng.random() < 0.4 else (shorter, image_size)
-        self.shorter_side = shorter
-        self.canvas = draw_background(shape, rng)
-        self.layers: list[Layer] = []
-        angle = rng.uniform(0, 2 * math.pi)
-        self._light = np.array([math.cos(angle), math.sin(angle)], dtype=np.float32)
-        if has_crowd:
-            self._add_crowd()
-        if not is_empty:
-            for _ in range(rng.integers(OBJECTS_PER_IMAGE[0], OBJECTS_PER_IMAGE[1] + 1)):
-                self._add_object()
-        self.canvas = develop(self.canvas, rng)
-
-    def _add_object(self) -> None:
-        """Paint one object where it hides no other one too much; none if there is no such place."""
-        rng = self.rng
-        for _ in range(_PLACEMENT_ATTEMPTS):
-            label = int(rng.integers(len(CLASSES)))
-            size = self.shorter_side * math.exp(rng.uniform(*np.log(OBJECT_SIZE)))
-            outline = posed_outline(label, size, rng) + self._random_position(0.3 * size)
-            window = window_of(outline, self.canvas.shape, margin=math.ceil(0.25 * size))
-            alpha = rasterise(outline, window)
-            mask = self._mask(alpha, window)
-            full_area = cv2.contourArea(outline)
-            seen = [mask.sum() / full_area]
-            seen += [(layer.visible & ~mask).sum() / layer.full_area for layer in self.layers]
-            if min(seen) >= 1 - MAX_HIDDEN:
-                paint_lit_shape(
-                    self.canvas, outline, window, alpha, object_colour(label, rng), self._light
-                )
-                self._put_on_top(Layer(label, mask, full_area))
-                return
-
-    def _add_crowd(self) -> None:
-        """Paint a dense cluster of tiny shapes of one class; the annotation covers all of it."""
-        rng = self.rng
-        label = int(rng.integers(len(CLASSES)))
-        pitch = self.shorter_side * rng.uniform(1 / 20, 1 / 15)
-        radii = pitch * rng.uniform((3, 2.2), (4.5, 3.2))
-        centre = self._random_position(0.8 * radii[0])
-        region = np.zeros(self.canvas.shape[:2], dtype=bool)
-        steps = np.arange(-5, 6)
-        # Rows of a hexagonal grid, within an ellipse.
-        grid = np.array([(column + row % 2 / 2, row * 0.87) for row in steps for column in steps])
-        grid = grid[(((grid * pitch) / radii) ** 2).sum(axis=1) <= 1]
-        for position in rng.permutation(grid):
-            size = pitch * rng.uniform(0.9, 1.25)
-            offset = (position + rng.uniform(-0.15, 0.15, 2)) * pitch
-            outline = posed_outline(label, size, rng) + (centre + offset).astype(np.float32)
-            window = window_of(outline, self.canvas.shape, margin=math.ceil(0.25 * size))
-            if region[window].size == 0:
-                continue
-            alpha = rasterise(outline, window)
-            paint_lit_shape(
-                self.canvas, outline, window, alpha, object_colour(label, rng), self._light
-            )
-            region |= self._mask(alpha, window)
-        reach = 2 * math.ceil(pitch / 3) + 1
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-        region = cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_CLOSE, kernel).astype(bool)
-        self._put_on_top(Layer(label, region, float(region.sum()), is_crowd=True))
-
-    def _random_position(self, margin: float) -> FloatArray:
-        """A point (x, y) at least ``margin`` pixels from the border."""
-        height, width = self.canvas.shape[:2]
-        return self.rng.uniform(margin, (width - margin, height - margin)).astype(np.float32)
-
-    def _mask(self, alpha: FloatArray, window: Window) -> BoolArray:
-        mask = np.zeros(self.canvas.shape[:2], dtype=bool)
-        mask[window] = alpha >= 0.5
-        return mask
-
-    def _put_on_top(self, layer: Layer) -> None:
-        for below in self.layers:
-            below.visible &= ~layer.visible
-        self.layers.append(layer)

@@ -1,34 +1,31 @@
-"""A drawn video set in the layout of Kinetics, whose classes only motion can tell apart.
+"""Synthetic video dataset in the format of Kinetics, whose classes differ in motion only.
 
-In every clip a few shapes drift over a still, cluttered background, in one of four directions.
-Their places, sizes, angles and colours have the same distribution in every class. So each single
-frame fits every class, and a clip of one direction, played backwards, is one of the opposite
-direction: even all frames together do not tell which, unless their order is known.
+In every clip a few shapes move over a static, cluttered background in one of four directions. Their
+positions, sizes, angles and colors have the same distribution in every class, so a single frame
+fits every class. A clip of one direction played backwards is one of the opposite direction, so even
+all frames do not tell the class unless their order is known.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from uniformer_mm.datasets.synthetic.canvas import (
+from uniformer_mm.datasets.synthetic.dataset import SyntheticDataset
+from uniformer_mm.datasets.synthetic.drawing import (
+    SHAPES,
     FloatArray,
-    develop,
-    draw_background,
-    paint_lit_shape,
-    rasterise,
-    window_of,
+    Polygon,
+    Rng,
+    apply_camera,
+    posed_outline,
+    shape_color,
 )
-from uniformer_mm.datasets.synthetic.generated import GeneratedSet, SetSpec
-from uniformer_mm.datasets.synthetic.shapes import SHAPES, object_colour, posed_outline
-
-# Part of the cache key: raise it with every change that alters a frame or a label.
-GENERATOR_VERSION = 2
+from uniformer_mm.datasets.synthetic.scene import Scene
 
 CLASSES = ("right", "left", "down", "up")
 """Two opposite directions along each of `AXES`; the second is the first played backwards."""
@@ -39,70 +36,61 @@ AXES = ((1.0, 0.0), (0.0, 1.0))
 NUM_FRAMES = 40
 FRAMES_PER_SECOND = 20
 OBJECTS_PER_CLIP = (2, 3)
-OBJECT_SIZE = (0.25, 0.45)
-"""Of the shorter side."""
-
-WAY = (0.4, 0.55)
-"""How far the objects get in a clip, in shorter sides."""
-
-_GENERATOR_NAME = "uniformer_mm.datasets.synthetic.kinetics"
-_PLACEMENT_ATTEMPTS = 30
+OBJECT_SIZE = (0.25, 0.45)  # of the shorter side
+DISTANCE = (0.4, 0.55)  # that the objects move, in shorter sides
+PLACEMENT_ATTEMPTS = 30
 
 
-class SyntheticKineticsSpec(SetSpec):
-    """Clips in ``videos_train`` and ``videos_val``; the aspect ratio varies from 3:4 to 4:3."""
+class ClipScene(Scene):
+    """The background of a clip, and the shapes that move over it.
 
-
-def make_synthetic_kinetics(root: Path, spec: SyntheticKineticsSpec) -> Path:
-    """Make sure that ``root`` holds the set of ``spec``: reuse it, or draw it anew.
-
-    Returns:
-        ``root``, with ``videos_train/``, ``videos_val/`` and ``kinetics_*_videos.txt``.
-
-    Raises:
-        FileExistsError: ``root`` holds something else, which is never deleted.
+    Attributes:
+        shapes: Outline (N, 2) in the middle of its way, and color, of each shape.
     """
-    return _generated_set().make(root, spec)
+
+    side_step = 2  # video codecs require even sides
+
+    def __init__(self, image_size: int, rng: Rng) -> None:
+        """Place shapes apart from each other and not close to the border."""
+        super().__init__(image_size, rng)
+        self.shapes: list[tuple[FloatArray, FloatArray]] = []
+        centers: list[FloatArray] = []
+        for _ in range(rng.integers(*OBJECTS_PER_CLIP, endpoint=True)):
+            size = self.random_size(OBJECT_SIZE)
+            kind = int(rng.integers(len(SHAPES)))
+            outline = posed_outline(kind, size, rng)
+            for _ in range(PLACEMENT_ATTEMPTS):
+                center = self.random_point(0.25 * self.shorter_side)
+                if all(math.dist(center, other) > 0.35 * self.shorter_side for other in centers):
+                    centers.append(center)
+                    self.shapes.append((outline + center, shape_color(kind, rng)))
+                    break
+
+    def frame(self, offset: FloatArray, seed: int) -> NDArray[np.uint8]:
+        """Draw a frame; exposure and noise of the camera depend on the seed only."""
+        image = self.image.copy()
+        for outline, color in self.shapes:
+            outline = outline + offset
+            margin = math.ceil(0.15 * float(np.ptp(outline, axis=0).max())) + 2
+            Polygon(outline, image.shape, margin).draw(image, color, self.light)
+        return np.rint(apply_camera(image, np.random.default_rng(seed))).astype(np.uint8)
 
 
-# ---------------------------------------------------------------------------------------- on disk
+def draw_clip(label: int, image_size: int, rng: Rng) -> NDArray[np.uint8]:
+    """Frames (T, H, W, 3), RGB, of a class; the longer side has `image_size` pixels.
 
-
-def _generated_set() -> GeneratedSet[SyntheticKineticsSpec]:
-    return GeneratedSet(
-        _GENERATOR_NAME, GENERATOR_VERSION, SyntheticKineticsSpec, _contents, _write
-    )
-
-
-def _splits(spec: SyntheticKineticsSpec) -> tuple[tuple[str, int], ...]:
-    return ("train", spec.num_train), ("val", spec.num_val)
-
-
-def _file_name(index: int) -> str:
-    return f"{index + 1:06d}.mp4"
-
-
-def _contents(spec: SyntheticKineticsSpec) -> set[str]:
-    """Relative names of all files and folders of a set."""
-    names = set()
-    for split, count in _splits(spec):
-        names |= {f"videos_{split}", f"kinetics_{split}_videos.txt"}
-        names |= {f"videos_{split}/{_file_name(index)}" for index in range(count)}
-    return names
-
-
-def _write(root: Path, spec: SyntheticKineticsSpec) -> None:
-    """Draw the clips of both splits, the classes in turn, and list them with their labels."""
-    for split_index, (split, count) in enumerate(_splits(spec)):
-        folder = root / f"videos_{split}"
-        folder.mkdir()
-        lines = []
-        for index in range(count):
-            rng = np.random.default_rng((spec.seed, split_index, index))
-            label = index % len(CLASSES)
-            write_video(folder / _file_name(index), draw_clip(label, spec.image_size, rng))
-            lines.append(f"{_file_name(index)} {label}\n")
-        (root / f"kinetics_{split}_videos.txt").write_text("".join(lines))
+    With the same state of `rng`, the clips of all classes show one scene and have one frame in
+    common; opposite directions have the same frames in opposite order.
+    """
+    axis, backwards = divmod(label, 2)
+    scene = ClipScene(image_size, rng)
+    # The frame in which the shapes are in the middle of their way is that of all classes.
+    moments = np.arange(NUM_FRAMES) - rng.integers(NUM_FRAMES // 4, 3 * NUM_FRAMES // 4)
+    distance = scene.shorter_side * rng.uniform(*DISTANCE)
+    offsets = np.outer(moments / (NUM_FRAMES - 1) * distance, AXES[axis]).astype(np.float32)
+    seed = int(rng.integers(2**32))
+    frames = np.stack([scene.frame(offset, seed) for offset in offsets])
+    return frames[::-1] if backwards else frames
 
 
 def write_video(path: Path, frames: NDArray[np.uint8]) -> None:
@@ -121,79 +109,23 @@ def write_video(path: Path, frames: NDArray[np.uint8]) -> None:
     writer.release()
 
 
-# ------------------------------------------------------------------------------------------ clips
+class SyntheticKinetics(SyntheticDataset):
+    """Folders `videos_train` and `videos_val`, and lists `kinetics_*_videos.txt`."""
 
+    generator = "uniformer_mm.datasets.synthetic.kinetics"
+    version = 2
+    splits = ("train", "val")
 
-@dataclass
-class Shape:
-    """A shape of a clip.
+    def sample_files(self, split: str, index: int) -> list[str]:
+        """The video; its label is `index` modulo the number of classes."""
+        return [f"videos_{split}/{index + 1:06d}.mp4"]
 
-    Attributes:
-        outline: Corners (N, 2) around the origin, in pixels.
-        colour: RGB.
-        centre: Where it is when it passes the middle of its way: x and y in pixels.
-    """
+    def split_files(self, split: str) -> list[str]:
+        """The list."""
+        return [f"kinetics_{split}_videos.txt"]
 
-    outline: FloatArray
-    colour: FloatArray
-    centre: FloatArray
-
-
-def draw_clip(label: int, image_size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Frames (T, H, W, 3), RGB, of a class; the longer side has ``image_size`` pixels.
-
-    With the same state of ``rng``, the clips of all classes show one scene and have one frame in
-    common; opposite directions have the same frames in opposite order.
-    """
-    axis, backwards = divmod(label, 2)
-    shorter = round(image_size * rng.uniform(3 / 4, 1) / 2) * 2  # codecs want even sides
-    shape = (image_size, shorter) if rng.random() < 0.4 else (shorter, image_size)
-    background = draw_background(shape, rng)
-    angle = rng.uniform(0, 2 * math.pi)
-    light = np.array([math.cos(angle), math.sin(angle)], dtype=np.float32)
-    shapes = _place_shapes(shape, rng)
-    # The frame in which the shapes are at their centres is that of all classes.
-    moments = np.arange(NUM_FRAMES) - rng.integers(NUM_FRAMES // 4, 3 * NUM_FRAMES // 4)
-    way = shorter * rng.uniform(*WAY)
-    offsets = np.outer(moments / (NUM_FRAMES - 1) * way, AXES[axis]).astype(np.float32)
-    camera = int(rng.integers(2**32))
-    frames = np.stack([_draw_frame(background, shapes, xy, light, camera) for xy in offsets])
-    return frames[::-1] if backwards else frames
-
-
-def _place_shapes(shape: tuple[int, int], rng: np.random.Generator) -> list[Shape]:
-    """Shapes whose centres are apart from each other and not close to the border."""
-    height, width = shape
-    shorter = min(shape)
-    margin = 0.25 * shorter
-    shapes: list[Shape] = []
-    for _ in range(rng.integers(OBJECTS_PER_CLIP[0], OBJECTS_PER_CLIP[1] + 1)):
-        size = shorter * math.exp(rng.uniform(*np.log(OBJECT_SIZE)))
-        label = int(rng.integers(len(SHAPES)))
-        outline = posed_outline(label, size, rng)
-        for _ in range(_PLACEMENT_ATTEMPTS):
-            centre = rng.uniform(margin, (width - margin, height - margin)).astype(np.float32)
-            distances = [math.dist(centre, other.centre) for other in shapes]
-            if min(distances, default=math.inf) > 0.35 * shorter:
-                shapes.append(Shape(outline, object_colour(label, rng), centre))
-                break
-    return shapes
-
-
-def _draw_frame(
-    background: FloatArray,
-    shapes: list[Shape],
-    offset: FloatArray,
-    light: FloatArray,
-    camera: int,
-) -> NDArray[np.uint8]:
-    """One frame; ``camera`` is the seed of exposure and grain, which do not change in a clip."""
-    canvas = background.copy()
-    for shape in shapes:
-        outline = shape.outline + shape.centre + offset
-        margin = math.ceil(0.15 * float(np.ptp(outline, axis=0).max())) + 2
-        window = window_of(outline, canvas.shape, margin)
-        if canvas[window].size:  # not beyond the border
-            alpha = rasterise(outline, window)
-            paint_lit_shape(canvas, outline, window, alpha, shape.colour, light)
-    return np.rint(develop(canvas, np.random.default_rng(camera))).astype(np.uint8)
+    def write_sample(self, paths: list[Path], index: int, rng: Rng) -> str:
+        """Write the video; return its line in the list."""
+        label = index % len(CLASSES)
+        write_video(paths[0], draw_clip(label, self.image_size, rng))
+        return f"{paths[0].name} {label}\n"

@@ -1,4 +1,4 @@
-"""Augmentations of people's boxes as in mmpose 0.16, which trained the published pose models.
+"""Augmentations of person boxes as in mmpose 0.16, which trained the published pose models.
 
 `GetBBoxCenterScale` of mmpose comes before them. They are in mmengine's root registry:
 ``type='mmengine.BoxCentreJitter'``.
@@ -14,14 +14,14 @@ from mmengine.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class BoxCentreJitter(BaseTransform):
-    """Move the boxes of some people, each by an offset of its own that stays the same.
+    """Move the boxes of some persons, each by a constant offset of its own.
 
-    mmpose 0.16 drew the offsets once, when it loaded the annotations, in every process anew. So
-    they depend on nothing but the annotation's id and the process's rank.
+    mmpose 0.16 sampled the offsets once per process, when it loaded the annotations. Therefore they
+    only depend on the id of the annotation and the rank of the process.
 
     Args:
-        prob: Share of the people whose box is moved.
-        factor: Greatest offset, as a share of the box's width and height.
+        prob: Share of the persons whose box is moved.
+        factor: Largest offset, as a share of the box's width and height.
     """
 
     def __init__(self, prob: float = 0.3, factor: float = 0.2) -> None:
@@ -40,14 +40,14 @@ class BoxCentreJitter(BaseTransform):
 
 @TRANSFORMS.register_module()
 class RandomBoxScaleRotation(BaseTransform):
-    """Scale and rotate the box of a person at random, with normal distributions cut off.
+    """Scale and rotate the box of a person at random, with clipped normal distributions.
 
-    Unlike in mmpose's `RandomBBoxTransform`, what lies beyond the limits is moved onto them: almost
-    a third of all scales are the least or the greatest.
+    mmpose's `RandomBBoxTransform` truncates them instead. Here almost a third of all scales are the
+    smallest or the largest.
 
     Args:
-        scale_factor: Standard deviation of the scale, around 1, and its greatest difference to 1.
-        rotate_factor: Standard deviation of the angle in degrees; twice as much is the limit.
+        scale_factor: Standard deviation of the scale around 1, and its largest difference to 1.
+        rotate_factor: Standard deviation of the angle in degrees; the limit is twice as much.
         rotate_prob: Probability of a rotation.
     """
 

@@ -14,11 +14,11 @@ from uniformer_mm.errors import UserError
 
 @TRANSFORMS.register_module()
 class LoadLabelMap(LoadAnnotations):
-    """mmseg's LoadAnnotations, which names a faulty file and its fault.
+    """mmseg's LoadAnnotations with errors that name the faulty file.
 
-    mmseg fails without a name on a broken file, trains on a map of another size than its image as
-    if they matched, and wraps values above 255 around. The image has to be loaded before. Images
-    that are of no dataset have no label map, and pass.
+    mmseg does not name a broken file, trains on a map of another size than its image as if they
+    matched, and wraps values above 255. The image has to be loaded before. Images outside of
+    datasets have no label map and pass.
 
     Raises:
         UserError: The label map cannot be read, does not fit its image, or has values above 255.
@@ -30,7 +30,7 @@ class LoadLabelMap(LoadAnnotations):
         path, image_shape = results["seg_map_path"], tuple(results["ori_shape"])
         try:
             with Image.open(io.BytesIO(fileio.get(path, self.backend_args))) as file:
-                # Eight bits cannot hold more: this is for the rare files that have 16 or 32.
+                # Only the rare files of 16 or 32 bits can exceed 255.
                 highest = np.asarray(file).max() if file.mode.startswith("I") else 0
             super()._load_seg_map(results)
         except FileNotFoundError as error:
@@ -50,5 +50,5 @@ class LoadLabelMap(LoadAnnotations):
         if highest > 255:
             raise UserError(
                 f"{path} has the value {highest}: mmseg reads label maps with 8 bits."
-                " Give the classes indices below 255, and 255 to what is to be ignored."
+                " Use indices below 255 for classes, and 255 for pixels to ignore."
             )

@@ -1,12 +1,12 @@
 """Transforms of the video recipes that mmaction2 does not have.
 
-They are registered in mmengine's root registry: ``type='mmengine.SampleWindow'``.
+They are in mmengine's root registry: ``type='mmengine.SampleWindow'``.
 """
 
 import io
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from uniformer_mm.datasets.video_reader import VideoReader
 
 MAX_LEVEL = 10.0
-"""Magnitude at which an operation of `ClipRandAugment` does the most."""
+"""Largest magnitude of `ClipRandAugment`."""
 
 APPLY_PROBABILITY = 0.5
 FILL_COLOUR = (128, 128, 128)
@@ -26,14 +26,14 @@ FILL_COLOUR = (128, 128, 128)
 
 @TRANSFORMS.register_module()
 class VideoReaderInit(BaseTransform):
-    """Open a video with `VideoReader`; takes the place of mmaction's DecordInit.
+    """Open a video with `VideoReader`; replaces mmaction's DecordInit.
 
     Required key: filename. Added keys: video_reader, total_frames, avg_fps.
 
     Args:
-        threads: Threads that decode; 0 leaves the number to FFmpeg.
-        fps: Frames per second to resample to, as ffmpeg's filter `fps` does; None does not.
-        backend_args: Of mmengine's file backend, where videos are not local files.
+        threads: Number of decoding threads; 0 lets FFmpeg choose.
+        fps: Frames per second to resample to, as FFmpeg's filter `fps` does.
+        backend_args: Arguments of mmengine's file backend for videos that are not local files.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class VideoReaderInit(BaseTransform):
 
 @TRANSFORMS.register_module()
 class VideoReaderDecode(BaseTransform):
-    """Decode the chosen frames; takes the place of mmaction's DecordDecode.
+    """Decode the sampled frames; replaces mmaction's DecordDecode.
 
     Required keys: video_reader (a `VideoReader` or a `FrameFolder`, or frames (T, H, W, 3) in
     memory), frame_inds.
@@ -98,12 +98,12 @@ class VideoReaderDecode(BaseTransform):
 
 @TRANSFORMS.register_module()
 class SampleWindow(BaseTransform):
-    """Choose frames that are spread evenly over a window of a video, as the authors did.
+    """Sample frames evenly over a window of a video, as the authors did.
 
-    The window has `clip_len * frame_interval` frames. Its first and its last frame are taken, and
-    positions between them are rounded down, so that steps are a little longer than
-    `frame_interval`. Where a video is shorter than the window, its last frame is repeated.
-    (mmaction's SampleFrames takes steps of exactly `frame_interval` and starts over.)
+    The window has `clip_len * frame_interval` frames, of which the first and the last are taken.
+    Positions between them are rounded down, so that steps are slightly longer than
+    `frame_interval`. The last frame of a shorter video is repeated. (mmaction's SampleFrames takes
+    steps of exactly `frame_interval` and starts over.)
 
     Required keys: total_frames, start_index. Added keys: frame_inds, clip_len, frame_interval,
     num_clips.
@@ -111,9 +111,9 @@ class SampleWindow(BaseTransform):
     Args:
         clip_len: Frames of a clip.
         frame_interval: Mean distance of the frames of a clip.
-        num_clips: Clips per video in testing, from the first to the last possible window; one is
-            taken from the middle.
-        test_mode: Fixed windows; otherwise one window at random.
+        num_clips: Clips per video in testing, from the first to the last possible window; a single
+            one is in the middle.
+        test_mode: Whether windows are fixed; otherwise one is sampled at random.
     """
 
     def __init__(
@@ -152,9 +152,9 @@ class SampleWindow(BaseTransform):
 class ClipRandAugment(BaseTransform):
     """RandAugment (arXiv 1909.13719) in timm's variant, the same for all frames of a clip.
 
-    Each of `num_ops` operations is drawn from fifteen with replacement and applied with
-    probability 0.5, at a magnitude that is normally distributed around `magnitude`, between 0 and
-    10. torchvision's RandAugment has other operations, no such probability and fixed magnitudes.
+    Each of `num_ops` operations is sampled from fifteen with replacement and applied with
+    probability 0.5, at a magnitude that is normally distributed around `magnitude`, from 0 to 10.
+    torchvision's RandAugment has other operations, no such probability and fixed magnitudes.
 
     Required and modified key: imgs, frames (H, W, 3), RGB, uint8.
 
@@ -162,11 +162,11 @@ class ClipRandAugment(BaseTransform):
         magnitude: Mean magnitude, from 0 (least) to 10 (most).
         num_ops: Operations per clip.
         magnitude_std: Standard deviation of the magnitude.
-        increasing: Whether every operation does more with a greater magnitude ('inc1'). Otherwise
-            posterising and solarising do less, and colour, contrast, brightness and sharpness rise
+        increasing: Whether a greater magnitude always changes the image more ('inc1'). Otherwise
+            Posterize and Solarize change less, and Color, Contrast, Brightness and Sharpness rise
             with it from 0.1 to 1.9 times the original.
-        as_bgr: Whether the operations take red for blue, as the authors' do where they train on
-            BGR frames. Colour and contrast weight the channels by their brightness.
+        as_bgr: Whether operations see red and blue exchanged, as the authors' do where they train
+            on BGR frames. Color and Contrast weight the channels differently.
     """
 
     def __init__(
@@ -184,37 +184,18 @@ class ClipRandAugment(BaseTransform):
         self.channels = slice(None, None, -1 if as_bgr else 1)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Draw the operations once and apply them to every frame."""
-        operations = INCREASING_OPERATIONS if self.increasing else OPERATIONS
+        """Sample the operations once and apply them to every frame."""
         images = [Image.fromarray(frame[..., self.channels]) for frame in results["imgs"]]
-        for index in np.random.randint(len(operations), size=self.num_ops):
+        for name in np.random.choice([*OPERATIONS], size=self.num_ops):
             if np.random.random() < APPLY_PROBABILITY:
-                operation = operations[index]
                 level = np.random.normal(self.magnitude, self.magnitude_std)
-                argument = operation.argument(float(np.clip(level, 0, MAX_LEVEL)) / MAX_LEVEL)
-                images = [operation.apply(image, argument) for image in images]
+                level = float(np.clip(level, 0, MAX_LEVEL)) / MAX_LEVEL
+                argument = operation_argument(name, level, self.increasing)
+                images = [OPERATIONS[name](image, argument) for image in images]
         results["imgs"] = [
             np.ascontiguousarray(np.array(image)[..., self.channels]) for image in images
         ]
         return results
-
-
-class Operation(NamedTuple):
-    """An operation of RandAugment.
-
-    Attributes:
-        name: What it does.
-        apply: Function of an image and an argument.
-        argument: From a relative magnitude (0 to 1) to the argument; it may draw a sign.
-    """
-
-    name: str
-    apply: Callable[[Image.Image, float], Image.Image]
-    argument: Callable[[float], float]
-
-
-def _either_sign(value: float) -> float:
-    return -value if np.random.random() < 0.5 else value
 
 
 def _affine(image: Image.Image, *coefficients: float) -> Image.Image:
@@ -227,77 +208,59 @@ def _affine(image: Image.Image, *coefficients: float) -> Image.Image:
     )
 
 
-def _rotate(image: Image.Image, degrees: float) -> Image.Image:
-    return image.rotate(degrees, resample=Image.Resampling.BICUBIC, fillcolor=FILL_COLOUR)
-
-
-def _posterise(image: Image.Image, bits: float) -> Image.Image:
-    return ImageOps.posterize(image, max(int(bits), 1))  # Pillow refuses 0 bits, a black image
-
-
-def _solarise(image: Image.Image, threshold: float) -> Image.Image:
-    return ImageOps.solarize(image, int(threshold))
-
-
-def _solarise_add(image: Image.Image, amount: float) -> Image.Image:
-    """Brighten what is darker than the middle."""
+def _solarize_add(image: Image.Image, amount: float) -> Image.Image:
+    """Brighten pixels below 128."""
     table = [min(value + int(amount), 255) if value < 128 else value for value in range(256)]
     return image.point(table * 3)
 
 
-def _enhance(kind: type) -> Callable[[Image.Image, float], Image.Image]:
-    return lambda image, factor: kind(image).enhance(factor)
-
-
-def _enhancements(argument: Callable[[float], float]) -> tuple[Operation, ...]:
-    return (
-        Operation("Color", _enhance(ImageEnhance.Color), argument),
-        Operation("Contrast", _enhance(ImageEnhance.Contrast), argument),
-        Operation("Brightness", _enhance(ImageEnhance.Brightness), argument),
-        Operation("Sharpness", _enhance(ImageEnhance.Sharpness), argument),
-    )
-
-
-_COMMON = (
-    Operation("AutoContrast", lambda image, _: ImageOps.autocontrast(image), float),
-    Operation("Equalize", lambda image, _: ImageOps.equalize(image), float),
-    Operation("Invert", lambda image, _: ImageOps.invert(image), float),
-    Operation("Rotate", _rotate, lambda level: _either_sign(30 * level)),
-    Operation("SolarizeAdd", _solarise_add, lambda level: 110 * level),
-    Operation(
-        "ShearX",
-        lambda image, factor: _affine(image, 1, factor, 0, 0, 1, 0),
-        lambda level: _either_sign(0.3 * level),
+OPERATIONS: dict[str, Callable[[Image.Image, float], Image.Image]] = {
+    "AutoContrast": lambda image, _: ImageOps.autocontrast(image),
+    "Equalize": lambda image, _: ImageOps.equalize(image),
+    "Invert": lambda image, _: ImageOps.invert(image),
+    "Rotate": lambda image, degrees: image.rotate(
+        degrees, resample=Image.Resampling.BICUBIC, fillcolor=FILL_COLOUR
     ),
-    Operation(
-        "ShearY",
-        lambda image, factor: _affine(image, 1, 0, 0, factor, 1, 0),
-        lambda level: _either_sign(0.3 * level),
-    ),
-    Operation(
-        "TranslateXRel",
-        lambda image, share: _affine(image, 1, 0, share * image.size[0], 0, 1, 0),
-        lambda level: _either_sign(0.45 * level),
-    ),
-    Operation(
-        "TranslateYRel",
-        lambda image, share: _affine(image, 1, 0, 0, 0, 1, share * image.size[1]),
-        lambda level: _either_sign(0.45 * level),
-    ),
-)
+    "SolarizeAdd": _solarize_add,
+    "ShearX": lambda image, factor: _affine(image, 1, factor, 0, 0, 1, 0),
+    "ShearY": lambda image, factor: _affine(image, 1, 0, 0, factor, 1, 0),
+    "TranslateXRel": lambda image, share: _affine(image, 1, 0, share * image.size[0], 0, 1, 0),
+    "TranslateYRel": lambda image, share: _affine(image, 1, 0, 0, 0, 1, share * image.size[1]),
+    "Color": lambda image, factor: ImageEnhance.Color(image).enhance(factor),
+    "Contrast": lambda image, factor: ImageEnhance.Contrast(image).enhance(factor),
+    "Brightness": lambda image, factor: ImageEnhance.Brightness(image).enhance(factor),
+    "Sharpness": lambda image, factor: ImageEnhance.Sharpness(image).enhance(factor),
+    # 0 bits, a black image, is an error in Pillow.
+    "Posterize": lambda image, bits: ImageOps.posterize(image, max(int(bits), 1)),
+    "Solarize": lambda image, threshold: ImageOps.solarize(image, int(threshold)),
+}
+"""Functions of an image and an argument."""
 
-OPERATIONS = (
-    *_COMMON,
-    *_enhancements(lambda level: 0.1 + 1.8 * level),
-    Operation("Posterize", _posterise, lambda level: math.floor(4 * level)),
-    Operation("Solarize", _solarise, lambda level: math.floor(256 * level)),
-)
-"""Those of the variant in which a greater magnitude is not always more."""
+SIGNED = {
+    "Rotate": 30,
+    "ShearX": 0.3,
+    "ShearY": 0.3,
+    "TranslateXRel": 0.45,
+    "TranslateYRel": 0.45,
+}
+"""Operations with a random direction: largest argument."""
 
-INCREASING_OPERATIONS = (
-    *_COMMON,
-    *_enhancements(lambda level: 1 + _either_sign(0.9 * level)),
-    Operation("Posterize", _posterise, lambda level: 4 - math.floor(4 * level)),
-    Operation("Solarize", _solarise, lambda level: 256 - math.floor(256 * level)),
-)
-"""Those of the variant 'inc1'."""
+
+def operation_argument(name: str, level: float, increasing: bool) -> float:
+    """Return the argument of an operation at a magnitude, with a random sign where it has one.
+
+    Args:
+        name: A key of `OPERATIONS`.
+        level: Relative magnitude, from 0 to 1.
+        increasing: Whether a greater magnitude always changes the image more.
+    """
+    sign = -1 if np.random.random() < 0.5 else 1
+    if name in SIGNED:
+        return sign * SIGNED[name] * level
+    if name in ("Color", "Contrast", "Brightness", "Sharpness"):
+        return 1 + sign * 0.9 * level if increasing else 0.1 + 1.8 * level
+    if name in ("Posterize", "Solarize"):
+        largest = 4 if name == "Posterize" else 256
+        kept = math.floor(largest * level)
+        return largest - kept if increasing else kept
+    return 110 * level  # SolarizeAdd; others have no argument

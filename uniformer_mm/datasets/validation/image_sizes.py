@@ -12,18 +12,18 @@ from uniformer_mm.errors import UserError
 if TYPE_CHECKING:  # the tools start without mmcv, and say what to install
     from mmcv.transforms import LoadImageFromFile
 
-COCO_KINDS = ("CocoDataset", "BaseCocoStyleDataset")
-"""Classes of mmdet and mmpose for files in COCO's format; others derive from them."""
+COCO_TYPES = ("CocoDataset", "BaseCocoStyleDataset")
+"""Base classes of datasets in COCO format of mmdet and mmpose."""
 
 ORIENTATION = 274
-"""EXIF's tag; from 5 on width and height are exchanged."""
+"""EXIF tag; values from 5 on exchange width and height."""
 
 
 class CheckedLoading:
-    """Loads an image, and compares its size with the stated one.
+    """Load an image and compare its size with the stated one.
 
     Args:
-        loader: The transform that loads; its class says how.
+        loader: The transform that loads.
         files: Annotation files of the dataset.
     """
 
@@ -39,17 +39,17 @@ class CheckedLoading:
         """
         stated = _stated_shape(results)
         loaded = type(self.loader).transform(self.loader, results)
-        if stated and loaded is not None and tuple(loaded["ori_shape"][:2]) != stated:
-            shape = tuple(loaded["ori_shape"][:2])
-            path = loaded["img_path"]
-            raise UserError(
-                f"{path} has {_pixels(shape)} pixels, but {' or '.join(self.files)} states"
-                f" {_pixels(stated)} for it: {self._cause(path, shape, stated)}"
-            )
+        if stated and loaded is not None:
+            shape, path = tuple(loaded["ori_shape"][:2]), loaded["img_path"]
+            if shape != stated:
+                raise UserError(
+                    f"{path} has {shape[1]} x {shape[0]} pixels, but {' or '.join(self.files)}"
+                    f" states {stated[1]} x {stated[0]} for it: {self._cause(path, shape, stated)}"
+                )
         return loaded
 
     def _cause(self, path: str, shape: tuple[int, ...], stated: tuple[int, ...]) -> str:
-        """Why sizes differ, most likely, and what to do."""
+        """Return the likely cause of a difference and its remedy."""
         from PIL import Image
 
         if shape[::-1] == stated:
@@ -60,13 +60,13 @@ class CheckedLoading:
                 return "width and height are exchanged. Correct them, and look at the boxes"
             if shape == stored:
                 return (
-                    f"the EXIF orientation {orientation} of the image turns it, which this loader"
-                    " leaves out. Load it with color_type='color' and imdecode_backend='cv2'"
+                    f"this loader ignores the EXIF orientation {orientation} of the image. Load it"
+                    " with color_type='color' and imdecode_backend='cv2'"
                 )
             return (
-                f"the EXIF orientation {orientation} turns the image when it is loaded, but its"
-                " annotations are for the pixels as they are stored. Annotate the image as it is"
-                " shown, or remove the orientation from the file"
+                f"the EXIF orientation {orientation} rotates the image when it is loaded, but its"
+                " annotations are for the stored pixels. Annotate the rotated image, or remove the"
+                " orientation from the file"
             )
         ratio = shape[0] / stated[0]
         if abs(shape[1] - ratio * stated[1]) <= 1 + ratio:
@@ -74,23 +74,23 @@ class CheckedLoading:
                 f"it has {ratio:.3g} times the size for which it is annotated. Take the image that"
                 " was annotated, or scale the annotations"
             )
-        return "it was cropped or exchanged after it was annotated, or the file is wrong"
+        return "it was cropped or replaced after it was annotated, or the annotation file is wrong"
 
 
 def check_image_sizes(dataset: Any) -> list[str]:
-    """Let a dataset of COCO's format, in any wrapper, check images when it loads them.
+    """Make a dataset in COCO format, in any wrapper, check images when it loads them.
 
     Loaders that are not of mmcv or mmpose stay as they are.
 
     Args:
-        dataset: A dataset that has been built, changed in place.
+        dataset: A built dataset, changed in place.
 
     Returns:
-        Its annotation files; empty if it is of another format.
+        Its annotation files; empty for a dataset of another format.
     """
     inner = [dataset.dataset] if hasattr(dataset, "dataset") else getattr(dataset, "datasets", [])
     files = [file for part in inner for file in check_image_sizes(part)]
-    if any(kind.__name__ in COCO_KINDS for kind in type(dataset).__mro__):
+    if any(kind.__name__ in COCO_TYPES for kind in type(dataset).__mro__):
         files = [str(dataset.ann_file)]
     if files:
         for loader in _loaders(getattr(dataset, "pipeline", None)):
@@ -99,29 +99,26 @@ def check_image_sizes(dataset: Any) -> list[str]:
 
 
 def _loaders(part: Any) -> Iterator["LoadImageFromFile"]:
-    """Transforms that load images, at any depth of a pipeline."""
+    """Yield transforms that load images, at any depth of a pipeline."""
     from mmcv.transforms import BaseTransform, LoadImageFromFile
 
     if isinstance(part, LoadImageFromFile):
         if type(part).__module__.split(".")[0] in ("mmcv", "mmpose"):
             yield part
-    elif isinstance(part, BaseTransform | Compose):
-        yield from _loaders(vars(part))
-    elif isinstance(part, dict):
-        yield from _loaders(list(part.values()))
-    elif isinstance(part, list | tuple):
+        return
+    if isinstance(part, BaseTransform | Compose):
+        part = vars(part)
+    if isinstance(part, dict):
+        part = list(part.values())
+    if isinstance(part, list | tuple):
         for inner in part:
             yield from _loaders(inner)
 
 
 def _stated_shape(results: dict[str, Any]) -> tuple[int, ...] | None:
-    """Height and width as mmdet or mmpose states them before an image is loaded, if they do."""
+    """Return height and width as stated before an image is loaded; None if they are not."""
     if "img" in results:
         return None
-    if "height" in results and "width" in results:
+    if "height" in results and "width" in results:  # mmdet
         return results["height"], results["width"]
-    return tuple(results["img_shape"][:2]) if "img_shape" in results else None
-
-
-def _pixels(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]} x {shape[0]}"
+    return tuple(results["img_shape"][:2]) if "img_shape" in results else None  # mmpose

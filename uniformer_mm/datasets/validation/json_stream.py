@@ -1,70 +1,66 @@
-"""Reading JSON files whose lists do not fit into memory."""
+"""Read JSON files whose lists do not fit into memory."""
 
 import gc
 import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from itertools import islice
+from typing import Any, NoReturn, TextIO
 
 CHARACTERS = 1 << 23
-"""Read from the file at a time."""
+"""Characters that are read from the file at a time."""
 
-ENTRIES = 1 << 13
-"""Entries of a list that are handed over at a time."""
+OBJECTS = 1 << 16
+"""Characters of a list that are decoded at once."""
 
-BATCH = 1 << 16
-"""Characters from which on many entries are decoded at once, which is faster."""
-
-BOUNDARY = re.compile(r"\}[ \t\n\r]*,[ \t\n\r]*\{")
-"""Between two objects of a list."""
+BATCH_SIZE = 1 << 13
+"""Largest number of list elements in a batch."""
 
 SPACE = re.compile(r"[ \t\n\r]*")
-SEPARATOR = re.compile(r"[ \t\n\r]*([,\]])[ \t\n\r]*")
 
 
 def stream_json(path: str, lists: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """Read the entries of the object in a JSON file, one after the other.
+    """Read the members of the JSON object in a file, one after the other.
 
     Args:
         path: The file.
-        lists: Names of entries whose lists come in pieces of at most `ENTRIES`, an empty list as
-            one empty piece.
+        lists: Names of members whose lists are split into batches of at most `BATCH_SIZE` elements.
 
     Yields:
-        Name and value; several times the same name for a list in pieces.
+        Name and value. A list in batches has its name several times, an empty one once.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is not JSON in UTF-8, or not an object.
+        ValueError: The content is not a JSON object in UTF-8.
     """
-    with open(path, encoding="utf-8") as file, _without_garbage_collection():
+    with open(path, encoding="utf-8") as file, _garbage_collection_off():
         reader = _Reader(file)
         try:
-            reader.take("{")
-            while reader.next_character() != "}":
+            separator = reader.take("{")
+            if reader.peek() == "}":
+                separator = reader.take("}")
+            while separator != "}":
+                if reader.peek() != '"':
+                    reader.fail("Expecting a name in quotes")
                 name = reader.value()
                 reader.take(":")
-                if name in lists and reader.next_character() == "[":
-                    for piece in reader.pieces():
-                        yield name, piece
+                if reader.peek() == "[" and name in lists:
+                    elements = reader.elements()
+                    yield name, list(islice(elements, BATCH_SIZE))
+                    while batch := list(islice(elements, BATCH_SIZE)):
+                        yield name, batch
                 else:
                     yield name, reader.value()
-                if reader.next_character() != "}":
-                    reader.take(",")
-                    reader.expect('"')
-            reader.take("}")
-            reader.expect("")
+                separator = reader.take(",}")
+            if reader.peek():
+                reader.fail("Extra data")
         except json.JSONDecodeError as error:
             raise ValueError(f"{error.msg} at character {reader.start + error.pos}") from error
 
 
 class _Reader:
-    """Text of a file from which values are taken.
-
-    Args:
-        file: The file.
-    """
+    """A window on the text of a file, from which values are taken."""
 
     def __init__(self, file: TextIO) -> None:
         self.file = file
@@ -73,108 +69,81 @@ class _Reader:
         self.start = 0
         self.decode = json.JSONDecoder().raw_decode
 
-    def read_on(self) -> bool:
-        """Read more of the file, and forget what has been taken; False at its end."""
+    def fill(self) -> bool:
+        """Drop the text before `at` and read more; False at the end of the file."""
         rest = self.text[self.at :]
-        # A value that is longer than what is there needs twice as much every time.
-        piece = self.file.read(max(CHARACTERS, len(rest)))
-        if piece:
+        # Doubling bounds the work on a value that is longer than the window.
+        more = self.file.read(max(CHARACTERS, len(rest)))
+        if more:
             self.start += self.at
-            self.text, self.at = rest + piece, 0
-        return bool(piece)
+            self.text, self.at = rest + more, 0
+        return bool(more)
 
-    def next_character(self) -> str:
-        """The next character after white space; empty at the end."""
+    def peek(self) -> str:
+        """Return the next character after white space; empty at the end of the file."""
         while True:
             self.at = SPACE.match(self.text, self.at).end()  # type: ignore[union-attr]
-            if self.at < len(self.text) or not self.read_on():
+            if self.at < len(self.text) or not self.fill():
                 return self.text[self.at : self.at + 1]
 
-    def expect(self, character: str) -> None:
-        """Require what `next_character` returns."""
-        if self.next_character() != character:
-            wanted = f"{character!r}" if character else "the end"
-            raise json.JSONDecodeError(f"Expecting {wanted}", self.text, self.at)
-
-    def take(self, character: str) -> None:
-        """Require a character, and go on after it."""
-        self.expect(character)
+    def take(self, expected: str) -> str:
+        """Consume the next character, one of `expected`."""
+        character = self.peek()
+        if not character or character not in expected:
+            self.fail(f"Expecting {' or '.join(map(repr, expected))}")
         self.at += 1
+        return character
 
     def value(self) -> Any:
-        """The next value."""
-        self.next_character()
+        """Consume the value that starts here."""
         while True:
             try:
                 value, end = self.decode(self.text, self.at)
             except json.JSONDecodeError:
-                if not self.read_on():
+                if not self.fill():
                     raise
                 continue
-            # A number may go on, at the most after the two characters of 'e+'.
-            if end + 2 < len(self.text) or not self.read_on():
+            # A number may continue after the end of the window, after 'e+' at the latest.
+            if end + 2 < len(self.text) or not self.fill():
                 self.at = end
                 return value
 
-    def pieces(self) -> Iterator[list[Any]]:
-        """The values of the next list."""
+    def fail(self, message: str) -> NoReturn:
+        """Raise an error at the current position."""
+        raise json.JSONDecodeError(message, self.text, self.at)
+
+    def elements(self) -> Iterator[Any]:
+        """Consume the next list and yield its elements."""
         self.take("[")
-        if self.next_character() == "]":
-            self.at += 1
-            yield []
+        if self.peek() == "]":
+            self.take("]")
             return
-        piece: list[Any] = []
         in_batches = True
         while True:
-            if in_batches and len(self.text) - self.at > BATCH:
-                batch = self._batch()
-                in_batches = bool(batch)
-                piece += batch
-                while len(piece) >= ENTRIES:
-                    yield piece[:ENTRIES]
-                    del piece[:ENTRIES]
-            try:
-                value, end = self.decode(self.text, self.at)
-                separator = SEPARATOR.match(self.text, end)
-            except json.JSONDecodeError:
-                separator = None
-            if separator is None:  # near the end of the text
-                value = self.value()
-                separator = SEPARATOR.match(self.text, self.at)
-                if separator is None and self.next_character() in (",", "]"):
-                    separator = SEPARATOR.match(self.text, self.at)
-                if separator is None:
-                    raise json.JSONDecodeError("Expecting ',' or ']'", self.text, self.at)
-            piece.append(value)
-            self.at = separator.end()
-            if separator[1] == "]":
-                yield piece
+            values: list[Any] = []
+            if in_batches and len(self.text) - self.at > OBJECTS:
+                values = self.objects()
+                in_batches = bool(values)
+            yield from values or [self.value()]
+            if self.take(",]") == "]":
                 return
-            if len(piece) == ENTRIES:
-                yield piece
-                piece = []
+            self.peek()
 
-    def _batch(self) -> list[Any]:
-        """The objects up to the last boundary in the text; none if that is not sure to be one.
-
-        What looks like a boundary may lie in a string or in an object of objects: then the text
-        before it is no list.
-        """
-        boundaries = list(BOUNDARY.finditer(self.text, max(self.at, len(self.text) - BATCH)))
-        if not boundaries:
-            return []
-        last = boundaries[-1]
+    def objects(self) -> list[Any]:
+        """Consume many objects of a list at once, which is faster; none if that is not possible."""
+        ends = (self.text.rfind(mark, self.at, self.at + OBJECTS) for mark in ("}, {", "},{"))
+        end = max(ends) + 1
         try:
-            values = json.loads(f"[{self.text[self.at : last.start() + 1]}]")
-        except json.JSONDecodeError:
+            values = json.loads(f"[{self.text[self.at : end]}]") if end else []
+        except json.JSONDecodeError:  # the end is in an object, in a string or beyond the list
             return []
-        self.at = last.end() - 1
+        self.at = end or self.at
         return values
 
 
 @contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Millions of new lists make Python look for cycles again and again; there are none."""
+def _garbage_collection_off() -> Iterator[None]:
+    """Stop the search for cycles, which millions of new lists without any would trigger."""
     enabled = gc.isenabled()
     gc.disable()
     try:

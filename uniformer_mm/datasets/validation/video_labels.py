@@ -1,4 +1,4 @@
-"""Whether the labels of lists of videos are classes of the model."""
+"""Compare the labels in lists of videos with the classes of the model."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,16 @@ from uniformer_mm.errors import UserError
 
 
 def check_video_labels(cfg: Config, splits: Sequence[str]) -> None:
-    """Look for labels in lists of videos, folders of frames or sounds that the model cannot learn.
+    """Check the labels in lists of videos, frame folders or audio.
 
-    mmaction ends training on them without a name, or counts them as wrong predictions.
+    mmaction crashes on labels that are not classes, or counts them as wrong predictions.
 
     Args:
-        cfg: Of mmaction.
-        splits: Of 'train', 'val' and 'test' those whose data will be read.
+        cfg: Config of mmaction.
+        splits: The splits that will be read, of 'train', 'val' and 'test'.
 
     Raises:
-        UserError: A line has a label out of range, or none, where predictions are evaluated.
+        UserError: A line has a label out of range, or none where it is needed.
     """
     from mmaction.datasets import AudioDataset, RawframeDataset, VideoDataset
 

@@ -1,7 +1,7 @@
 """Hooks for mmengine's Runner, one concern per file.
 
-Those that configs of any codebase may name, having ``custom_imports``, are registered here and
-imported when one is built: mmengine's hooks bring OpenCV, which `import uniformer_mm` does without.
+Those that configs of any codebase may name, having ``custom_imports``, are registered here. Their
+files are imported when one is built: mmengine's hooks import OpenCV, which is slow.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,16 @@ from typing import Any
 
 from mmengine.registry import HOOKS
 
-MODULES = {"CompileHook": "speed", "FitCheckpointHook": "fit_checkpoint", "FuseHook": "speed"}
+MODULES = {
+    "CompileHook": "speed",
+    "DrawPredictionsHook": "draw_predictions",
+    "FitCheckpointHook": "fit_checkpoint",
+    "FuseHook": "speed",
+}
 """File of this package by the name of a hook."""
+
+FORMER_NAMES = ("ClassificationPicturesHook", "SegmentationPicturesHook", "VideoPicturesHook")
+"""Of the DrawPredictionsHook, in configs in the working directories of earlier versions."""
 
 
 def _builder(name: str) -> Callable[..., Any]:
@@ -24,3 +32,4 @@ def _builder(name: str) -> Callable[..., Any]:
 
 for _name in MODULES:
     HOOKS.register_module(name=_name, module=_builder(_name))
+HOOKS.register_module(name=list(FORMER_NAMES), module=_builder("DrawPredictionsHook"))

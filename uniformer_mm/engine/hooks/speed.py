@@ -1,48 +1,45 @@
-"""Quicker backbones in any codebase's Runner: fused for testing, compiled for both."""
+"""Faster backbones in the Runner of any codebase: fused for testing, or compiled."""
 
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch import nn
 
 from uniformer_mm.models import UniFormer
 from uniformer_mm.models.fusion import fuse
 
 
 class FuseHook(Hook):
-    """Fuses the backbones of a model before it is tested: ``tools/test.py --fuse``.
+    """Fuses the backbones of a model while it is tested: ``tools/test.py --fuse``.
 
-    See `uniformer_mm.models.fusion`. Training and its validation are left alone, and so is what is
-    saved: the fused copy is the Runner's model only while testing.
+    The Runner's model is a fused copy during the test; training, validation and checkpoints keep
+    the original. See `uniformer_mm.models.fusion`.
     """
 
-    priority = "LOW"  # after whatever exchanges weights before a test
+    priority = "LOW"  # after hooks that replace weights before a test
 
     def before_test(self, runner: Runner) -> None:
         """Replace the model by its fused copy.
 
         Raises:
-            ValueError: There is no UniFormer in the model.
+            ValueError: The model has no UniFormer.
         """
         self._model = runner.model
         runner.model = fuse(runner.model)
 
     def after_test(self, runner: Runner) -> None:
-        """Put the model back."""
+        """Restore the model."""
         runner.model = self._model
 
 
 class CompileHook(Hook):
-    """Runs the backbones of a model through `torch.compile`: ``--compile`` of the tools.
+    """Compiles the backbones of a model: ``--compile`` of the tools.
 
-    Detectors and other whole models hold Python that a graph cannot, so the backbone alone is
-    compiled. The names of its tensors stay what they are.
+    Detectors and other whole models hold Python that a graph cannot. Parameter names do not change.
 
     Args:
-        options: Of `torch.compile`. By default sizes are dynamic, as multi-scale training and
-            images of different shapes need it: the first size is compiled, the second once more
-            for all sizes.
+        options: Of `torch.compile`. By default a second input size triggers one more compilation,
+            with dynamic sizes, as multi-scale training and testing need it.
     """
 
     priority = "LOWEST"  # after the model was fused
@@ -52,13 +49,8 @@ class CompileHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Compile the backbones on their next call."""
-        self._compile(runner.model)
-
-    def before_test(self, runner: Runner) -> None:
-        """Compile the backbones on their next call."""
-        self._compile(runner.model)
-
-    def _compile(self, model: nn.Module) -> None:
-        for module in model.modules():
+        for module in runner.model.modules():
             if isinstance(module, UniFormer):
                 module.compile(**self.options)
+
+    before_test = before_train

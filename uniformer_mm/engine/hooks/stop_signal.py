@@ -1,4 +1,4 @@
-"""Save and stop when the machine is wanted back."""
+"""Save a checkpoint and stop when the process gets a signal."""
 
 import os
 import signal
@@ -16,17 +16,17 @@ from mmengine.runner import Runner
 from uniformer_mm.engine.hooks.safe_checkpoint import SafeCheckpointHook
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-"""What clusters send some time before they kill; `kill`, `docker stop` and torchrun the first."""
+"""Signals of clusters before they kill a job; `kill`, `docker stop` and torchrun send SIGTERM."""
 
 INTERVAL = 10
-"""Iterations between two agreements of several processes on whether to stop."""
+"""Iterations between two checks of all processes whether to stop."""
 
 
 class StopSignalHook(Hook):
     """On SIGTERM or SIGUSR1, saves a checkpoint after the iteration and ends the process.
 
-    The exit status is 128 plus the signal's number (143, 138), so that a script knows that training
-    is not over. While validating, it stops at once if the state is saved, and else at its end.
+    The exit status is 128 plus the signal's number (143, 138): a script can tell that training is
+    not complete. Validation stops at once if the state is saved, otherwise at its end.
 
     Raises:
         SystemExit: After the checkpoint.
@@ -40,7 +40,7 @@ class StopSignalHook(Hook):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take the signals; from before workers start, which inherit it."""
+        """Handle the signals; enter before workers start, which inherit the handlers."""
         previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
         try:
             yield
@@ -65,7 +65,7 @@ class StopSignalHook(Hook):
             self._stop_if_asked(runner, runner.iter)
 
     def after_val(self, runner: Runner) -> None:
-        """Stop with the weights of the training, in whose place averages were validated."""
+        """Stop, when weights are no longer replaced by their moving average."""
         self._stop_if_asked(runner, runner.iter)
 
     def _stop_if_asked(self, runner: Runner, iterations: int) -> None:
@@ -73,16 +73,16 @@ class StopSignalHook(Hook):
         if is_distributed():  # at the same iteration in all processes
             if iterations % INTERVAL:
                 return
-            highest = torch.tensor(number)
-            all_reduce(highest, "max")
-            number = int(highest)
+            largest = torch.tensor(number)
+            all_reduce(largest, "max")
+            number = int(largest)
         if not number:
             return
         hook = checkpoint_hook(runner)
         saved = hook and hook.save_now(runner, iterations)
         runner.logger.info(
             f"stopped by {signal.Signals(number).name} after iteration {iterations};"
-            + (f" --resume goes on from {saved}" if saved else " nothing is saved: no such hook")
+            + (f" --resume goes on from {saved}" if saved else " without a checkpoint hook")
         )
         barrier()  # torchrun kills the others when the first one ends
         raise SystemExit(128 + number)
@@ -91,11 +91,11 @@ class StopSignalHook(Hook):
         if os.getpid() == self.process:
             self.received = number
         else:
-            # A worker of a data loader, where all processes got the signal: it is needed until the
+            # A worker of a data loader: where all processes got the signal, it is needed until the
             # iteration is over. The second signal is from its parent.
             signal.signal(number, signal.SIG_DFL)
 
 
 def checkpoint_hook(runner: Runner) -> SafeCheckpointHook | None:
-    """The hook that saves."""
+    """Return the hook that saves checkpoints."""
     return next((hook for hook in runner.hooks if isinstance(hook, SafeCheckpointHook)), None)
