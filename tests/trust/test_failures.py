@@ -13,6 +13,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, TRANSFORMS
 from small_models import DETECTOR
 
+from uniformer_mm.checkpoints.latest import is_intact
+
 pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
 
