@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Convert a checkpoint between the official code and OpenMMLab 2.x.
 
-The result has no optimizer in it, and a hash in its name. In the direction of OpenMMLab it also
-knows its classes, so that the codebases' own tools and inferencers take it as it is.
+The result has no optimizer state, and its SHA-256 in its name. Converted to OpenMMLab, it also has
+the names of its classes, so that the codebases' own tools and inferencers load it as it is.
 
 Examples:
   tools/convert_checkpoint.py configs/seg/upernet_uniformer_s_global.py upernet_global_small.pth
@@ -27,23 +27,27 @@ def main() -> None:
     )
     parser.add_argument("config", help="config of the model")
     parser.add_argument(
-        "checkpoint", help="file, URL, hf://OWNER/REPOSITORY/FILE, or name of a model of the zoo"
+        "checkpoint",
+        help="file, URL, hf://OWNER/REPOSITORY[@REVISION]/FILE, or name of a model of the zoo",
     )
     parser.add_argument(
-        "--to", choices=["openmmlab", "official"], default="openmmlab", help="what for (openmmlab)"
+        "--to",
+        choices=["openmmlab", "official"],
+        default="openmmlab",
+        help="target format (openmmlab)",
     )
-    parser.add_argument("--out-dir", type=Path, default=Path("."), help="for the result (here)")
+    parser.add_argument("--out-dir", type=Path, default=Path("."), help="folder of the result (.)")
     parser.add_argument(
         "--cfg-options",
         nargs="+",
         action=DictAction,
         metavar="KEY=VALUE",
-        help="settings of the config to override, e.g. model.head.num_classes=2",
+        help="options of the config to override, e.g. model.head.num_classes=2",
     )
     parser.add_argument(
         "--safetensors",
         action="store_true",
-        help="write .safetensors, which the tools of this package read, instead of .pth",
+        help="write .safetensors, which only the tools of this package read, instead of .pth",
     )
     arguments = parser.parse_args()
     if arguments.safetensors and arguments.to == "official":

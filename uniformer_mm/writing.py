@@ -1,4 +1,4 @@
-"""Files that are written whole, or not at all."""
+"""Write files atomically: under a temporary name, then renamed."""
 
 import os
 import secrets
@@ -20,23 +20,19 @@ ATOMIC = "atomic"
 """Name of the file backend: `backend_args=dict(backend="atomic")`."""
 
 PARTIAL = ".partial"
-"""How the names of files end that are being written; they begin with a dot."""
+"""Suffix of temporary files; their names begin with a dot."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under another name, and give it its own once it is on the disk.
-
-    Raises:
-        UserError: It cannot be written; then what was there before is still there.
-    """
+    """Write a file atomically; errors as in `write_parts`."""
     write_parts(path, [content])
 
 
 def write_parts(path: Path, parts: Iterable[bytes]) -> None:
-    """Write a file out of parts that need not be in memory together, like `write_whole`.
+    """Write a file atomically from parts that need not fit into memory together.
 
     Raises:
-        UserError: It cannot be written; then what was there before is still there.
+        UserError: It cannot be written; an existing file stays as it was.
     """
     partial = partial_path(path)
     size = 0
@@ -51,21 +47,21 @@ def write_parts(path: Path, parts: Iterable[bytes]) -> None:
             partial.replace(path)
     except OSError as error:
         raise UserError(
-            f"cannot write {path} ({size / 2**20:.1f} MiB): {error.strerror}. Make room or"
-            " the folder writable, or choose another one (--work-dir, --out-dir)."
+            f"cannot write {path} ({size / 2**20:.1f} MiB): {error.strerror}. Free some space or"
+            " make the folder writable, or choose another one (--work-dir, --out-dir)."
         ) from error
     finally:
         with suppress(OSError):
-            partial.unlink()  # if it has not got its name
+            partial.unlink()  # if it was not renamed
 
 
 def partial_path(path: Path) -> Path:
-    """A name for a file that is being written: in its folder, short, hidden, and used only once."""
+    """Return a new name for a temporary file in the folder of a file: short and hidden."""
     return path.with_name(f".{secrets.token_hex(6)}{PARTIAL}")
 
 
 def delete_abandoned(folder: Path) -> None:
-    """Delete what killed processes left of files, but not what another one is writing."""
+    """Delete temporary files of killed processes, but not those that are being written."""
     for path in folder.glob(f".*{PARTIAL}"):
         with suppress(OSError), path.open("rb") as file, locked(file) as alone:
             if alone and path.stat().st_size:  # empty: may not be locked yet
@@ -74,14 +70,14 @@ def delete_abandoned(folder: Path) -> None:
 
 @contextmanager
 def locked(file: IO[bytes] | int, wait: bool = False) -> Iterator[bool]:
-    """Hold a lock on an open file that ends with this process at the latest.
+    """Lock an open file until the end of the context, or of the process.
 
     Args:
-        file: Of a file or folder.
-        wait: Until others have released it; otherwise the answer is False.
+        file: The file.
+        wait: Whether to wait until others have released it.
 
-    Returns:
-        Whether it is held; False also where the file system has no locks.
+    Yields:
+        Whether the lock is held; False also where the file system has no locks.
     """
     held = False
     if fcntl is not None:
@@ -96,14 +92,10 @@ def locked(file: IO[bytes] | int, wait: bool = False) -> Iterator[bool]:
 
 
 class AtomicBackend(LocalBackend):
-    """mmengine's files on local disks, written whole or not at all."""
+    """mmengine's backend for local disks, with atomic writes."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write a file.
-
-        Raises:
-            UserError: It cannot be written.
-        """
+        """Write a file; errors as in `write_parts`."""
         write_whole(Path(filepath), obj)
 
 

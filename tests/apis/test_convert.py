@@ -1,5 +1,6 @@
-"""Whole models to official files and back, for every task."""
+"""Whole models are converted to official files and back, for every task."""
 
+import copy
 import hashlib
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from small_models import small_config, small_state
 from uniformer_mm.apis.convert import to_official, to_openmmlab
 from uniformer_mm.checkpoints import CheckpointError, read_checkpoint
 from uniformer_mm.errors import UserError
+
+pytestmark = pytest.mark.stack
 
 # config: (key of the tensors in an official file, names that only it has)
 CASES = {
@@ -62,56 +65,59 @@ def test_there_and_back_changes_nothing(case):
     assert official.stat().st_mtime_ns == written
 
 
-@pytest.fixture
-def classifier(tmp_path):
-    """A config and a file of its model."""
+@pytest.fixture(scope="module")
+def built():
+    """A config and the tensors of its model."""
     cfg = small_config("cls/uniformer_xxs_128_in1k")
-    torch.save(small_state(cfg), tmp_path / "weights.pth")
-    return cfg, str(tmp_path / "weights.pth")
+    return cfg, small_state(cfg)
+
+
+@pytest.fixture
+def classifier(built, tmp_path):
+    """A config and a file of its model."""
+    cfg, state = built
+    torch.save(state, tmp_path / "weights.pth")
+    return copy.deepcopy(cfg), str(tmp_path / "weights.pth")
 
 
 def test_nothing_is_overwritten(classifier, tmp_path):
     cfg, weights = classifier
     path, _ = to_openmmlab(cfg, weights, tmp_path)
     path.write_bytes(b"something else")
-    with pytest.raises(UserError, match=rf"{path.name} exists and is something else"):
+    with pytest.raises(UserError, match=rf"{path.name} .*--out-dir"):
         to_openmmlab(cfg, weights, tmp_path)
     assert path.read_bytes() == b"something else"
-    with pytest.raises(UserError, match=r"cannot write .*: File exists\. .*--out-dir"):
+    with pytest.raises(UserError, match=r"File exists.*--out-dir"):
         to_openmmlab(cfg, weights, path)
 
 
-@pytest.mark.parametrize("convert", [to_openmmlab, to_official])
-def test_what_is_of_another_model_is_refused_and_leaves_no_file(convert, tmp_path):
+def test_a_checkpoint_of_another_model_is_refused_and_leaves_no_file(tmp_path):
     cfg = small_config("cls/uniformer_s_in1k")
     labelled = small_config("cls/uniformer_s_tl_224_in1k")
     cfg.model.backbone.head_dim = labelled.model.backbone.head_dim
     torch.save(small_state(labelled), tmp_path / "labelled.pth")
     torch.save({"a": torch.ones(1)}, tmp_path / "other.pth")
-    for name, message in (
-        ("labelled", "the model of this one has no place for head.aux_fc"),
-        ("other", "no UniFormer checkpoint"),
-    ):
-        with pytest.raises(CheckpointError, match=message):
-            convert(cfg, str(tmp_path / f"{name}.pth"), tmp_path / "out")
+    for convert in (to_openmmlab, to_official):
+        for name, fact in (("labelled", r"unexpected keys head\.aux_fc"), ("other", "it has a, ")):
+            with pytest.raises(CheckpointError, match=rf"(?s){name}\.pth .*{fact}"):
+                convert(cfg, str(tmp_path / f"{name}.pth"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("convert", [to_openmmlab, to_official])
-def test_a_converted_file_says_what_its_shapes_do_not(classifier, tmp_path, convert):
-    """The size of a head and the order of the classes, under any name."""
+def test_a_converted_file_states_its_head_dim_under_any_name(classifier, tmp_path, convert):
     cfg, weights = classifier
     path, _ = convert(cfg, weights, tmp_path)
     path = path.rename(tmp_path / "mask_rcnn_uniformer_s_plus-1a2b3c4d.pth")
     _, report = to_openmmlab(cfg, str(path), tmp_path / "again")
     assert report.fits
     cfg.model.backbone.head_dim = 56
-    with pytest.raises(CheckpointError, match="attention heads of 28 channels, the model has 56"):
+    with pytest.raises(CheckpointError, match=r"1a2b3c4d\.pth .* 28 .* 56: "):
         to_openmmlab(cfg, str(path), tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["pose/td_hm_uniformer_s_256x192", "cls/uniformer_xxs_128_in1k"])
-def test_safetensors_say_the_same_under_any_name(name, tmp_path):
+def test_safetensors_have_the_same_content(name, tmp_path):
     cfg = small_config(name)
     torch.save(small_state(cfg), tmp_path / "weights.pth")
     weights = str(tmp_path / "weights.pth")
@@ -131,8 +137,7 @@ def test_safetensors_say_the_same_under_any_name(name, tmp_path):
     assert all(torch.equal(content["state_dict"][key], tensors[key]) for key in tensors)
 
 
-@pytest.mark.parametrize("convert", [to_openmmlab, to_official])
-def test_weights_that_are_not_finite_are_one_warning(classifier, tmp_path, convert, capsys):
+def test_weights_that_are_not_finite_are_one_warning(classifier, tmp_path, capsys):
     cfg, weights = classifier
     state = torch.load(weights)
     names = [name for name, tensor in state.items() if tensor.is_floating_point()][2:5]
@@ -140,20 +145,18 @@ def test_weights_that_are_not_finite_are_one_warning(classifier, tmp_path, conve
         state[name].flatten()[0] = value
     torch.save(state, weights)
     forget_runs()  # a logger of this phase of the test
-    convert(cfg, weights, tmp_path / "out")
-    warned = [line for line in capsys.readouterr().out.splitlines() if "NaN or Inf" in line]
-    assert len(warned) == 1
-    assert f"3 of {len(state)} tensors hold NaN or Inf, the first one is {names[0]}." in warned[0]
+    to_openmmlab(cfg, weights, tmp_path / "out")
+    (warning,) = [line for line in capsys.readouterr().out.splitlines() if "NaN or Inf" in line]
+    assert f"3 of {len(state)} tensors" in warning
+    assert names[0] in warning
 
 
-@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.uint8])
-def test_weights_of_integers_are_refused(classifier, tmp_path, dtype):
+def test_weights_of_integers_are_refused(classifier, tmp_path):
     cfg, weights = classifier
     state = torch.load(weights)
     name = next(name for name in state if name.endswith("conv1.weight"))
-    state[name] = state[name].to(dtype)
-    torch.save(state, weights)
-    with pytest.raises(
-        CheckpointError, match=rf"(?s)another .*type: {name} {dtype} instead of tor"
-    ):
-        to_openmmlab(cfg, weights, tmp_path / "out")
+    for dtype in (torch.int64, torch.bool, torch.uint8):
+        state[name] = state[name].to(dtype)
+        torch.save(state, weights)
+        with pytest.raises(CheckpointError, match=rf"{name} {dtype} instead of torch\.float32"):
+            to_openmmlab(cfg, weights, tmp_path / "out")

@@ -1,4 +1,4 @@
-"""The codebases' own inferencers take a converted file, and know what its outputs stand for."""
+"""The codebases' own inferencers load a converted file and know its classes."""
 
 import cv2
 import numpy as np
@@ -8,6 +8,8 @@ from small_models import small_config, small_state
 
 from uniformer_mm.apis.convert import to_official, to_openmmlab
 from uniformer_mm.tasks.short_run import scale_sizes
+
+pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def test_pose_estimator(converted, image):
     assert result["visualization"][0].shape == image.shape
 
 
-def test_recogniser(converted, tmp_path):
+def test_recognizer(converted, tmp_path):
     from mmaction.apis.inferencers import MMAction2Inferencer
 
     cfg, path = converted("video/uniformer_xxs_4x128_k400", 0.5)
@@ -86,9 +88,9 @@ def test_recogniser(converted, tmp_path):
     video.release()
     cfg.dump(f"{path}.py")
     inferencer = MMAction2Inferencer(rec=f"{path}.py", rec_weights=path, device="cpu")
-    recogniser = inferencer.actionrecog_inferencer
-    assert recogniser.model.dataset_meta["classes"][1] == "marching"
-    assert recogniser.visualizer.dataset_meta["classes"][1] == "marching"
+    recognizer = inferencer.actionrecog_inferencer
+    assert recognizer.model.dataset_meta["classes"][1] == "marching"
+    assert recognizer.visualizer.dataset_meta["classes"][1] == "marching"
     result = inferencer(str(tmp_path / "clip.mp4"), return_vis=True)
     assert len(result["predictions"][0]["rec_scores"][0]) == 400
     (tmp_path / "own.txt").write_text("\n".join(f"class {number}" for number in range(400)))

@@ -1,27 +1,25 @@
-"""Every kind of file, from every source, on every way into a model, through mmengine's Runner.
+"""Every kind of checkpoint, loaded by mmengine's Runner in every way.
 
-The models have the names of the codebases' models and no more; the files have the official ones.
-Runs have what a config of a user's own has: the backbone and `FitCheckpointHook`.
+The models have the state-dict keys of the codebases' models and no more; the files have the
+official keys. Configs have what a user's own config has: the backbone and `FitCheckpointHook`.
 """
 
 import argparse
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
+from mmengine.registry import HOOKS, MODELS
 from mmengine.runner import Runner
 from runs import forget_runs
 from safetensors.torch import save_file
 from torch import nn
-from torch.utils.data import Dataset
 
-from uniformer_mm.checkpoints import CheckpointError
-from uniformer_mm.checkpoints import download as sources
+from uniformer_mm.checkpoints import CheckpointError, download
 from uniformer_mm.checkpoints.zoo import list_models
 
 TINY = {"depths": (1, 1, 1, 1), "embed_dims": (16, 16, 32, 32), "head_dim": 16}
@@ -35,12 +33,12 @@ MODELS_OF = {
         {**UNIFORMER, "output_norm": "batch"},
         {"head.fc": (32, 5), "head.aux_fc": (32, 5)},
     ),
-    "light classifier": (
+    "lightweight classifier": (
         {**LIGHT, "class_token": True},
         {"head.fc": (32, 5), "head.class_token_fc": (32, 5)},
     ),
     "recognizer": ({**UNIFORMER, "dims": 3}, {"cls_head.fc_cls": (32, 5)}),
-    "light recognizer": (
+    "lightweight recognizer": (
         {**LIGHT, "dims": 3, "class_token": True},
         {"cls_head.fc_cls": (32, 5), "cls_head.class_token_fc": (32, 5)},
     ),
@@ -48,79 +46,62 @@ MODELS_OF = {
     "detector": (UNIFORMER, {"neck.fpn": (32, 8), "roi_head.bbox_head.fc_cls": (8, 4)}),
     "segmenter": (UNIFORMER, {"decode_head.conv_seg": (32, 5)}),
 }
-BARE = {"head.fc.": "head.", "cls_head.fc_cls.": "head.", "backbone.": ""}
-BARE |= {"head.aux_fc.": "aux_head."}
-BARE |= {f"{head}.class_token_fc.": "head_cls." for head in ("head", "cls_head")}
+OFFICIAL = {
+    **{
+        "head.fc.": "head.",
+        "cls_head.fc_cls.": "head.",
+        "backbone.": "",
+        "head.aux_fc.": "aux_head.",
+    },
+    **{f"{head}.class_token_fc.": "head_cls." for head in ("head", "cls_head")},
+}
+POSE_0 = {"head.": "keypoint_head."}
+STATE = "the state dict"
+MM_1 = {"meta": {"epoch": 12, "mmcv_version": "1.3.9", "CLASSES": ("a", "b")}, "state_dict": STATE}
+ARGS = argparse.Namespace(lr=1e-3, model="uniformer_small")
 
-
-def renamed(state, names, prefix=""):
-    """Tensors under other names: the beginnings of the old ones, and what takes their place."""
-    result = {}
-    for name, tensor in state.items():
-        old = next((old for old in names if name.startswith(old)), "")
-        result[prefix + names.get(old, "") + name.removeprefix(old)] = tensor
-    return result
-
-
-def with_all_norms(state):
-    """Official pose estimators have a norm at every output, though they use the last only."""
-    unused = {f"backbone.norm{i}.weight": torch.ones(16) for i in (1, 2, 3)}
-    return {**state, **unused}
-
-
-# name of a file: (model that it is of, content of the file made of that model's tensors)
-MM_1 = {"meta": {"epoch": 12, "iter": 9, "mmcv_version": "1.3.9", "CLASSES": ("a", "b")}}
+# name of a file: (model that it is of, prefixes of its keys, prefix of all, content)
 FILES = {
-    "ImageNet": ("classifier", lambda state: {"model": renamed(state, BARE)}),
-    "ImageNet, flat": ("classifier", lambda state: renamed(state, BARE)),
+    "ImageNet": ("classifier", OFFICIAL, "", {"model": STATE}),
+    "ImageNet, flat": ("classifier", OFFICIAL, "", STATE),
     "ImageNet, as trained": (
-        "classifier",
-        lambda state: {
-            "model": renamed(state, BARE),
-            "optimizer": {"state": {}, "param_groups": [{"lr": 1e-3}]},
-            "epoch": 299,
-            "args": argparse.Namespace(lr=1e-3, model="uniformer_small"),
-        },
+        *("classifier", OFFICIAL, ""),
+        {"model": STATE, "optimizer": {"param_groups": [{"lr": 1e-3}]}, "epoch": 299, "args": ARGS},
     ),
     "token labelling": (
-        "token labelling",
-        lambda state: {
-            "arch": "uniformer_small",
-            "state_dict": renamed(state, BARE),
-            "args": argparse.Namespace(),
-        },
+        *("token labelling", OFFICIAL, ""),
+        {"arch": "uniformer_small", "state_dict": STATE, "args": ARGS},
     ),
-    "token labelling, flat": ("token labelling", lambda state: renamed(state, BARE, "module.")),
-    "light ImageNet": ("light classifier", lambda state: {"model": renamed(state, BARE)}),
+    "token labelling, flat": ("token labelling", OFFICIAL, "module.", STATE),
+    "lightweight ImageNet": ("lightweight classifier", OFFICIAL, "", {"model": STATE}),
     "SlowFast": (
-        "recognizer",
-        lambda state: {
-            "epoch": 99,
-            "model_state": renamed(state, BARE),
-            "optimizer_state": {},
-            "cfg": "text",
-        },
+        *("recognizer", OFFICIAL, ""),
+        {"epoch": 99, "model_state": STATE, "optimizer_state": {}, "cfg": "text"},
     ),
-    "light SlowFast": ("light recognizer", lambda state: {"model_state": renamed(state, BARE)}),
-    "mmaction2's port": ("recognizer", lambda state: {"state_dict": state, "meta": {}}),
-    "mmaction2's ImageNet": ("classifier", lambda state: {"state_dict": renamed(state, BARE)}),
-    "mmpose 0.x": (
-        "pose",
-        lambda state: {
-            **MM_1,
-            "state_dict": renamed(with_all_norms(state), {"head.": "keypoint_head."}),
-            "optimizer": {},
-        },
-    ),
-    "mmpose's port": ("pose", lambda state: {**MM_1, "state_dict": with_all_norms(state)}),
-    "mmdet 2.x": ("detector", lambda state: {**MM_1, "state_dict": state, "amp": {}}),
-    "mmdet 2.x, distributed": (
-        "detector",
-        lambda state: {**MM_1, "state_dict": renamed(state, {}, "module.")},
-    ),
-    "mmseg 0.x": ("segmenter", lambda state: {**MM_1, "state_dict": state, "optimizer": {}}),
-    "our own": ("segmenter", lambda state: {"meta": {}, "state_dict": state, "message_hub": {}}),
+    "lightweight SlowFast": ("lightweight recognizer", OFFICIAL, "", {"model_state": STATE}),
+    "mmaction2's port": ("recognizer", {}, "", {"state_dict": STATE, "meta": {}}),
+    "mmaction2's ImageNet": ("classifier", OFFICIAL, "", {"state_dict": STATE}),
+    "mmpose 0.x": ("pose", POSE_0, "", {**MM_1, "optimizer": {}}),
+    "mmpose's port": ("pose", {}, "", MM_1),
+    "mmdet 2.x": ("detector", {}, "", {**MM_1, "amp": {}}),
+    "mmdet 2.x, distributed": ("detector", {}, "module.", MM_1),
+    "mmseg 0.x": ("segmenter", {}, "", {**MM_1, "optimizer": {}}),
+    "our own": ("segmenter", {}, "", {"meta": {}, "state_dict": STATE, "message_hub": {}}),
 }
+
+
+def file_content(name, state):
+    """The content of a file, made of the tensors of its model."""
+    kind, prefixes, prefix, content = FILES[name]
+    if kind == "pose":  # official ones have a norm at every output, though they use the last only
+        state = {**state, **{f"backbone.norm{i}.weight": torch.ones(16) for i in (1, 2, 3)}}
+    renamed = {}
+    for key, tensor in state.items():
+        old = next((old for old in prefixes if key.startswith(old)), "")
+        renamed[prefix + prefixes.get(old, "") + key.removeprefix(old)] = tensor
+    if content is STATE:
+        return renamed
+    return {key: renamed if value is STATE else value for key, value in content.items()}
 
 
 @MODELS.register_module()
@@ -141,24 +122,6 @@ class TinyModel(BaseModel):
 
     def forward(self, inputs, mode="tensor"):
         return {"loss": sum(p.sum() for p in self.parameters())} if mode == "loss" else [inputs]
-
-
-@DATASETS.register_module()
-class TinyDataset(Dataset):
-    def __len__(self):
-        return 1
-
-    def __getitem__(self, index):
-        return {"inputs": torch.ones(1)}
-
-
-@METRICS.register_module()
-class NoMetric(BaseMetric):
-    def process(self, data_batch, data_samples):
-        self.results.append(0)
-
-    def compute_metrics(self, results):
-        return {"nothing": 0.0}
 
 
 @HOOKS.register_module()
@@ -192,29 +155,21 @@ def run(tmp_path, monkeypatch):
     def start(mode, kind="segmenter", init_cfg=None, hook=None, **settings):
         forget_runs()
         backbone, layers = MODELS_OF[kind]
-        loader = {
-            "dataset": {"type": "TinyDataset"},
-            "sampler": {"type": "DefaultSampler", "shuffle": False},
-            "batch_size": 1,
-        }
-        hooks = [{"type": "WeightsAtStart"}]
-        if hook is not None:
-            hooks.append({"type": "mmengine.FitCheckpointHook", **hook})
+        backbone = {**backbone, "init_cfg": init_cfg}
+        sampler = {"type": "DefaultSampler", "shuffle": False}
+        loader = {"dataset": [{"inputs": torch.ones(1)}], "sampler": sampler, "batch_size": 1}
+        hooks = [] if hook is None else [{"type": "mmengine.FitCheckpointHook", **hook}]
         cfg = {
             "custom_imports": {"imports": ["uniformer_mm"]},
-            "model": {
-                "type": "TinyModel",
-                "backbone": {**backbone, "init_cfg": init_cfg},
-                "layers": layers,
-            },
+            "model": {"type": "TinyModel", "backbone": backbone, "layers": layers},
             "work_dir": str(tmp_path / "work"),
             "train_dataloader": loader,
             "train_cfg": {"by_epoch": True, "max_epochs": 1},
             "optim_wrapper": {"optimizer": {"type": "SGD", "lr": 1.0}},
             "test_dataloader": loader,
             "test_cfg": {},
-            "test_evaluator": {"type": "NoMetric"},
-            "custom_hooks": hooks,
+            "test_evaluator": {"type": "DumpResults", "out_file_path": f"{tmp_path}/out.pkl"},
+            "custom_hooks": [{"type": "WeightsAtStart"}, *hooks],
             **settings,
         }
         runner = Runner.from_cfg(Config(cfg))
@@ -231,13 +186,10 @@ def made(tmp_path):
     """Writes one of the files; its path and the tensors of the model that it was made of."""
 
     def write(name, suffix=".pth"):
-        kind, wrap = FILES[name]
-        state = make_model(kind, seed=1).state_dict()
+        state = make_model(FILES[name][0], seed=1).state_dict()
         path = tmp_path / f"weights{suffix}"
-        if suffix == ".pth":
-            torch.save(wrap(state), path)
-        else:
-            save_file(wrap(state), path)
+        save = torch.save if suffix == ".pth" else save_file
+        save(file_content(name, state), path)
         return path, state
 
     return write
@@ -247,7 +199,7 @@ def same(state, expected, prefix=""):
     return all(torch.equal(state[n], t) for n, t in expected.items() if n.startswith(prefix))
 
 
-@pytest.mark.parametrize("way", ["init_cfg", "train", "test"])
+@pytest.mark.parametrize("way", ["init_cfg", "test"])
 @pytest.mark.parametrize("file", FILES)
 def test_every_file_loads_as_it_is(run, made, file, way):
     path, expected = made(file)
@@ -266,18 +218,24 @@ def test_every_file_loads_as_it_is(run, made, file, way):
     assert "do not match exactly" not in log
 
 
-@pytest.mark.parametrize("way", ["init_cfg", "load_from"])
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-@pytest.mark.parametrize("source", ["path", "http", "hub", "zoo"])
-def test_every_source_will_do(run, made, tmp_path, server, monkeypatch, source, suffix, way):
+@pytest.mark.parametrize(
+    ("source", "suffix", "way"),
+    [
+        ("path", ".safetensors", "init_cfg"),
+        ("http", ".pth", "load_from"),
+        ("hub", ".pth", "init_cfg"),
+        ("hub", ".safetensors", "load_from"),
+        ("zoo", ".pth", "init_cfg"),
+        ("zoo", ".safetensors", "load_from"),
+    ],
+)
+def test_every_source_loads(run, made, server, hub, monkeypatch, source, suffix, way):
     path, expected = made("ImageNet, flat", suffix)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_ENDPOINT", server)
-    (tmp_path / "owner" / "name" / "resolve").mkdir(parents=True)
-    (tmp_path / "owner" / "name" / "resolve" / "main").symlink_to(tmp_path)
+    (hub / "owner" / "name" / "resolve").mkdir(parents=True)
+    (hub / "owner" / "name" / "resolve" / "main").symlink_to(path.parent)
     url = f"{server}/{path.name}"
     model = replace(list_models()[0], name="a_zoo_name", weights=url)
-    monkeypatch.setattr(sources, "list_models", lambda: [model])
+    monkeypatch.setattr(download, "list_models", lambda: [model])
     checkpoint = {
         "path": str(path),
         "http": url,
@@ -292,7 +250,7 @@ def test_every_source_will_do(run, made, tmp_path, server, monkeypatch, source, 
     assert same(state, expected, "backbone.")
 
 
-def test_image_weights_start_a_video_model_and_what_is_new_keeps_its_start(run, made):
+def test_image_weights_are_inflated_for_a_video_model(run, made):
     path, images = made("ImageNet")
     state, log = run("train", "recognizer", hook={"new_heads": True}, load_from=str(path))
     kernel = images["backbone.blocks1.0.attn.weight"]
@@ -300,10 +258,10 @@ def test_image_weights_start_a_video_model_and_what_is_new_keeps_its_start(run, 
         torch.equal(frame, kernel / 5)
         for frame in state["backbone.blocks1.0.attn.weight"].unbind(2)
     )
-    assert "inflated from images to videos: backbone.patch_embed1.proj.weight" in log
+    assert re.search(r"inflated.*: backbone\.patch_embed1\.proj\.weight", log)
 
 
-def test_a_classifier_of_other_classes_is_trained_anew_only_when_asked_for(run, made):
+def test_heads_of_other_classes_are_initialized_only_when_asked_for(run, made):
     path, expected = made("SlowFast")
     backbone, _ = MODELS_OF["recognizer"]
     other = {"type": "TinyModel", "backbone": backbone, "layers": {"cls_head.fc_cls": (32, 7)}}
@@ -314,8 +272,8 @@ def test_a_classifier_of_other_classes_is_trained_anew_only_when_asked_for(run, 
             run(mode, hook={}, load_from=str(path), model=other)
     state, log = run("train", hook={"new_heads": True}, load_from=str(path), model=other)
     assert same(state, expected, "backbone.")
-    assert "2 left at their initial values on purpose: cls_head.fc_cls.weight" in log
-    with pytest.raises(CheckpointError, match="another number of classes"):
+    assert re.search(r"  2 .*init.*: cls_head\.fc_cls\.weight", log)
+    with pytest.raises(CheckpointError, match="number of classes"):
         run("test", hook={"new_heads": True}, load_from=str(path), model=other)
 
 
@@ -323,19 +281,10 @@ def test_a_backbone_is_enough_to_train_from_but_not_to_test(run, made):
     path, images = made("ImageNet")
     state, log = run("train", "detector", hook={}, load_from=str(path))
     assert same(state, {n: t for n, t in images.items() if ".blocks" in n})
-    assert "dropped on purpose: backbone.norm.bias" in log
-    with pytest.raises(CheckpointError, match=r"(?s)missing: .*it has a backbone only"):
-        run("test", "detector", hook={}, load_from=str(path))
-
-
-@pytest.mark.parametrize("mode", ["train", "test"])
-def test_a_checkpoint_of_something_else_is_refused(run, tmp_path, mode):
-    torch.save({"state_dict": nn.Linear(2, 2).state_dict()}, tmp_path / "other.pth")
-    with pytest.raises(
-        CheckpointError,
-        match=r"(?s)other\.pth does not fit.*Nothing matched: it has bias, weight, ",
-    ):
-        run(mode, hook={}, load_from=str(tmp_path / "other.pth"))
+    assert re.search(r"dropped.*: backbone\.norm\.bias", log)
+    for mode, hook in (("test", {}), ("train", {"exact": True})):
+        with pytest.raises(CheckpointError, match=r"(?s)missing keys: .*a backbone only"):
+            run(mode, "detector", hook=hook, load_from=str(path))
 
 
 def test_without_the_hook_mmengine_loads_what_it_knows_and_says_so(run, made, capsys):
@@ -346,7 +295,7 @@ def test_without_the_hook_mmengine_loads_what_it_knows_and_says_so(run, made, ca
     assert same(run("train", load_from=str(path))[0], expected)
 
 
-def test_a_training_says_the_head_dim_and_it_is_checked(run, tmp_path):
+def test_training_writes_the_head_dim_and_loading_checks_it(run, tmp_path):
     run("train", hook={})
     path = tmp_path / "work" / "epoch_1.pth"
     content = torch.load(path)
@@ -357,11 +306,11 @@ def test_a_training_says_the_head_dim_and_it_is_checked(run, tmp_path):
         {"init_cfg": {"type": "Pretrained", "checkpoint": str(path)}},
         {"hook": {}, "load_from": str(path)},
     ):
-        with pytest.raises(CheckpointError, match="heads of 32 channels, the model has 16"):
+        with pytest.raises(CheckpointError, match=r"epoch_1\.pth .* 32 .* 16: set head_dim=32"):
             run("train", **settings)
 
 
-def test_training_goes_on_with_all_that_was_saved_or_not_at_all(run, tmp_path):
+def test_training_resumes_with_all_that_was_saved_or_not_at_all(run, tmp_path):
     one, _ = run("train", hook={})
     saved = tmp_path / "work" / "epoch_1.pth"
     two, _ = run("train", hook={}, resume=True, train_cfg={"by_epoch": True, "max_epochs": 2})
@@ -372,15 +321,15 @@ def test_training_goes_on_with_all_that_was_saved_or_not_at_all(run, tmp_path):
     for key in ("optimizer", "message_hub", "meta"):
         incomplete = {k: v for k, v in content.items() if k != key}
         torch.save(incomplete, tmp_path / "incomplete.pth")
-        with pytest.raises(CheckpointError, match=rf"cannot go on from .*: it has no .*{key}"):
+        with pytest.raises(CheckpointError, match=rf"resume from .*incomplete\.pth: .*{key}"):
             run("train", hook={}, resume=True, load_from=str(tmp_path / "incomplete.pth"))
     older = {k: v for k, v in content["meta"].items() if k != "uniformer"}
     torch.save({**content, "meta": older}, tmp_path / "older.pth")
-    with pytest.raises(CheckpointError, match=r"from .*older\.pth: .* earlier version"):
+    with pytest.raises(CheckpointError, match=r"cannot resume from .*older\.pth: "):
         run("train", hook={}, resume=True, load_from=str(tmp_path / "older.pth"))
     del content["state_dict"]["decode_head.conv_seg.weight"]
     torch.save(content, tmp_path / "changed.pth")
-    with pytest.raises(CheckpointError, match=r"1 missing: decode_head\.conv_seg\.weight"):
+    with pytest.raises(CheckpointError, match=r"1 missing keys: decode_head\.conv_seg\.weight"):
         run("train", hook={}, resume=True, load_from=str(tmp_path / "changed.pth"))
 
 
@@ -403,12 +352,12 @@ class Evil:
         return (open, (str(self.path), "w"))
 
 
-@pytest.mark.parametrize("source", ["path", "http", "hub"])
-@pytest.mark.parametrize("way", ["init_cfg", "train", "test", "resume"])
-def test_code_in_a_checkpoint_never_runs(run, tmp_path, server, monkeypatch, way, source):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_ENDPOINT", server)
-    folder = tmp_path / "owner" / "name" / "resolve" / "main"
+@pytest.mark.parametrize(
+    ("way", "source"),
+    [("init_cfg", "hub"), ("train", "path"), ("test", "http"), ("resume", "path")],
+)
+def test_code_in_a_checkpoint_never_runs(run, tmp_path, server, hub, way, source):
+    folder = hub / "owner" / "name" / "resolve" / "main"
     folder.mkdir(parents=True)
     for path in (tmp_path / "evil.pth", folder / "evil.pth"):
         torch.save({"state_dict": {"a": Evil(tmp_path / "ran")}, "meta": {}}, path)
@@ -421,6 +370,6 @@ def test_code_in_a_checkpoint_never_runs(run, tmp_path, server, monkeypatch, way
         "init_cfg": {"init_cfg": {"type": "Pretrained", "checkpoint": checkpoint}},
         "resume": {"hook": {}, "load_from": checkpoint, "resume": True},
     }.get(way, {"hook": {}, "load_from": checkpoint})
-    with pytest.raises(CheckpointError, match=r"evil\.pth is not loaded: .*could run code"):
+    with pytest.raises(CheckpointError, match=r"evil\.pth.* asks for \S*open"):
         run("test" if way == "test" else "train", **settings)
     assert not (tmp_path / "ran").exists()

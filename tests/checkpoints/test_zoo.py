@@ -9,8 +9,7 @@ import torch
 from mmengine.registry import DefaultScope
 
 from uniformer_mm.apis.models import get_model
-from uniformer_mm.checkpoints import CheckpointError, zoo
-from uniformer_mm.checkpoints import download as sources
+from uniformer_mm.checkpoints import CheckpointError, download, zoo
 from uniformer_mm.checkpoints.zoo import list_models, table
 from uniformer_mm.errors import UserError
 from uniformer_mm.models import ARCHS, LIGHT_ARCHS
@@ -71,7 +70,7 @@ def test_a_model_of_any_task_by_its_name(name):
     assert model.cfg.model.backbone.arch == arch
     assert len(model.dataset_meta.get("classes", ())) == count
     assert first is None or model.dataset_meta["classes"][0] == first
-    assert model.data_preprocessor.mean.numel() == 3, "pixels are normalised"
+    assert model.data_preprocessor.mean.numel() == 3, "pixels are normalized"
 
 
 def test_options_of_the_backbone():
@@ -79,22 +78,16 @@ def test_options_of_the_backbone():
     assert [block.window_size for block in model.backbone.blocks3] == [14] * 4
 
 
-def test_names_that_are_none_and_weights_that_nobody_has():
-    with pytest.raises(
-        UserError, match=r"no model 'mask_rcnn_uniformer_x' in the zoo; mask_rcnn_uni"
-    ):
+def test_unknown_names_and_unpublished_weights_are_named():
+    with pytest.raises(UserError, match=r"'mask_rcnn_uniformer_x' .*mask_rcnn_uniformer_xxs"):
         get_model("mask_rcnn_uniformer_x")
-    with pytest.raises(
-        CheckpointError,
-        match=r"has no public direct download: .*drive\.google\.com.* give its path",
-    ):
+    with pytest.raises(CheckpointError, match=r"mask_rcnn_uniformer_s .*drive\.google\.com"):
         get_model("mask_rcnn_uniformer_s", True)
 
 
 @pytest.fixture
 def published(tmp_path, server, monkeypatch):
     """Publishes a file of a small model as that of `uniformer_s_in1k`."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     torch.save({"model": get_model("uniformer_s_in1k", arch=TINY).state_dict()}, tmp_path / "s.pth")
     content = (tmp_path / "s.pth").read_bytes()
 
@@ -105,7 +98,7 @@ def published(tmp_path, server, monkeypatch):
             weights=f"{server}/s.pth",
             **{f"weights_{key}": value for key, value in said.items()},
         )
-        for module in (zoo, sources):
+        for module in (zoo, download):
             monkeypatch.setattr(module, "list_models", lambda: [model])
         zoo.published_file.cache_clear()
 
@@ -115,14 +108,14 @@ def published(tmp_path, server, monkeypatch):
 
 def test_published_weights_are_downloaded_and_verified(published, tmp_path):
     published(sha256="0" * 64)
-    with pytest.raises(CheckpointError, match=r"s\.pth has SHA-256 .*, expected 0000"):
+    with pytest.raises(CheckpointError, match=r"s\.pth: SHA-256 mismatch.*0000"):
         get_model("uniformer_s_in1k", True, arch=TINY)
     published(size=1)
-    with pytest.raises(CheckpointError, match=r"s\.pth has \d+ bytes, expected 1: "):
+    with pytest.raises(CheckpointError, match=r"s\.pth .*expected 1: "):
         get_model("uniformer_s_in1k", True, arch=TINY)
     assert not list((tmp_path / "cache").rglob("*.pth"))
     published()
-    with pytest.raises(CheckpointError, match="does not fit the model"):
+    with pytest.raises(CheckpointError, match=r"(?s)s\.pth .*depths \(1, 1, 4, 1\)"):
         get_model("uniformer_s_in1k", True, arch={"depths": (1, 1, 5, 1)})
     model = get_model("uniformer_s_in1k", True, arch=TINY)
     theirs = torch.load(tmp_path / "s.pth", weights_only=True)["model"]

@@ -1,7 +1,6 @@
-"""Any file at all is loaded as what it says, or refused by name; nothing in it is run."""
+"""Any file is loaded as data, or refused by its name; no code in it is run."""
 
 import copy
-import gzip
 import io
 import os
 import pickle
@@ -22,6 +21,7 @@ from damage import (
     small_model,
     zipped,
 )
+from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
 from profiles import share
@@ -51,7 +51,7 @@ def folder(tmp_path_factory):
 
 
 def load(path):
-    """The tensors of a model that was loaded from a file; None if that was refused in order."""
+    """The tensors of a model loaded from a file; None if it was refused with a proper error."""
     model = copy.deepcopy(MODEL)
     try:
         load_pretrained(model, str(path))
@@ -59,7 +59,7 @@ def load(path):
         first, *others = str(error).splitlines()
         assert str(path) in first
         assert first.isprintable()
-        assert not others or "does not fit" in first, "one line, or the report"
+        assert not others or "nothing was loaded" in first, "one line, or the report"
         untouched = model.state_dict()
         assert all(torch.equal(untouched[name], tensor) for name, tensor in STATE.items())
         return None
@@ -94,31 +94,32 @@ def test_contents_of_any_kind_are_loaded_as_they_are_or_refused(folder, content,
             assert not tensor.is_meta
 
 
+@pytest.mark.parametrize("force", [None, "1"])
 @pytest.mark.parametrize("save", [zipped, legacy, pickle.dumps, lambda c: pickle.dumps(c, 0)])
-@pytest.mark.parametrize("number", range(len(calls("canary"))))
-def test_nothing_in_a_file_is_run(tmp_path, number, save):
-    canary = tmp_path / "canary"
-    content = save({"state_dict": {**STATE, "a": calls(canary)[number]}})
-    path = tmp_path / "hostile.pth"
-    path.write_bytes(content)
-    assert load(path) is None
-    assert not canary.exists()
+def test_nothing_in_a_file_is_run(tmp_path, monkeypatch, save, force):
+    if force:  # must not disable the weights-only reader
+        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", force)
+    canary, path = tmp_path / "canary", tmp_path / "hostile.pth"
+    for call in calls(canary):
+        path.write_bytes(save({"state_dict": {**STATE, "a": call}}))
+        assert load(path) is None
+        assert not canary.exists()
 
 
 def bomb():
-    """1 GiB of zeros in 1 MiB."""
+    """512 MiB of zeros in 512 KiB."""
     source, target = io.BytesIO(zipped({"a": torch.zeros(2**10)})), io.BytesIO()
     with zipfile.ZipFile(source) as parts, zipfile.ZipFile(target, "w") as changed:
         for part in parts.infolist():
             content = parts.read(part)
             if part.filename.endswith("data/0"):
-                content = bytes(2**30)
+                content = bytes(2**29)
             changed.writestr(part.filename, content, zipfile.ZIP_DEFLATED)
     return target.getvalue()
 
 
 def huge_storage():
-    """A storage that is said to have 2**40 numbers, in torch's old format."""
+    """A storage that claims 2**40 numbers, in torch's old format."""
     content = legacy({"a": torch.zeros(1000)})
     small = b"M" + struct.pack("<H", 1000)
     assert small in content
@@ -126,12 +127,12 @@ def huge_storage():
 
 
 def huge_tensor(save):
-    """A tensor that is said to have 2**60 numbers, in a storage of one."""
+    """A tensor that claims 2**60 numbers, in a storage of one."""
     return save({**STATE, "blocks3.0.norm1.weight": torch.zeros(1).expand(2**30, 2**30)})
 
 
 def huge_header():
-    """A header of safetensors that is said to have 2**40 letters."""
+    """A header of safetensors that claims 2**40 characters."""
     return struct.pack("<Q", 2**40) + b"{" + b" " * 1000
 
 
@@ -148,8 +149,8 @@ def resident_memory(name):
 
 
 def nested():
-    """A list in a list, a million times."""
-    return b"\x80\x02" + b"]" * 10**6 + b"a" * (10**6 - 1) + b"."
+    """A list in a list, 100,000 times."""
+    return b"\x80\x02" + b"]" * 10**5 + b"a" * (10**5 - 1) + b"."
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def nested():
     ],
 )
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux")
-def test_what_is_said_to_be_huge_takes_no_memory(tmp_path, content, suffix):
+def test_claimed_sizes_take_no_memory(tmp_path, content, suffix):
     path = tmp_path / f"huge.{suffix}"
     path.write_bytes(content())
     before = resident_memory("VmRSS")
@@ -174,33 +175,29 @@ def test_what_is_said_to_be_huge_takes_no_memory(tmp_path, content, suffix):
     assert resident_memory("VmHWM") - before < MEMORY
 
 
-def test_a_bit_that_is_another_one_is_seen(tmp_path):
+def test_a_flipped_bit_is_detected(tmp_path):
     path = tmp_path / "weights.pth"
     content = bytearray(FILES["zip"][0])
     content[content.index(STATE["patch_embed2.proj.weight"].numpy().tobytes()) + 2] ^= 1
     path.write_bytes(content)
     torch.load(path, weights_only=True)
-    with pytest.raises(CheckpointError, match=r"weights\.pth: it is damaged in archive/data/\d+, "):
+    with pytest.raises(CheckpointError, match=r"weights\.pth: .* archive/data/\d+,"):
         read_checkpoint(str(path))
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "fact"),
     [
-        (Path.mkdir, "is a folder: give the file of a checkpoint"),
-        (os.mkfifo, "is a pipe or a device: give the file"),
-        (lambda path: path.symlink_to("/dev/zero"), "is a pipe or a device: give the file"),
-        (lambda path: path.symlink_to(path), "no checkpoint at|cannot look for"),
-        (
-            lambda path: path.write_bytes(gzip.compress(FILES["zip"][0])),
-            "it is compressed with gzip, unpack it",
-        ),
+        (Path.mkdir, "folder"),
+        (os.mkfifo, "device"),
+        (lambda path: path.symlink_to("/dev/zero"), "device"),
+        (lambda path: path.symlink_to(path), ""),
     ],
 )
-def test_what_is_no_file_of_a_checkpoint_is_named(tmp_path, make, message):
+def test_what_is_not_a_checkpoint_file_is_named(tmp_path, make, fact):
     path = tmp_path / "weights.pth"
     make(path)
-    with pytest.raises(CheckpointError, match=message) as caught:
+    with pytest.raises(CheckpointError, match=fact) as caught:
         read_checkpoint(str(path))
     assert str(path) in str(caught.value)
     assert str(caught.value).isprintable()
@@ -219,7 +216,7 @@ ODD_META = st.one_of(
 @given(ODD_META)
 def test_classes_are_names_that_can_be_printed_or_refused(meta):
     try:
-        names = (written_meta({"meta": meta}, "odd.pth") or {}).get("classes") or ()
+        names = (written_meta({"meta": meta}, Path("odd.pth")) or {}).get("classes") or ()
     except CheckpointError as error:
         names = [str(error)]
     assert all(name.isprintable() for name in names)
@@ -233,6 +230,7 @@ def test_addresses_of_any_kind_are_refused_in_one_line(text, scheme):
     """Without a network."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", unknown_host)
+        patch.setattr(constants, "HF_HUB_OFFLINE", True)
         with pytest.raises(CheckpointError) as caught:
             read_checkpoint(f"{scheme}{text}")
     assert str(caught.value).isprintable()
@@ -243,18 +241,14 @@ def unknown_host(*_, **__):
 
 
 BROKEN = {
-    "empty": b"",
-    "text": b"no weights",
     "truncated": FILES["zip"][0][:-300],
-    "damaged": FILES["zip"][0].replace(b"\x00" * 16, b"\x01" * 16, 1),
-    "gzip": gzip.compress(FILES["zip"][0]),
     "code": zipped({"state_dict": {**STATE, "a": calls("canary")[0]}}),
     "other": zipped({"state_dict": {"a": torch.ones(3)}}),
-    "no tensors": zipped({"state_dict": {"a": 1}}),
 }
-"""Contents of files that no tool may take for weights."""
+"""Contents of files that no tool may take for weights; test_io has more."""
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("tool", ["infer", "convert_checkpoint", "test"])
 def test_tools_name_a_broken_checkpoint_and_write_nothing(
@@ -275,7 +269,7 @@ def test_tools_name_a_broken_checkpoint_and_write_nothing(
     error = capsys.readouterr().err.partition("error: ")[2]
     assert "weights.pth" in error
     assert "Traceback" not in error
-    assert len(error.splitlines()) == 1 or "does not fit" in error, "one line, or the report"
+    assert len(error.splitlines()) == 1 or "nothing was loaded" in error
     assert Path("weights.pth").read_bytes() == BROKEN[name]
     assert {path.name for path in Path().iterdir()} <= {"weights.pth", "detector.py", "work"}
     assert not list(Path().rglob("*.json"))

@@ -13,7 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, TRANSFORMS
 from small_models import DETECTOR
 
-from uniformer_mm.checkpoints.latest import is_whole
+from uniformer_mm.checkpoints.latest import is_intact
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
@@ -29,7 +29,7 @@ def error_of(detector, capsys):
         assert message.startswith("error: ")
         assert "--resume" in message
         assert message.endswith(f"{good}.")
-        assert is_whole(good)
+        assert is_intact(good)
         assert (good.parent / "last_checkpoint").read_text() == str(good)
         assert sorted(path.name for path in good.parent.glob("*.pth")) == ["iter_1.pth"]
         assert not list(good.parent.glob(".*"))

@@ -16,6 +16,7 @@ from small_models import training_config
 from uniformer_mm.apis.train import build_trainer
 from uniformer_mm.apis.train import train as train_runner
 from uniformer_mm.checkpoints import CheckpointError
+from uniformer_mm.checkpoints.facts import describe_backbone
 from uniformer_mm.checkpoints.latest import latest_checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack]
@@ -198,7 +199,7 @@ def test_damaged_checkpoints_are_passed_over(checkpoints, damage, capsys):
     damage(third)
     damage(second)
     assert latest_checkpoint(first.parent) == first
-    assert f"damaged: {third}, {second}. Training goes on from {first}" in capsys.readouterr().out
+    assert f"damaged: {third}, {second}. Training resumes from {first}" in capsys.readouterr().out
     damage(first)
     with pytest.raises(CheckpointError, match=r"every checkpoint in .* is damaged: .*iter_11"):
         latest_checkpoint(first.parent)
@@ -243,7 +244,7 @@ def test_a_state_that_does_not_fit_is_named(tmp_path, synthetic_sets, part, valu
     runner = build_trainer(cfg)
     content = {
         "state_dict": runner.model.state_dict(),
-        "meta": {"epoch": 0, "iter": 1},
+        "meta": {"epoch": 0, "iter": 1, **describe_backbone(runner.model)},
         **{"message_hub": {}, "optimizer": {}, "param_schedulers": []},
         part: value,
     }

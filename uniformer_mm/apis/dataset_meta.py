@@ -1,4 +1,4 @@
-"""What the outputs of a model stand for: classes, their colours, joints."""
+"""Classes, colors and keypoints that the outputs of a model stand for."""
 
 import logging
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS, DefaultScope
 
-from uniformer_mm.checkpoints.published import published_facts
+from uniformer_mm.checkpoints.facts import published_facts
 from uniformer_mm.checkpoints.zoo import MIM
 from uniformer_mm.datasets.validation.num_classes import class_counts
 from uniformer_mm.errors import CheckpointError, printable
@@ -18,29 +18,29 @@ CLASS_LISTS = MIM / "configs" / "video" / "classes"
 """Actions in the order of the authors' lists, one per line, by the name of the data's folder."""
 
 
-def checkpoint_meta(cfg: Config, content: Any, source: str | Path) -> dict[str, Any]:
-    """The `dataset_meta` of a checkpoint, from itself or from the config that it belongs to.
+def checkpoint_meta(cfg: Config, content: Any, path: Path) -> dict[str, Any]:
+    """Determine the `dataset_meta` of a checkpoint, from itself or from its config.
 
     Args:
         cfg: Config of the model.
-        content: The checkpoint as it was read.
-        source: Its file, whose hash may tell in which order the classes are.
+        content: Content of the checkpoint; None without one.
+        path: Its file, whose SHA-256 may tell the order of the classes.
 
     Raises:
-        CheckpointError: The names found are not names, or not as many as the classes of the model.
+        CheckpointError: The names are not strings, or not as many as the classes of the model.
     """
-    own, written = dataset_meta(cfg), written_meta(content, source)
+    own, written = dataset_meta(cfg), written_meta(content, path)
     if cfg.default_scope == "mmaction" and written is None:
-        own.update(_published_actions(cfg, content, source))
+        own.update(_published_actions(cfg, content, path))
     elif written and written.get("classes", own.get("classes")) != own.get("classes"):
-        own = {}  # the colours are of other classes
+        own = {}  # the colors are of other classes
     meta = {**own, **(written or {})}
-    check_class_count(cfg, meta, source)
+    check_class_count(cfg, meta, path)
     return meta
 
 
 def dataset_meta(cfg: Config) -> dict[str, Any]:
-    """Classes, colours and joints of a config's test data, as plain data; no file is read."""
+    """Return the metainfo of a config's test dataset as plain data, without reading its files."""
     dataset = cfg.test_dataloader.dataset
     while "dataset" in dataset:
         dataset = dataset.dataset
@@ -49,11 +49,13 @@ def dataset_meta(cfg: Config) -> dict[str, Any]:
     return dict(built.metainfo)
 
 
-def written_meta(content: Any, source: str | Path) -> dict[str, Any] | None:
-    """What training code wrote about the data into a checkpoint; None if it wrote nothing.
+def written_meta(content: Any, path: Path) -> dict[str, Any] | None:
+    """Return what training code wrote about the dataset into a checkpoint.
 
-    It is empty where a training knew no names. MM 1.x wrote in capitals. Characters that could
-    steer a terminal are replaced in the names of classes.
+    MM 1.x wrote in capitals. Control characters in the names of classes are replaced.
+
+    Returns:
+        The meta, empty if the training had no names; None if nothing was written.
 
     Raises:
         CheckpointError: The names of classes are not a sequence of strings.
@@ -69,34 +71,33 @@ def written_meta(content: Any, source: str | Path) -> dict[str, Any] | None:
         if not written:
             return None
     if not isinstance(written, Mapping):
-        raise CheckpointError(f"{source}: {name} must be a dict, got {printable(repr(written))}")
+        raise CheckpointError(f"{path}: {name} must be a dict, got {printable(repr(written))}")
     classes = written.get("classes")
     if classes is None:
         return dict(written)
     if not isinstance(classes, list | tuple) or not all(isinstance(each, str) for each in classes):
         raise CheckpointError(
-            f"{source}: {name}.classes must be a list of the names of classes, got"
-            f" {printable(repr(classes))}"
+            f"{path}: {name}.classes must be a list of strings, got {printable(repr(classes))}"
         )
     return {**written, "classes": type(classes)(map(printable, classes))}
 
 
-def _published_actions(cfg: Config, content: Any, source: str | Path) -> dict[str, Any]:
-    """mmaction2 has no names of classes: those of the authors' lists."""
+def _published_actions(cfg: Config, content: Any, path: Path) -> dict[str, Any]:
+    """Return the classes of the authors' lists: mmaction2's datasets have none."""
     root = cfg.test_dataloader.dataset.get("data_root") or ""
-    path = CLASS_LISTS / f"{Path(root).name}.txt"
-    if not path.is_file():
+    names = CLASS_LISTS / f"{Path(root).name}.txt"
+    if not names.is_file():
         return {}
-    classes = path.read_text(encoding="utf-8").splitlines()
-    facts = published_facts(Path(source))
+    classes = names.read_text(encoding="utf-8").splitlines()
+    facts = published_facts(path)
     if facts and facts.alphabetical:
         classes.sort()
     elif content is not None and not facts:
         print_log(
-            f"{printable(str(source))} does not name its classes and is not a published file with a"
-            f" known hash: the order of the authors' list ({path.name}) is assumed,"
-            " which is not that of mmaction2. Others can be named (classes of the Inferencer,"
-            " --classes of tools/infer.py)",
+            f"{printable(str(path))} does not name its classes and is not a published file with a"
+            f" known SHA-256: the order of the authors' list ({names.name}) is assumed, not that of"
+            " mmaction2. To name others, use classes of the Inferencer, or --classes of"
+            " tools/infer.py",
             logger="current",
             level=logging.WARNING,
         )
@@ -104,15 +105,15 @@ def _published_actions(cfg: Config, content: Any, source: str | Path) -> dict[st
 
 
 def check_class_count(cfg: Config, meta: Mapping[str, Any], source: str | Path) -> None:
-    """Look whether the names of classes are as many as the classes of the model.
+    """Check that there are as many names as the model has classes.
 
     Args:
         cfg: Config of the model.
         meta: Has the names.
-        source: From where, for the error.
+        source: Where they come from, for the error.
 
     Raises:
-        CheckpointError: They are not.
+        CheckpointError: There are more or fewer.
     """
     counts, classes = class_counts(cfg.model), meta.get("classes")
     if classes and counts and len(classes) not in counts:

@@ -1,8 +1,7 @@
-"""Reading checkpoints, and fitting them to models."""
+"""Find, download, read and load checkpoints."""
 
 from uniformer_mm.checkpoints.download import locate
-from uniformer_mm.checkpoints.load import LoadReport, load_pretrained
-from uniformer_mm.checkpoints.reading import read_checkpoint
+from uniformer_mm.checkpoints.load import LoadReport, load_pretrained, read_checkpoint
 from uniformer_mm.errors import CheckpointError
 
 __all__ = ["CheckpointError", "LoadReport", "load_pretrained", "locate", "read_checkpoint"]

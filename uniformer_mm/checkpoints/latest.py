@@ -1,47 +1,47 @@
-"""The checkpoint of a working directory that training goes on from."""
+"""Find the checkpoint of a working directory from which training resumes."""
 
 import logging
 import zipfile
-from os.path import isfile  # it takes any name; Path.is_file fails on long ones
+from os.path import isfile  # takes any name; Path.is_file fails on long ones
 from pathlib import Path
 
 from mmengine.logging import print_log
 
-from uniformer_mm.checkpoints.download import damage
+from uniformer_mm.checkpoints.io import zip_fault
 from uniformer_mm.errors import CheckpointError
 
 NAMES = ("iter_*.pth", "epoch_*.pth")
-"""How checkpoints are named that hold all of a training; `best_*` have no optimizer state."""
+"""Names of checkpoints with the full training state; `best_*` have no optimizer state."""
 
 LONGEST_PATH = 4096
 """Bytes of a path on Linux."""
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole; damaged ones are reported and passed over.
+    """Find the newest intact checkpoint; damaged ones are reported and skipped.
 
     Args:
         folder: Working directory of a training.
 
     Returns:
-        The one that `last_checkpoint` names, or the newest before it; None if there is none at all.
+        The one that `last_checkpoint` names, or the newest before it; None if there are none.
 
     Raises:
         CheckpointError: All are damaged.
     """
-    candidates = []
-    if text := _recorded(Path(folder, "last_checkpoint")):
-        # The folder may have been moved since.
-        candidates = [Path(text), Path(folder, Path(text).name)]
-        folder = next((path.parent for path in candidates if isfile(path)), folder)
+    recorded = Path(_recorded(folder / "last_checkpoint"))
+    candidates = [recorded, folder / recorded.name]  # the folder may have been moved since
+    if isfile(recorded):
+        folder = recorded.parent
     found = [path for pattern in NAMES for path in folder.glob(pattern) if isfile(path)]
     candidates += sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    files = dict.fromkeys(path.resolve() for path in candidates if isfile(path))
     damaged: list[str] = []
-    for path in dict.fromkeys(path.resolve() for path in candidates if isfile(path)):
-        if is_whole(path):
+    for path in files:
+        if is_intact(path):
             if damaged:
                 print_log(
-                    f"damaged: {', '.join(damaged)}. Training goes on from {path}",
+                    f"damaged: {', '.join(damaged)}. Training resumes from {path}",
                     logger="current",
                     level=logging.WARNING,
                 )
@@ -49,27 +49,24 @@ def latest_checkpoint(folder: Path) -> Path | None:
         damaged.append(str(path))
     if damaged:
         raise CheckpointError(
-            f"every checkpoint in {folder} is damaged: {', '.join(damaged)}. To train from the"
-            " beginning, delete them or choose another --work-dir"
+            f"every checkpoint in {folder} is damaged: {', '.join(damaged)}. To train from scratch,"
+            " delete them or choose another --work-dir"
         )
     return None
 
 
 def _recorded(record: Path) -> str:
-    """The path in the file that mmengine writes; empty if there is none in it."""
-    if not isfile(record):
+    """Path in the file that mmengine writes; empty if it cannot be read as one."""
+    if not isfile(record):  # mmengine may have been killed before writing it
         return ""
-    try:
-        with record.open(encoding="utf-8") as file:
-            text = file.read(LONGEST_PATH).strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
+    with record.open("rb") as file:
+        text = file.read(LONGEST_PATH).decode(errors="replace").strip()
     return text if text.isprintable() else ""
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a file that torch wrote has all its parts, with the checksums written with them."""
+def is_intact(path: Path) -> bool:
+    """Whether a file written by torch has all its entries, with the right checksums."""
     try:
-        return zipfile.is_zipfile(path) and not damage(path)
+        return zipfile.is_zipfile(path) and not zip_fault(path)
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""The names that other code gives to the tensors of our models."""
+"""State-dict keys of other code for the tensors of our models."""
 
 from collections.abc import Collection, Mapping
 
@@ -7,73 +7,69 @@ from torch import Tensor
 BACKBONE = "backbone."
 
 RENAMED = {"keypoint_head.": "head."}
-"""Prefixes of mmpose 0.x, and what they are in mmpose 1.x."""
+"""Prefixes of mmpose 0.x, and those of mmpose 1.x."""
 
 CLASSIFIERS = {
     "head.": ("cls_head.fc_cls.", "head.fc."),
     "aux_head.": ("head.aux_fc.",),
     "head_cls.": ("cls_head.class_token_fc.", "head.class_token_fc."),
 }
-"""Layers of the official classifiers, and what they are in mmaction2's and mmpretrain's models."""
+"""Layers of the official classifiers, and those of mmaction2's and mmpretrain's models."""
 
 
 def to_model_names(state: Mapping[str, Tensor], model_names: Collection[str]) -> dict[str, Tensor]:
-    """A checkpoint's tensors under the names that a model has for them.
+    """Rename the tensors of a checkpoint to the state-dict keys of a model.
 
-    Known are our own files, those of MM 1.x (detection, segmentation, pose), the ports in mmpose
-    and mmaction2, and bare official ones (ImageNet, token labelling, SlowFast videos), with the
-    prefix of a distributed model or without.
+    Handles our own files, those of MM 1.x (detection, segmentation, pose), the ports in mmpose and
+    mmaction2, and official files (ImageNet, token labelling, SlowFast videos), with the prefix of a
+    distributed model or without.
 
     Args:
-        state: Names and tensors of the checkpoint.
-        model_names: Those of the model: a whole one, or a backbone alone.
+        state: State dict of the checkpoint.
+        model_names: State-dict keys of the model: a whole one, or a backbone alone.
 
     Returns:
-        The same tensors; a backbone alone gets those of the backbone only.
+        The same tensors; for a backbone alone those of the backbone only.
     """
-    names = {name: name.removeprefix("module.") for name in state}
-    whole_file = any(name.startswith(BACKBONE) for name in names.values())
-    whole_model = any(name.startswith(BACKBONE) for name in model_names)
-    if not whole_model and whole_file:
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    has_backbone = any(name.startswith(BACKBONE) for name in state)
+    if any(name.startswith(BACKBONE) for name in model_names):
+        rename = _from_mm_1 if has_backbone else _from_official
+        return {rename(name, model_names): tensor for name, tensor in state.items()}
+    if has_backbone:
         return {
-            name.removeprefix(BACKBONE): state[original]
-            for original, name in names.items()
+            name.removeprefix(BACKBONE): tensor
+            for name, tensor in state.items()
             if name.startswith(BACKBONE)
         }
-    if whole_model:
-        rename = _renamed if whole_file else _placed
-        names = {original: rename(name, model_names) for original, name in names.items()}
-    return {name: state[original] for original, name in names.items()}
+    return state
 
 
-def _renamed(name: str, model_names: Collection[str]) -> str:
-    """A name of a whole model of MM 1.x."""
+def _from_mm_1(name: str, model_names: Collection[str]) -> str:
     for old, new in RENAMED.items():
         if name.startswith(old) and name not in model_names:
             return new + name.removeprefix(old)
     return name
 
 
-def _placed(name: str, model_names: Collection[str]) -> str:
-    """A name of a bare official model, where a backbone has its classifier beside it."""
+def _from_official(name: str, model_names: Collection[str]) -> str:
+    """Rename a tensor of an official model, which has its classifier next to the backbone."""
     for old, candidates in CLASSIFIERS.items():
         if name.startswith(old):
-            for new in candidates:
-                if new + name.removeprefix(old) in model_names:
-                    return new + name.removeprefix(old)
-            return name
+            renamed = (new + name.removeprefix(old) for new in candidates)
+            return next((new for new in renamed if new in model_names), name)
     return BACKBONE + name
 
 
 def to_official_names(state: Mapping[str, Tensor], scope: str) -> dict[str, Tensor]:
-    """The tensors of a whole model under the names of the official code.
+    """Rename the tensors of a whole model to the state-dict keys of the official code.
 
     Args:
-        state: Names and tensors of a whole model.
+        state: State dict of a whole model.
         scope: Codebase of the model.
 
     Returns:
-        The same tensors: those of detectors and segmenters keep their names.
+        The same tensors; those of detectors and segmenters keep their names.
     """
     if scope in ("mmdet", "mmseg"):
         return dict(state)

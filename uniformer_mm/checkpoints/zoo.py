@@ -1,4 +1,4 @@
-"""The published models: what the metafiles beside the configs say, in OpenMMLab's format."""
+"""Published models, as the metafiles next to the configs describe them in OpenMMLab's format."""
 
 import functools
 from dataclasses import dataclass
@@ -13,51 +13,33 @@ from uniformer_mm.errors import UserError
 PACKAGE = Path(__file__).resolve().parents[1]
 
 MIM = PACKAGE / ".mim" if (PACKAGE / ".mim").is_dir() else PACKAGE.parent
-"""Where the configs, the tools and the model index are: in an installation (see setup.py), or in
-the repository."""
+"""Folder of configs, tools and model index: in an installation (see setup.py), or the
+repository."""
 
 
 @dataclass(frozen=True)
 class ZooModel:
-    """One published model.
+    """A published model."""
 
-    Attributes:
-        name: Stem of the config's file name.
-        config: Config file, relative to the root of the repository.
-        task: Folder of the config: det, seg, pose, video or cls.
-        data: Training data.
-        backbone: Arch and attention in a few words.
-        schedule: Length of the training in a few words.
-        batch_size: Samples per iteration on all devices.
-        parameters: Exact number of parameters of the whole model.
-        flops: Multiply-adds as published, None where nothing was.
-        flops_input: The input they were published for.
-        metrics: Quality as published by the authors, by name of the metric; may be empty.
-        weights: Direct download, None where there is no public one.
-        weights_size: Its bytes, None where they are not known.
-        weights_sha256: Its hash, None where nobody has published it.
-        weights_page: Page of the authors from which it can be had by hand, None without one.
-    """
-
-    name: str
-    config: str
-    task: str
-    data: str
-    backbone: str
-    schedule: str
-    batch_size: int
-    parameters: int
-    flops: int | None
-    flops_input: str | None
-    metrics: dict[str, float]
-    weights: str | None
-    weights_size: int | None
+    name: str  # stem of the config's file name
+    config: str  # relative to the root of the repository
+    task: str  # folder of the config: det, seg, pose, video or cls
+    data: str  # training data
+    backbone: str  # arch and attention in a few words
+    schedule: str  # length of the training in a few words
+    batch_size: int  # samples per iteration on all devices
+    parameters: int  # of the whole model
+    flops: int | None  # published multiply-adds
+    flops_input: str | None  # input size that they were published for
+    metrics: dict[str, float]  # published scores by name of the metric
+    weights: str | None  # URL of the weights, None without a public direct download
+    weights_size: int | None  # bytes of their file
     weights_sha256: str | None
-    weights_page: str | None
+    weights_page: str | None  # page of the authors to download the weights by hand
 
 
 def list_models(root: Path = MIM) -> list[ZooModel]:
-    """Every model of the metafiles that `model-index.yml` in `root` lists, in their order."""
+    """List the models of the metafiles that `model-index.yml` in `root` names, in their order."""
     models = []
     for metafile in load(root / "model-index.yml")["Import"]:
         models += [_read(entry) for entry in load(root / metafile)["Models"]]
@@ -65,29 +47,26 @@ def list_models(root: Path = MIM) -> list[ZooModel]:
 
 
 def find_model(name: str) -> ZooModel:
-    """The model of that name.
+    """Find a model by its name.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no such model.
     """
     models = {model.name: model for model in list_models()}
     if name not in models:
-        similar = ", ".join(get_close_matches(name, models, n=3)) or "list_models() has all"
+        similar = ", ".join(get_close_matches(name, models, n=3)) or "see list_models()"
         raise UserError(f"no model {name!r} in the zoo; {similar}")
     return models[name]
 
 
 @functools.cache
 def published_file(url: str) -> ZooModel | None:
-    """The first model whose weights are the file of that URL."""
+    """First model whose weights are the file of a URL."""
     return next((model for model in list_models() if model.weights == url), None)
 
 
 def _read(entry: dict[str, Any]) -> ZooModel:
     metadata = entry["Metadata"]
-    metrics = {}
-    for result in entry.get("Results", []):
-        metrics.update(result["Metrics"])
     return ZooModel(
         name=entry["Name"],
         config=entry["Config"],
@@ -99,7 +78,7 @@ def _read(entry: dict[str, Any]) -> ZooModel:
         parameters=metadata["Parameters"],
         flops=metadata.get("FLOPs"),
         flops_input=metadata.get("FLOPs Input"),
-        metrics=metrics,
+        metrics={k: v for result in entry.get("Results", ()) for k, v in result["Metrics"].items()},
         weights=entry.get("Weights"),
         weights_size=entry.get("Weights Size"),
         weights_sha256=entry.get("Weights SHA-256"),
@@ -108,7 +87,7 @@ def _read(entry: dict[str, Any]) -> ZooModel:
 
 
 def table(models: list[ZooModel]) -> str:
-    """A Markdown table of models of one task, without columns whose cells are all the same."""
+    """Format models of one task as a Markdown table, without columns of a single value."""
     metrics = dict.fromkeys(name for model in models for name in model.metrics)
     columns = {
         "config": [f"[{model.name}]({Path(model.config).name})" for model in models],
@@ -130,7 +109,6 @@ def table(models: list[ZooModel]) -> str:
 
 
 def _weights(model: ZooModel) -> str:
-    """Where the weights are, as a cell of a table."""
     if model.weights:
         size = f" ({model.weights_size / 1e6:.0f} MB)" if model.weights_size else ""
         return f"[file]({model.weights}){size}"
@@ -140,7 +118,6 @@ def _weights(model: ZooModel) -> str:
 
 
 def _gigas(count: int | None) -> str:
-    """A count as 0.43 G or 269 G; nothing for None."""
     if count is None:
         return ""
     return f"{count / 1e9:.3g} G" if count < 1e12 else f"{count / 1e9:.0f} G"

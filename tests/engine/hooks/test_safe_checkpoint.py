@@ -1,4 +1,4 @@
-"""At no time is there less than one whole checkpoint, and one best."""
+"""At any time there is at least one complete checkpoint, and one best."""
 
 import pytest
 import torch
@@ -35,8 +35,9 @@ class Count(BaseMetric):
 
 
 @pytest.fixture
-def run(tmp_path, request):
+def run(tmp_path, request, monkeypatch):
     """Trains for some iterations, each followed by a checkpoint and an evaluation."""
+    monkeypatch.setattr("mmengine.runner.runner.collect_env", dict)  # slow
 
     def train(iterations, **settings):
         data = {"dataset": [{"inputs": torch.ones(1)}] * 2, "batch_size": 1, "num_workers": 0}
@@ -71,17 +72,15 @@ def files(folder):
     return sorted(path.name for path in folder.glob("*.pth"))
 
 
-def test_outdated_files_go_when_their_successors_are_on_the_disk(run, tmp_path, monkeypatch):
+def test_outdated_files_are_deleted_after_new_ones_are_on_the_disk(run, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(writing.os, "fsync", lambda _: seen.append(files(tmp_path)))
     run(3, save_best="score", rule="greater")
     # Of an iteration: the checkpoint, its record, the best one, and both again with its name.
     first, second, third = seen[:5], seen[5:10], seen[10:]
-    assert [first[0], second[0], third[0]] == [
-        [],
-        ["best_score_iter_1.pth", "iter_1.pth"],
-        ["best_score_iter_2.pth", "iter_2.pth"],
-    ]
+    assert first[0] == []
+    assert second[0] == ["best_score_iter_1.pth", "iter_1.pth"]
+    assert third[0] == ["best_score_iter_2.pth", "iter_2.pth"]
     assert third[2] == ["best_score_iter_2.pth", "iter_3.pth"]
     assert third[4] == ["best_score_iter_2.pth", "best_score_iter_3.pth", "iter_3.pth"]
     assert files(tmp_path) == ["best_score_iter_3.pth", "iter_3.pth"]

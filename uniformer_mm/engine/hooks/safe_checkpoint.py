@@ -1,4 +1,4 @@
-"""Checkpoints that survive a process killed, and a disk filled, at any moment."""
+"""Save checkpoints so that a killed process or a full disk never loses the last one."""
 
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,15 @@ EXTRA = "extra_checkpoint"
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
-    """mmengine's CheckpointHook, with always one whole checkpoint on the disk.
+    """mmengine's CheckpointHook with atomic writes.
 
     mmengine writes checkpoints and `last_checkpoint` in place, and deletes outdated ones before it
-    writes: killed at that time, a run with `max_keep_ckpts=1` has lost everything. Here files are
-    written under another name, renamed when they are on the disk, and only then outdated ones go.
+    writes: a run with `max_keep_ckpts=1` that is killed at that time loses everything. Here files
+    are written under a temporary name, renamed when they are on the disk, and only then outdated
+    ones are deleted.
 
     Args:
-        **settings: Those of CheckpointHook.
+        **settings: As for CheckpointHook.
 
     Raises:
         UserError: When a checkpoint cannot be written.
@@ -36,22 +37,22 @@ class SafeCheckpointHook(CheckpointHook):
         if self.backend_args is None and "://" not in str(self.out_dir):
             self.backend_args = {"backend": ATOMIC}
         self.saved_iteration: int | None = None
-        """Iterations behind the newest checkpoint."""
+        """Iteration of the newest checkpoint."""
 
     def before_train(self, runner: Runner) -> None:
-        """Delete what is left of a file that was being written when a process was killed."""
+        """Delete temporary files of killed processes."""
         super().before_train(runner)
         if is_main_process():
             delete_abandoned(Path(self.out_dir))
 
     def save_now(self, runner: Runner, iterations: int) -> str:
-        """Save the present state out of turn, unless it is saved already.
+        """Save the current state between two regular checkpoints, unless it is saved already.
 
-        Such a checkpoint is deleted when the next regular one is written.
+        It is deleted after the next regular one is written.
 
         Args:
             runner: The runner.
-            iterations: How many are behind the model.
+            iterations: Number of finished iterations.
 
         Returns:
             Path of the checkpoint.
