@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
-from uniformer_mm.analysis.samples import browse
+from uniformer_mm.analysis.dataset_samples import browse
 from uniformer_mm.apis import launch
 from uniformer_mm.apis.cli import explanation
 from uniformer_mm.apis.inference import Inferencer
