@@ -1,8 +1,7 @@
 #!/usr/bin/env python
-"""Evaluate models of the zoo on the benchmarks that are here, into one table.
+"""Evaluate models of the zoo on the benchmarks whose datasets are present, into one table.
 
-A model that has been evaluated into the folder before is not evaluated again: after an interruption
-the same command goes on.
+Existing results in the folder are reused: run an interrupted command again to continue it.
 
 Examples:
   tools/benchmark_zoo.py zoo_scores --tasks seg
@@ -26,20 +25,22 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    """Parse the command line, evaluate what is missing, and write the table."""
+    """Parse the command line, evaluate the models, and write the table."""
     models = {model.name: model for model in list_models(ROOT) if model.metrics}
     tasks = sorted({model.task for model in models.values()})
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="for scores, logs and the table README.md")
+    parser.add_argument(
+        "folder", type=Path, help="output folder for scores, logs and the table README.md"
+    )
     parser.add_argument("--models", nargs="+", metavar="NAME", help="(all)")
     parser.add_argument("--tasks", nargs="+", choices=tasks, help="(all)")
     parser.add_argument(
         "--checkpoints",
         type=Path,
         metavar="FOLDER",
-        help="take NAME.pth or NAME-HASH.pth of a folder before the public downloads",
+        help="use NAME.pth or NAME-HASH.pth in a folder instead of downloads",
     )
     parser.add_argument("--gpus", type=int, default=1, help="processes per evaluation (1)")
     parser.add_argument(
@@ -47,13 +48,13 @@ def main() -> None:
         nargs=argparse.REMAINDER,
         default=[],
         metavar="OPTION",
-        help="everything behind it goes to tools/test.py, such as --fuse",
+        help="all following options are passed to tools/test.py, such as --fuse",
     )
     arguments = parser.parse_args()
     names = arguments.models or list(models)
     unknown = sorted(set(names) - set(models))
     if unknown:
-        raise UserError(f"--models: the zoo has no published {', '.join(unknown)}")
+        raise UserError(f"--models: no published model in the zoo: {', '.join(unknown)}")
     chosen = [models[name] for name in names]
     if arguments.tasks:
         chosen = [model for model in chosen if model.task in arguments.tasks]
@@ -80,7 +81,7 @@ def main() -> None:
 
 
 def evaluate(model: ZooModel, arguments: argparse.Namespace) -> tuple[list[Row], str]:
-    """Rows for the table, and a remark; an evaluation that has been done is read."""
+    """Rows for the table and a remark, from an evaluation or its existing result."""
     scores = arguments.folder / f"{model.name}.json"
     done = scores.exists()
     if not done:
@@ -110,19 +111,17 @@ def evaluate(model: ZooModel, arguments: argparse.Namespace) -> tuple[list[Row],
 
 
 def find_checkpoint(model: ZooModel, folder: Path | None) -> str | None:
-    """A file of the folder, the public download, or None."""
+    """A file in the folder, the public download, or None."""
     if folder is not None:
         if not folder.is_dir():
-            raise UserError(f"--checkpoints {folder}: there is no such folder")
-        files = [folder / f"{model.name}.pth", *sorted(folder.glob(f"{model.name}-*.pth"))]
-        for file in files:
-            if file.exists():
-                return str(file)
+            raise UserError(f"--checkpoints {folder}: no such folder")
+        for file in (*folder.glob(f"{model.name}.pth"), *folder.glob(f"{model.name}-*.pth")):
+            return str(file)
     return model.name if model.weights else None
 
 
 def launcher(gpus: int) -> list[str]:
-    """How Python is started."""
+    """The command that starts a script."""
     if gpus == 1:
         return [sys.executable]
     port = os.environ.get("PORT", "29500")

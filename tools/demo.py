@@ -1,15 +1,14 @@
 #!/usr/bin/env python
-"""A page in the browser: upload an image or a video, choose a model, see what it says.
+"""Web demo: upload an image or a video, choose a model, see its predictions.
 
 Examples:
   tools/demo.py
   tools/demo.py --model configs/det/mask_rcnn_uniformer_s.py epoch_12.pth --port 8080
   uv run --extra demo tools/demo.py
 
-On the page are the models of the zoo with public weights, which are downloaded when they are first
-used, and those of --model. Nothing that is uploaded leaves this machine. Uploads and results are
-deleted after an hour, and all of them when the page ends (Ctrl-C or SIGTERM). A browser cannot show
-every video, so results are WebM files.
+The page offers the models of the zoo with public weights, which are downloaded on first use, and
+those of --model. Uploads stay on this machine. Uploads and results are deleted after an hour, and
+when the demo ends (Ctrl-C or SIGTERM). Results are WebM videos, which all browsers can play.
 """
 
 import argparse
@@ -43,10 +42,10 @@ TITLES = {
     "mmaction": "Actions",
     "mmpretrain": "Classification",
 }
-"""Tasks on the page, by codebase."""
+"""Tasks on the page by codebase."""
 
 SCOPES = {task.extra: scope for scope, task in TASKS.items()}
-"""Codebases by the folders of the zoo."""
+"""Codebases by folder of the zoo."""
 
 LOADED = 2
 """Models in memory at the same time."""
@@ -54,23 +53,20 @@ LOADED = 2
 KEPT = 3600
 """Seconds after which uploads and results are deleted."""
 
-ATTEMPTS = 100
-"""To delete a folder into which another thread writes."""
-
-LOOKING = 600
-"""Seconds between two looks for what is to be deleted."""
+CHECK_INTERVAL = 600
+"""Seconds between two deletions of old uploads."""
 
 
 class Models:
-    """The models of the page, each built when it is first asked.
+    """The models of the page, each built on first use.
 
     Args:
-        local: Config and checkpoint of models beside those of the zoo.
+        local: Configs and checkpoints of models that are not in the zoo.
         device: 'auto', or torch's name of a device.
-        max_frames: Frames of a video that a model of images looks at, one by one.
+        max_frames: Maximum number of frames of a video that an image model predicts.
 
     Attributes:
-        names: Of the models, those of the user's first, by codebase; no codebase is without.
+        names: Names of models by codebase, the user's first.
     """
 
     def __init__(self, local: Sequence[Sequence[str]], device: str, max_frames: int) -> None:
@@ -99,17 +95,17 @@ class Models:
         folder: Path,
         report: Callable[[int], None] = lambda _: None,
     ) -> tuple[Path, Any]:
-        """A picture or a video with what a model says, and the same as data.
+        """Predictions of a model, drawn on an image or a video, and as data.
 
         Args:
-            name: Of the model.
+            name: Name of the model.
             path: Image or video.
-            threshold: Least score of objects and joints.
-            folder: For the result.
-            report: Told after every frame of a video how many are done.
+            threshold: Score threshold of objects and joints.
+            folder: Folder for the result.
+            report: Called after every frame of a video with the number of frames.
 
         Raises:
-            UserError: The file or the weights cannot be had, or do not fit the model.
+            UserError: The file or the weights cannot be read, or do not fit the model.
         """
         if name not in self._sources:
             raise UserError(f"no model {name}")
@@ -145,7 +141,7 @@ class Models:
 
 
 def main() -> None:
-    """Parse the command line and serve the page."""
+    """Parse the command line and run the server."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -155,17 +151,19 @@ def main() -> None:
         action="append",
         default=[],
         metavar=("CONFIG", "CHECKPOINT"),
-        help="a model of your own; may be given several times",
+        help="additional model; may be given several times",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (auto)")
     parser.add_argument(
-        "--max-frames", type=int, default=100, help="frames of a video for models of images (100)"
+        "--max-frames", type=int, default=100, help="frames per video for image models (100)"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets others in (127.0.0.1)")
-    parser.add_argument("--port", type=int, default=7860, help="(7860)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="0.0.0.0 accepts other machines (127.0.0.1)"
+    )
+    parser.add_argument("--port", type=int, default=7860, help="port of the server (7860)")
     arguments = parser.parse_args()
     keep_freed_memory()
-    # Unless the user wants it, gradio does not ask its makers for a newer version.
+    # No telemetry unless the user enables it.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     models = Models(arguments.model, arguments.device, arguments.max_frames)
     gradio = import_gradio()
@@ -191,8 +189,8 @@ def main() -> None:
 
 
 def end(folder: Path, status: int) -> None:
-    """End the process at once, without waiting for threads, and leave nothing in a folder."""
-    for _ in range(ATTEMPTS):  # a prediction may be writing into it
+    """Delete a folder, and end the process without waiting for threads."""
+    for _ in range(100):  # a prediction may be writing into it
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             break
@@ -201,7 +199,7 @@ def end(folder: Path, status: int) -> None:
 
 
 def delete_old(folder: Path) -> None:
-    """Delete results that nobody is looking at any more."""
+    """Delete old results."""
     folder.mkdir(parents=True, exist_ok=True)
     for result in folder.iterdir():
         if time.time() - result.stat().st_mtime > KEPT:
@@ -209,7 +207,7 @@ def delete_old(folder: Path) -> None:
 
 
 def has_threshold(scope: str) -> bool:
-    """Whether a codebase's predictions are left out below a score."""
+    """Whether the predictions of a codebase have a score threshold."""
     return TASKS[scope].prediction_type.default_threshold > 0
 
 
@@ -223,26 +221,26 @@ def import_gradio() -> Any:
         import gradio
     except ImportError as error:
         raise UserError(
-            "the page needs gradio: pip install 'uniformer-mm[demo]', or with uv"
+            "the page needs gradio: pip install 'uniformer-mm[demo]', or run"
             " `uv run --extra demo tools/demo.py`"
         ) from error
     return gradio
 
 
 def make_page(gradio: Any, models: Models, folder: Path) -> Any:
-    """Inputs on the left, results on the right.
+    """The page: inputs on the left, results on the right.
 
     Args:
         gradio: The package.
-        models: To choose from.
-        folder: For results.
+        models: Models to choose from.
+        folder: Folder for results.
     """
     scopes = {TITLES[scope]: scope for scope in models.names}
     tasks = {title: models.names[scope] for title, scope in scopes.items()}
     clips_only = {TITLES[scope] for scope, task in TASKS.items() if task.takes_clips}
 
     def choose(task: str) -> tuple[Any, Any, Any]:
-        """Other models; no images for recognisers, and no threshold where it has no meaning."""
+        """Models of a task; recognizers take no images, and not all tasks have a threshold."""
         names = tasks[task]
         return (
             gradio.Dropdown(choices=names, value=names[0]),
@@ -258,7 +256,7 @@ def make_page(gradio: Any, models: Models, folder: Path) -> Any:
         threshold: float,
         progress: Any = gradio.Progress(),  # noqa: B008  gradio looks for it in the signature
     ) -> tuple[Any, Any, Any]:
-        """A prediction, or a message in a corner of the page."""
+        """A prediction, or an error message on the page."""
         upload = video if task in clips_only or not image else image
         if not upload:
             raise gradio.Error("Upload an image or a video first.", print_exception=False)
@@ -285,7 +283,7 @@ def make_page(gradio: Any, models: Models, folder: Path) -> Any:
 
     first = next(iter(tasks))
     scope = scopes[first]
-    with gradio.Blocks(title="UniFormer", delete_cache=(LOOKING, KEPT)) as page:
+    with gradio.Blocks(title="UniFormer", delete_cache=(CHECK_INTERVAL, KEPT)) as page:
         gradio.Markdown("# UniFormer\nUpload an image or a video, choose a model, and run it.")
         with gradio.Row():
             with gradio.Column():
@@ -297,10 +295,10 @@ def make_page(gradio: Any, models: Models, folder: Path) -> Any:
                     sources=["upload"],
                     visible=first not in clips_only,
                 )
-                # gradio's Video complains of files that a browser cannot play.
+                # gradio.Video refuses files that a browser cannot play.
                 video = gradio.File(label="Video", file_types=["video"])
                 threshold = gradio.Slider(
-                    0, 1, 0.3, step=0.05, label="Least score", visible=has_threshold(scope)
+                    0, 1, 0.3, step=0.05, label="Score threshold", visible=has_threshold(scope)
                 )
                 button = gradio.Button("Run", variant="primary")
             with gradio.Column():
@@ -310,8 +308,8 @@ def make_page(gradio: Any, models: Models, folder: Path) -> Any:
         image.upload(lambda: None, None, video)
         video.upload(lambda: None, None, image)
         task.change(choose, task, [name, image, threshold])
-        # gradio's own look at inputs fails on what is no image, and encodes others once more. It
-        # takes files out of its folder of uploads only, also without.
+        # gradio's preprocessing fails on files that are not images, and encodes others again.
+        # Without it, too, gradio accepts files in its upload folder only.
         inputs = [task, name, image, video, threshold]
         button.click(run, inputs, [picture, film, data], preprocess=False)
     return page

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write the tables of published models into README.md, from the metafiles beside the configs.
+"""Regenerate the tables of published models in README.md from the metafiles in configs/.
 
 Example:
   tools/update_readme.py
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def fill(text: str) -> str:
-    """The text with every table between `<!-- zoo: TASK -->` and `<!-- end -->` made anew."""
+    """The text with regenerated tables between `<!-- zoo: TASK -->` and `<!-- end -->`."""
     models = list_models(ROOT)
 
     def filled(match: re.Match[str]) -> str:
