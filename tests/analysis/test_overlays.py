@@ -1,5 +1,6 @@
 """Tokens are drawn where their pixels are."""
 
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,12 +11,11 @@ from mmengine.model import ImgDataPreprocessor
 from uniformer_mm.analysis.overlays import (
     MARK,
     PANEL,
+    Layer,
     PrincipalComponents,
     affinity_kernels,
-    colour_layer,
     draw_kernels,
     draw_panel,
-    heat_layer,
     input_frames,
 )
 from uniformer_mm.models.blocks import LocalBlock
@@ -26,7 +26,7 @@ def test_tokens_cover_their_pixels_and_what_is_not_seen_is_grey():
     image = np.full((70, 100, 3), (200, 100, 50), np.uint8)  # 4 x 6 tokens of 16 pixels, and a rest
     values = np.full((4, 6), np.nan, np.float32)
     values[1, 2:4] = 1.0, 0.5
-    drawn = draw_panel(image, heat_layer("", values), 0, (1, 16), None)
+    drawn = draw_panel(image, Layer("", (1, 16)).with_heat("", values))
     assert drawn.shape == (336, PANEL, 3)
     scale = 336 / 70
     seen = drawn.max(-1).astype(int) - drawn.min(-1) > 20
@@ -38,12 +38,12 @@ def test_tokens_cover_their_pixels_and_what_is_not_seen_is_grey():
     assert outside.max() == outside.min() < 60
 
 
-@pytest.mark.parametrize("layer", [None, colour_layer("", np.zeros((2, 2, 2, 3), np.uint8))])
-def test_marks_are_in_the_frames_of_their_token(layer):
+def test_marks_are_in_the_frames_of_their_token():
     image = np.zeros((32, 32, 3), np.uint8)
-    for frame in range(4):
-        drawn = draw_panel(image, layer, frame, (2, 16), (1, 0, 1))
-        rows, columns = np.nonzero((drawn == MARK).all(-1))
+    plain = Layer("", (2, 16), (1, 0, 1))
+    coloured = plain.with_colours("", np.zeros((2, 2, 2, 3), np.uint8))
+    for frame, layer in product(range(4), (plain, coloured)):
+        rows, columns = np.nonzero((draw_panel(image, layer, frame) == MARK).all(-1))
         assert (len(rows) > 0) == (frame >= 2)
         if frame >= 2:
             assert rows.max() < PANEL / 2 + 3

@@ -51,17 +51,33 @@ def assert_complete(attention):
     np.testing.assert_allclose(total + sum(attention.others.values()), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize(("dims", "shape"), [(2, IMAGE), (3, CLIP)])
-def test_global_weights_times_values_are_the_output(dims, shape):
-    backbone = UniFormer(SMALL, dims=dims, out_indices=(3,), output_norm="batch")
-    recorder, outputs = recorded(backbone, shape)
-    assert [record.name for record in recorder.records] == ["3.1", "3.2", "3.3", "3.4", "4.1"]
-    for record in recorder.records:
-        places = list(np.ndindex(record.grid))
-        rows = [token_attention(record, place).weights.reshape(2, -1) for place in places]
-        expected = outputs[record.name][1]
-        assert expected.std() > 0.1
-        torch.testing.assert_close(reproduced(record, rows), expected, rtol=0, atol=1e-5)
+GLOBAL = {"out_indices": (3,), "output_norm": "batch"}
+
+
+@pytest.mark.parametrize(
+    ("options", "shape", "block", "group", "region"),
+    [
+        (GLOBAL, IMAGE, "3.1", 1, np.s_[:, :]),
+        (GLOBAL, IMAGE, "4.1", 1, np.s_[:, :]),
+        ({**GLOBAL, "dims": 3}, CLIP, "3.2", 1, np.s_[:, :, :]),
+        # The second window of the second sample.
+        ({"attention": "window", "window_size": 4}, (2, 3, 128, 64), "3.2", 3, np.s_[4:8, :4]),
+        # The second frame of the second sample.
+        ({"dims": 3, "split": True}, CLIP, "3.3", 3, np.s_[1:, :, :]),
+    ],
+)
+def test_weights_times_values_are_the_output(options, shape, block, group, region):
+    recorder, outputs = recorded(UniFormer(SMALL, **options), shape)
+    (record,) = (record for record in recorder.records if record.name == block)
+    inside = np.zeros(record.grid, bool)
+    inside[region] = True
+    weights = [token_attention(record, tuple(at)).weights for at in np.argwhere(inside)]
+    assert all(np.isnan(each[:, ~inside]).all() for each in weights)
+    expected = outputs[block][group]
+    assert expected.std() > 0.1
+    rows = [each[:, inside] for each in weights]
+    found = reproduced(record, rows, group % len(record.attended))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 def test_attention_in_windows_is_a_softmax_over_the_window_and_its_padding():
@@ -96,29 +112,6 @@ def test_attention_in_windows_is_a_softmax_over_the_window_and_its_padding():
         np.testing.assert_allclose(share, padded.sum((1, 2)), atol=1e-5)
         assert (PADDING in found.others) == (top + 4 > height or left + 4 > width)
         assert_complete(found)
-
-
-def test_weights_in_windows_times_values_are_the_output():
-    backbone = UniFormer(SMALL, attention="window", window_size=4)
-    recorder, outputs = recorded(backbone, (2, 3, 128, 64))
-    record = recorder.records[1]
-    assert record.grid == (8, 4)
-    places = [(y, x) for y in range(4, 8) for x in range(4)]
-    rows = [token_attention(record, place).weights[:, 4:8].reshape(2, -1) for place in places]
-    expected = outputs["3.2"][3]  # the second window of the second sample
-    torch.testing.assert_close(reproduced(record, rows, group=1), expected, rtol=0, atol=1e-5)
-
-
-def test_divided_attention_is_that_of_the_frame():
-    backbone = UniFormer(SMALL, dims=3, split=True)
-    recorder, outputs = recorded(backbone, CLIP)
-    record = recorder.records[2]
-    frame = [(1, y, x) for y, x in np.ndindex(record.grid[1:])]
-    found = [token_attention(record, place) for place in frame]
-    assert all(np.isnan(attention.weights[:, 0]).all() for attention in found)
-    rows = [attention.weights[:, 1].reshape(2, -1) for attention in found]
-    expected = outputs["3.3"][1 * 2 + 1]  # second sample, second frame
-    torch.testing.assert_close(reproduced(record, rows, group=1), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("dims", "shape"), [(2, IMAGE), (3, CLIP)])

@@ -1,10 +1,10 @@
 """Visualizations of what happens inside a model while it predicts."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,10 +21,8 @@ from uniformer_mm.analysis.overlays import (
     Layer,
     PrincipalComponents,
     affinity_kernels,
-    colour_layer,
     draw_kernels,
     draw_panel,
-    heat_layer,
     input_frames,
 )
 from uniformer_mm.apis.inference import Inferencer
@@ -76,14 +74,6 @@ class Visualization:
 
     source: Frame | Clip
     images: list[NDArray[np.uint8]]
-
-
-class _Panel(NamedTuple):
-    """A layer, the frames and pixels per token of its map, and the token to mark."""
-
-    layer: Layer
-    stride: tuple[int, int]
-    mark: tuple[int, ...] | None
 
 
 class FeatureVisualizer:
@@ -147,60 +137,53 @@ class FeatureVisualizer:
             self._video, self._components = source.video, {}
         frames = self._frames(recorder)
         frame, *pixel = self.locate(source, frames)
-        asks = self.view == "attention" and not self.class_token
-        rows: list[list[_Panel]] = [[], []]
+        layers = []
         for record in recorder.records:
             stride = (2 if self._backbone.dims == 3 else 1, 2 ** (record.stage + 1))
             place = (frame // stride[0], *(at // stride[1] for at in pixel))[-len(record.grid) :]
             # Pixels after the last complete token belong to none; the last one is meant.
             place = tuple(min(at, side - 1) for at, side in zip(place, record.grid, strict=True))
-            mark = place if asks else None
-            for row, layer in zip(rows, self._layers(record, mark), strict=False):
-                row.append(_Panel(layer, stride, mark))
-        first = rows[0][0]
-        panels = 1 + len(rows[0])
+            asks = self.view == "attention" and not self.class_token
+            layers += self._layers(record, Layer("", stride, place if asks else None))
+        kinds = 2 if self.view == "features" else 1
+        panels = 1 + len(layers) // kinds
         columns = -(-panels // -(-panels // COLUMNS))  # rows of about the same length
         lines = None if source.video is None else TITLE_LINES
         title = f"model input, {frames.shape[2]} x {frames.shape[1]} pixels"
+        original = replace(layers[0], title=title, colours=None)
         images = []
         for index, image in enumerate(frames):
-            original = (title, draw_panel(image, None, index, first.stride, first.mark))
-            drawn = [
-                [(p.layer.title, draw_panel(image, p.layer, index, p.stride, p.mark)) for p in row]
-                for row in rows
-                if row
-            ]
-            images.append(
-                np.concatenate([side_by_side([original, *row], columns, lines) for row in drawn])
-            )
+            parts = []
+            for kind in range(kinds):
+                shown = [original, *layers[kind::kinds]]
+                drawn = [(layer.title, draw_panel(image, layer, index)) for layer in shown]
+                parts.append(side_by_side(drawn, columns, lines))
+            images.append(np.concatenate(parts))
         return images
 
-    def _layers(self, record: BlockRecord, place: tuple[int, ...] | None) -> list[Layer]:
+    def _layers(self, record: BlockRecord, layer: Layer) -> list[Layer]:
         """One layer, or for features two."""
         assert record.features is not None, "the block has run"
         if self.view == "attention":
-            return [self._attention(record, place)]
+            return [self._attention(record, layer)]
         if self.view == "tokens":
             kept = kept_tokens(record)
             scores = np.where(kept, token_scores(record), np.nan)
             share = f"keeps {kept.sum()} of {kept.size} tokens"
-            return [heat_layer(f"block {record.name} {share}; bright: high score", scores)]
+            return [layer.with_heat(f"block {record.name} {share}; bright: high score", scores)]
         if record.name not in self._components:
             self._components[record.name] = PrincipalComponents(record.features)
+        colours = self._components[record.name](record.features)
         norms = record.features.float().square().mean(-1).sqrt().cpu().numpy()
         title = f"after block {record.name}"
+        range_ = f"up to {norms.max():.3g}"
         return [
-            colour_layer(
-                f"{title}: first three principal components",
-                self._components[record.name](record.features),
-            ),
-            heat_layer(
-                f"{title}: root mean square of the channels, up to {norms.max():.3g}", norms
-            ),
+            layer.with_colours(f"{title}: first three principal components", colours),
+            layer.with_heat(f"{title}: root mean square of the channels, {range_}", norms),
         ]
 
-    def _attention(self, record: BlockRecord, place: tuple[int, ...] | None) -> Layer:
-        attention = token_attention(record, place)
+    def _attention(self, record: BlockRecord, layer: Layer) -> Layer:
+        attention = token_attention(record, layer.mark)
         heads = slice(None) if self.head is None else slice(self.head - 1, self.head)
         weights = attention.weights[heads].mean(0)
         head = f"head {self.head}" if self.head else f"mean of {len(attention.weights)} heads"
@@ -211,7 +194,7 @@ class FeatureVisualizer:
         parts += [
             f"{share[heads].mean():.1%} for the {name}" for name, share in attention.others.items()
         ]
-        return heat_layer("; ".join(parts), weights)
+        return layer.with_heat("; ".join(parts), weights)
 
     def locate(self, source: Frame | Clip, frames: NDArray[np.uint8]) -> tuple[int, int, int]:
         """The frame and the pixel y, x of the input whose token attends.

@@ -1,7 +1,7 @@
 """Values of tokens, drawn over the input of a model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -33,33 +33,36 @@ class Layer:
 
     Attributes:
         title: Its title.
-        colours: (T, H, W, 3), BGR; T is 1 for images.
+        stride: Frames, and pixels along height and width, per token.
+        mark: Indices (t,) y, x of a token to mark.
+        colours: (T, H, W, 3), BGR; T is 1 for images; None to draw the mark only.
         opacity: Opacity of the colours, (T, H, W), from 0 to 1; NaN where there is no value and the
             image is dark and grey.
     """
 
     title: str
-    colours: NDArray[np.uint8]
-    opacity: NDArray[np.float32]
+    stride: tuple[int, int]
+    mark: tuple[int, ...] | None = None
+    colours: NDArray[np.uint8] | None = None
+    opacity: NDArray[np.float32] | None = None
 
+    def with_heat(self, title: str, values: NDArray[np.float32]) -> "Layer":
+        """A heat map: transparent at 0, bright at the maximum.
 
-def heat_layer(title: str, values: NDArray[np.float32]) -> Layer:
-    """A heat map: transparent at 0, bright at the maximum.
+        Args:
+            title: Its title.
+            values: (H, W) or (T, H, W); NaN where there is no value.
+        """
+        values = values if values.ndim == 3 else values[None]
+        relative = values / max(float(np.nanmax(values)), 1e-12)
+        colours = _colormap("inferno", np.nan_to_num(relative))
+        return replace(self, title=title, colours=colours, opacity=OPACITY * np.sqrt(relative))
 
-    Args:
-        title: Its title.
-        values: (H, W) or (T, H, W); NaN where there is no value.
-    """
-    values = values if values.ndim == 3 else values[None]
-    relative = values / max(float(np.nanmax(values)), 1e-12)
-    colours = _colormap("inferno", np.nan_to_num(relative))
-    return Layer(title, colours, OPACITY * np.sqrt(relative))
-
-
-def colour_layer(title: str, colours: NDArray[np.uint8]) -> Layer:
-    """Colours (H, W, 3) or (T, H, W, 3), BGR."""
-    colours = colours if colours.ndim == 4 else colours[None]
-    return Layer(title, colours, np.full(colours.shape[:-1], OPACITY, np.float32))
+    def with_colours(self, title: str, colours: NDArray[np.uint8]) -> "Layer":
+        """Colours (H, W, 3) or (T, H, W, 3), BGR."""
+        colours = colours if colours.ndim == 4 else colours[None]
+        opacity = np.full(colours.shape[:-1], OPACITY, np.float32)
+        return replace(self, title=title, colours=colours, opacity=opacity)
 
 
 class PrincipalComponents:
@@ -109,48 +112,37 @@ def input_frames(x: Tensor, preprocessor: Any, channels: str) -> NDArray[np.uint
     return pixels if pixels.ndim == 4 else pixels[None]
 
 
-def draw_panel(
-    image: Image,
-    layer: Layer | None,
-    frame: int,
-    stride: tuple[int, int],
-    mark: tuple[int, ...] | None,
-) -> Image:
-    """A frame with a layer over it, resized to `PANEL` pixels.
-
-    Args:
-        image: The frame.
-        layer: Colours of its tokens.
-        frame: Index of the frame.
-        stride: Frames, and pixels along height and width, per token.
-        mark: Indices (t,) y, x of a token to mark.
-    """
+def draw_panel(image: Image, layer: Layer, frame: int = 0) -> Image:
+    """An image, frame of a clip by its index, with a layer over it, resized to `PANEL` pixels."""
     factor = PANEL / max(image.shape[:2])
     height, width = (max(round(side * factor), 1) for side in image.shape[:2])
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     panel: Image = cv2.resize(image, (width, height), interpolation=method).astype(np.uint8)
-    if layer is not None:
-        panel = _blend(
-            panel, layer, min(frame // stride[0], len(layer.opacity) - 1), stride[1] * factor
-        )
-    if mark is not None and (len(mark) == 2 or mark[0] == frame // stride[0]):
-        y, x = mark[-2:]
-        left, right, top, bottom = (round(at * stride[1] * factor) for at in (x, x + 1, y, y + 1))
+    side = layer.stride[1] * factor
+    time = frame // layer.stride[0]
+    if layer.colours is not None and layer.opacity is not None:
+        index = min(time, len(layer.opacity) - 1)
+        panel = _blend(panel, layer.colours[index], layer.opacity[index], side)
+    if layer.mark is not None and (len(layer.mark) == 2 or layer.mark[0] == time):
+        y, x = layer.mark[-2:]
+        left, right, top, bottom = (round(at * side) for at in (x, x + 1, y, y + 1))
         for colour, thickness in ((BLACK, 4), (MARK, 2)):
             cv2.rectangle(panel, (left, top), (right, bottom), colour, thickness)
     return panel
 
 
-def _blend(panel: Image, layer: Layer, time: int, side: float) -> Image:
-    """A panel with a layer over it whose tokens have sides of so many pixels."""
+def _blend(
+    panel: Image, colours: NDArray[np.uint8], opacity: NDArray[np.float32], side: float
+) -> Image:
+    """A panel with the colours of tokens over it, whose sides have so many pixels."""
     tokens = np.ix_(*(((np.arange(n) + 0.5) // side).astype(int) for n in panel.shape[:2]))
     # Pixels after the last complete token belong to no token.
     beyond = [(0, int(index.max()) + 1) for index in tokens]
-    opacity = np.pad(layer.opacity[time], beyond, constant_values=np.nan)[tokens][..., None]
-    colours = np.pad(layer.colours[time], [*beyond, (0, 0)])[tokens].astype(np.float32)
+    opacity = np.pad(opacity, beyond, constant_values=np.nan)[tokens][..., None]
+    pixels = np.pad(colours, [*beyond, (0, 0)])[tokens].astype(np.float32)
     seen = ~np.isnan(opacity)
     grey = cv2.cvtColor(panel, cv2.COLOR_BGR2GRAY)[..., None] * UNSEEN_BRIGHTNESS
-    blended = panel + np.nan_to_num(opacity) * (colours - panel)
+    blended = panel + np.nan_to_num(opacity) * (pixels - panel)
     drawn = np.rint(np.where(seen, blended, grey)).astype(np.uint8)
     borders, _ = cv2.findContours(seen.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     cv2.drawContours(drawn, borders, -1, WHITE, 1)
