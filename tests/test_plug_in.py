@@ -1,4 +1,4 @@
-"""The README's plug-in configs run with the codebases' own tools, from any directory."""
+"""The configs of docs/existing_configs.md run with the codebases' own tools, from any directory."""
 
 import os
 import re
@@ -25,8 +25,8 @@ from uniformer_mm.datasets.synthetic.kinetics import (
 )
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text()
-EXAMPLES = dict(re.findall(r"```python\n# (my_\w+)\.py\n(.*?)```", README, re.DOTALL))
+PAGE = (ROOT / "docs" / "existing_configs.md").read_text()
+EXAMPLES = dict(re.findall(r"```python\n# (my_\w+)\.py\n(.*?)```", PAGE, re.DOTALL))
 
 # config: (codebase, folder and maker of its data, settings of a user with four images, score)
 CASES = {

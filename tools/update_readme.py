@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Regenerate the tables of published models in README.md from the metafiles in configs/.
+"""Write the tables of published models into configs/*/README.md, from the metafiles there.
 
 Example:
   tools/update_readme.py
@@ -12,10 +12,11 @@ from pathlib import Path
 from uniformer_mm.checkpoints.zoo import list_models, table
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(ROOT.glob("configs/*/README.md"))
 
 
 def fill(text: str) -> str:
-    """The text with regenerated tables between `<!-- zoo: TASK -->` and `<!-- end -->`."""
+    """Regenerate the tables between `<!-- zoo: TASK -->` and `<!-- end -->`."""
     models = list_models(ROOT)
 
     def filled(match: re.Match[str]) -> str:
@@ -26,13 +27,13 @@ def fill(text: str) -> str:
 
 
 def main() -> None:
-    """Rewrite the file."""
+    """Rewrite the pages."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.parse_args()
-    readme = ROOT / "README.md"
-    readme.write_text(fill(readme.read_text()))
+    for page in PAGES:
+        page.write_text(fill(page.read_text()))
 
 
 if __name__ == "__main__":

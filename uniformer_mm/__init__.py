@@ -8,6 +8,15 @@ OpenMMLab stack on current PyTorch, see `uniformer_mm.compat`.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+try:
+    import mmengine  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "uniformer_mm needs mmengine: pip install 'uniformer-mm[det,lite]' (or another extra: seg,"
+        " pose, video, cls, all), or 'uniformer-mm[onedl]' for the maintained forks",
+        name="mmengine",
+    ) from error
+
 import uniformer_mm.engine.hooks  # noqa: F401
 from uniformer_mm.compat import repair_stack
 from uniformer_mm.models import UniFormer, UniFormerLight

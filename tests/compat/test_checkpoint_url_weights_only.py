@@ -7,7 +7,6 @@ import torch
 from mmengine.runner import CheckpointLoader
 
 import uniformer_mm  # noqa: F401
-from uniformer_mm.compat import checkpoint_url_weights_only
 
 
 class Evil:
@@ -33,9 +32,3 @@ def test_tensors_still_load(tmp_path, server, monkeypatch):
     torch.save({"state_dict": {"weight": torch.ones(2)}}, tmp_path / "good.pth")
     loaded = CheckpointLoader.load_checkpoint(f"{server}/good.pth", map_location="cpu")
     assert torch.equal(loaded["state_dict"]["weight"], torch.ones(2))
-
-
-def test_a_second_call_changes_nothing():
-    before = checkpoint_url_weights_only.dl_utils.load_url
-    checkpoint_url_weights_only.apply()
-    assert checkpoint_url_weights_only.dl_utils.load_url is before

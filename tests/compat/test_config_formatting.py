@@ -3,7 +3,6 @@
 from mmengine.config import Config
 from mmengine.config import config as module
 
-from uniformer_mm.compat import config_formatting
 from uniformer_mm.compat.config_formatting import FormatOnce
 
 
@@ -25,9 +24,3 @@ def test_a_config_is_formatted_again_only_if_it_has_changed(monkeypatch):
     assert len(calls) == 2
     monkeypatch.setattr(module, "FormatCode", yapf)
     assert cfg.pretty_text == first.replace("A", "B"), "as mmengine alone has it"
-
-
-def test_a_second_call_changes_nothing():
-    before = module.FormatCode
-    config_formatting.apply()
-    assert module.FormatCode is before

@@ -5,7 +5,11 @@ That the repaired ones do is proven with real models in tests/checkpoints/test_i
 
 from types import SimpleNamespace
 
+import pytest
+
 from uniformer_mm.compat import mmaction_inferencer_classes, mmseg_inferencer_classes
+
+pytestmark = pytest.mark.stack
 
 
 class Visualizer:
@@ -34,9 +38,9 @@ def test_mmaction_keeps_what_a_checkpoint_says():
 
     module = SimpleNamespace(ActionRecogInferencer=Recogniser)
     assert not hasattr(Recogniser({"classes": ("a",)}).model, "dataset_meta"), "the defect"
-    mmaction_inferencer_classes.repair(module)
+    mmaction_inferencer_classes.patch(module)
     repaired = Recogniser._init_visualizer
-    mmaction_inferencer_classes.repair(module)
+    mmaction_inferencer_classes.patch(module)
     assert Recogniser._init_visualizer is repaired
     inferencer = Recogniser({"classes": ("a",)})
     assert inferencer.model.dataset_meta == {"classes": ("a",)}
@@ -50,9 +54,9 @@ def test_mmseg_paints_what_a_checkpoint_says_unless_it_is_told_otherwise():
             model.dataset_meta = checkpoint["meta"]["dataset_meta"]
 
     module = SimpleNamespace(MMSegInferencer=Segmenter)
-    mmseg_inferencer_classes.repair(module)
+    mmseg_inferencer_classes.patch(module)
     repaired = Segmenter._init_visualizer
-    mmseg_inferencer_classes.repair(module)
+    mmseg_inferencer_classes.patch(module)
     assert Segmenter._init_visualizer is repaired
     visualizer = Segmenter({"classes": ("a",), "palette": [(1, 2, 3)]}).visualizer
     for arguments, expected in (

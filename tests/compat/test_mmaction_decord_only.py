@@ -20,6 +20,8 @@ from uniformer_mm.compat import mmaction_decord_only
 from uniformer_mm.datasets.media import VideoWriter
 from uniformer_mm.datasets.video_reader import VideoReader
 
+pytestmark = pytest.mark.stack
+
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):

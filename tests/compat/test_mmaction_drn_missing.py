@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from uniformer_mm import compat
 from uniformer_mm.compat import mmaction_drn_missing
-from uniformer_mm.compat.last_resort import STAND_INS
+from uniformer_mm.compat.supplying import STAND_INS
+
+pytestmark = pytest.mark.slow
 
 
 def test_mmaction_models_import_and_drn_says_what_is_missing(all_codebases: dict[str, str]) -> None:
@@ -19,7 +22,7 @@ def test_mmaction_models_import_and_drn_says_what_is_missing(all_codebases: dict
 def test_complete_mmaction_keeps_its_own_drn(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    mmaction_drn_missing.apply()
+    compat.apply(mmaction_drn_missing)
     # A stub of the packages above DRN is enough: only the search order matters.
     package = tmp_path / "mmaction" / "models" / "localizers" / "drn"
     package.mkdir(parents=True)

@@ -9,6 +9,8 @@ from mmaction.models import I3DHead
 
 from uniformer_mm.compat import mmaction_multi_label_scores, repair_stack
 
+pytestmark = pytest.mark.stack
+
 
 @pytest.mark.parametrize("loss", ["BCELossWithLogits", "CrossEntropyLoss"])
 @pytest.mark.parametrize("averaging", ["prob", "score", None])

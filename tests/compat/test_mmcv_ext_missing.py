@@ -14,9 +14,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from uniformer_mm import compat
 from uniformer_mm.compat import mmcv_ext_missing
-from uniformer_mm.compat.last_resort import STAND_INS
 from uniformer_mm.compat.stand_ins import mmcv_ext
+from uniformer_mm.compat.supplying import STAND_INS
+
+pytestmark = pytest.mark.slow
 
 COMPILED = json.loads(Path(__file__).with_name("compiled_mmcv_ops.json").read_text())
 ROIS = torch.tensor(COMPILED["roi_align"]["rois"])
@@ -39,8 +42,8 @@ def pattern(*shape: int, step: int) -> Tensor:
 @pytest.fixture(scope="module")
 def mmcv_ops() -> ModuleType:
     """`mmcv.ops` on top of the stand-in."""
-    mmcv_ext_missing.apply()
-    if not mmcv_ext_missing.is_active():
+    compat.apply(mmcv_ext_missing)
+    if not compat.is_active(mmcv_ext_missing):
         pytest.skip("mmcv is missing or has compiled ops")
     return importlib.import_module("mmcv.ops")
 
@@ -309,7 +312,7 @@ def test_broken_compiled_mmcv_fails_with_its_own_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     mmcv = pytest.importorskip("mmcv")
-    mmcv_ext_missing.apply()
+    compat.apply(mmcv_ext_missing)
     (tmp_path / "_ext.py").write_text("raise ImportError('undefined symbol: made for old torch')")
     monkeypatch.setattr(mmcv, "__path__", [str(tmp_path), *mmcv.__path__])
     monkeypatch.delitem(sys.modules, "mmcv._ext", raising=False)

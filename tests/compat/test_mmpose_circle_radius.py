@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from uniformer_mm.compat import mmpose_circle_radius
+pytestmark = pytest.mark.stack
 
 pytest.importorskip("mmpose")
 
@@ -20,12 +20,3 @@ def test_circles_are_drawn_with_a_radius_of_any_shape(radius: object, alpha: flo
     assert drawn[10, 10] == round(200 * alpha)
     assert drawn[10, 13] > 0
     assert drawn[10, 15] == 0
-
-
-def test_a_second_repair_changes_nothing() -> None:
-    from mmpose.visualization import opencv_backend_visualizer as module
-
-    mmpose_circle_radius.repair(module)
-    repaired = module.OpencvBackendVisualizer.draw_circles
-    mmpose_circle_radius.repair(module)
-    assert module.OpencvBackendVisualizer.draw_circles is repaired

@@ -2,7 +2,11 @@
 
 from types import SimpleNamespace
 
+import pytest
+
 from uniformer_mm.compat import mmpose_stated_size
+
+pytestmark = pytest.mark.stack
 
 
 def test_samples_made_from_annotations_know_the_size():
@@ -13,9 +17,9 @@ def test_samples_made_from_annotations_know_the_size():
     module = SimpleNamespace(BaseCocoStyleDataset=Dataset)
     raw = {"raw_ann_info": True, "raw_img_info": {"height": 3, "width": 4}}
     assert Dataset().parse_data_info(raw) == {"bbox": 1}, "the defect"
-    mmpose_stated_size.repair(module)
+    mmpose_stated_size.patch(module)
     repaired = Dataset.parse_data_info
-    mmpose_stated_size.repair(module)
+    mmpose_stated_size.patch(module)
     assert Dataset.parse_data_info is repaired
     assert Dataset().parse_data_info(raw) == {"bbox": 1, "img_shape": (3, 4)}
     assert Dataset().parse_data_info({**raw, "raw_ann_info": False}) is None

@@ -1,10 +1,12 @@
-"""mmpretrain and mmaction2 can be imported beside a transformers of today."""
+"""mmpretrain and mmaction2 can be imported with a current transformers installed."""
 
 from importlib.util import find_spec
 
 import pytest
 
 from uniformer_mm.compat.multimodal_imports import NEEDS
+
+pytestmark = pytest.mark.slow
 
 FILES = {
     "transformers/__init__.py": "AutoConfig = PreTrainedModel = object",
@@ -19,13 +21,14 @@ FILES = {
 IMPORT = "import sys; sys.path.insert(0, {folder!r})\n{repair}\nimport {package}.models"
 REPAIR = "from uniformer_mm.compat import repair_stack; repair_stack()"
 REPAIR_THE_REST = f"""{REPAIR}
-from uniformer_mm.compat.after_import import FINDER
-del FINDER.repairs["mmpretrain.utils.dependency"]
+from uniformer_mm.compat.patching import FINDER
+del FINDER.patches["mmpretrain.utils.dependency"]
 """
 BUILD = """
 from {package}.registry import MODELS
+from uniformer_mm import compat
 from uniformer_mm.compat import multimodal_imports
-print(multimodal_imports.is_active())
+print(compat.is_active(multimodal_imports))
 try:
     MODELS.build(dict(type={model!r}))
 except ImportError as error:
@@ -73,8 +76,8 @@ def test_a_transformers_that_has_everything_stays_in_use(package, tmp_path, run_
     result = run_python(
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "from types import ModuleType\n"
-        "from uniformer_mm.compat.multimodal_imports import repair\n"
+        "from uniformer_mm.compat.multimodal_imports import patch\n"
         f"module = ModuleType({package!r} + '.utils.dependency')\n"
-        "module.WITH_MULTIMODAL = True\nrepair(module)\nprint(module.WITH_MULTIMODAL)\n"
+        "module.WITH_MULTIMODAL = True\npatch(module)\nprint(module.WITH_MULTIMODAL)\n"
     )
     assert result.stdout == "True\n", result.stderr

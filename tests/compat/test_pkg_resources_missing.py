@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from uniformer_mm import compat
 from uniformer_mm.compat import pkg_resources_missing
-from uniformer_mm.compat.last_resort import STAND_INS
 from uniformer_mm.compat.stand_ins import pkg_resources as stand_in
+from uniformer_mm.compat.supplying import STAND_INS
+
+pytestmark = pytest.mark.slow
 
 # As with setuptools 82: the ordinary finder does not find it.
 HIDE_PKG_RESOURCES = """
@@ -59,7 +62,7 @@ def test_mmengine_finds_packages_without_pkg_resources(
 def test_installed_pkg_resources_stays_in_charge(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pkg_resources_missing.apply()
+    compat.apply(pkg_resources_missing)
     monkeypatch.delitem(sys.modules, "pkg_resources", raising=False)
     (tmp_path / "pkg_resources.py").touch()
     monkeypatch.syspath_prepend(tmp_path)

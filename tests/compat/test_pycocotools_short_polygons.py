@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask
 
-from uniformer_mm.compat import pycocotools_short_polygons, repair_stack
+from uniformer_mm.compat import repair_stack
 
 POLYGON = [1, 1, 9, 1, 9, 9, 1, 9]
 
@@ -37,11 +37,3 @@ def test_run_lengths_stay(coco):
     encoded = mask.encode(np.asfortranarray(np.ones((12, 12), np.uint8)))
     assert area(coco, encoded) == 144
     assert area(coco, {"size": [12, 12], "counts": [100, 44]}) == 44
-
-
-def test_a_second_repair_changes_nothing(coco):
-    import pycocotools.coco as module
-
-    repaired = module.COCO.annToRLE
-    pycocotools_short_polygons.repair(module)
-    assert module.COCO.annToRLE is repaired

@@ -1,13 +1,18 @@
 """All repairs together."""
 
+import re
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 import torch
 
-from uniformer_mm.compat import repair_stack
-from uniformer_mm.compat.last_resort import FINDER
+from uniformer_mm.compat import REPAIRS, repair_stack
+from uniformer_mm.compat.supplying import FINDER
+
+pytestmark = pytest.mark.slow
 
 HEAVY = ("mmcv", "mmdet", "mmseg", "mmpose", "mmaction", "mmpretrain", "torchvision", "cv2")
 
@@ -28,9 +33,9 @@ def test_importing_the_plugin_repairs_and_imports_nothing_heavy(
     run_python: Callable,
 ) -> None:
     result = run_python(
-        "import sys, uniformer_mm.compat as compat; compat.repair_stack()\n"
+        "import sys, uniformer_mm\n"
         f"print([name for name in {HEAVY} if name in sys.modules])\n"
-        "from uniformer_mm.compat.last_resort import FINDER\n"
+        "from uniformer_mm.compat.supplying import FINDER\n"
         "print(sys.meta_path[-1] is FINDER)"
     )
     assert result.returncode == 0, result.stderr
@@ -40,3 +45,22 @@ def test_importing_the_plugin_repairs_and_imports_nothing_heavy(
 
 def test_importing_every_codebase_prints_nothing(all_codebases: dict[str, str]) -> None:
     assert all_codebases["stderr"] == ""
+
+
+def test_the_stack_can_be_left_as_it_is(run_python: Callable) -> None:
+    result = run_python(
+        "import os, sys, warnings; os.environ['UNIFORMER_MM_NO_PATCH'] = '1'\n"
+        "import torch, mmengine.runner, mmengine.utils.dl_utils as utils\n"
+        "filters, finders = list(warnings.filters), list(sys.meta_path)\n"
+        "load, safe = utils.load_url, torch.serialization.get_safe_globals()\n"
+        "import uniformer_mm\n"
+        "print(warnings.filters == filters, sys.meta_path == finders, utils.load_url is load,\n"
+        "    torch.serialization.get_safe_globals() == safe)"
+    )
+    assert result.stdout.split() == ["True"] * 4, result.stderr
+
+
+def test_the_docs_list_every_repair() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "stack.md").read_text()
+    names = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert sorted(names) == sorted(repair.__name__.rpartition(".")[2] for repair in REPAIRS)

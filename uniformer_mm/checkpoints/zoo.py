@@ -108,10 +108,10 @@ def _read(entry: dict[str, Any]) -> ZooModel:
 
 
 def table(models: list[ZooModel]) -> str:
-    """A Markdown table of models of one task; what is the same for all of them is left out."""
+    """A Markdown table of models of one task, without columns whose cells are all the same."""
     metrics = dict.fromkeys(name for model in models for name in model.metrics)
     columns = {
-        "config": [f"[{model.name}]({model.config})" for model in models],
+        "config": [f"[{model.name}]({Path(model.config).name})" for model in models],
         "data": [model.data for model in models],
         "backbone": [model.backbone for model in models],
         "schedule": [model.schedule for model in models],
@@ -119,7 +119,7 @@ def table(models: list[ZooModel]) -> str:
         **{name: [str(model.metrics.get(name, "")) for model in models] for name in metrics},
         "parameters": [f"{model.parameters / 1e6:.1f} M" for model in models],
         "multiply-adds": [_gigas(model.flops) for model in models],
-        "of an input": [model.flops_input or "" for model in models],
+        "input size": [model.flops_input or "" for model in models],
         "weights": [_weights(model) for model in models],
     }
     for name in ("data", "schedule", "batch", "weights"):
@@ -135,9 +135,8 @@ def _weights(model: ZooModel) -> str:
         size = f" ({model.weights_size / 1e6:.0f} MB)" if model.weights_size else ""
         return f"[file]({model.weights}){size}"
     if not model.metrics:
-        return "not published"
-    page = f", [page]({model.weights_page})" if model.weights_page else ""
-    return f"no public direct download{page}"
+        return "not trained"
+    return f"[authors' page]({model.weights_page})" if model.weights_page else "not public"
 
 
 def _gigas(count: int | None) -> str:

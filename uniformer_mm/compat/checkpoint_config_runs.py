@@ -8,39 +8,22 @@ Repair: mmengine's checkpoint loader leaves this entry out. `meta["cfg"]`, which
     never executed while resuming.
 """
 
-from __future__ import annotations
-
-import functools
 from types import ModuleType
 from typing import Any
 
-from uniformer_mm.compat.after_import import repair_after_import
-
-LOADER = "mmengine.runner.checkpoint"
+from uniformer_mm.compat.patching import wrap
 
 
-def apply() -> None:
-    """Repair the loader as soon as it is imported."""
-    repair_after_import(LOADER, repair)
+def patch(module: ModuleType) -> None:
+    """Let `CheckpointLoader.load_checkpoint` drop the config of mmcv 1.x."""
+    wrap(module.CheckpointLoader, "load_checkpoint", _load_checkpoint)
 
 
-def is_active() -> bool:
-    """Every version that we take has the defect."""
-    return True
+def _load_checkpoint(load: Any, *args: Any, **kwargs: Any) -> Any:
+    checkpoint = load(*args, **kwargs)
+    if isinstance(checkpoint, dict) and isinstance(checkpoint.get("meta"), dict):
+        checkpoint["meta"].pop("config", None)
+    return checkpoint
 
 
-def repair(module: ModuleType) -> None:
-    """Let `CheckpointLoader.load_checkpoint` return a checkpoint without a config of mmcv 1.x."""
-    loader = module.CheckpointLoader
-    load = loader.load_checkpoint
-    if hasattr(load, "__wrapped__"):
-        return
-
-    @functools.wraps(load)
-    def load_checkpoint(*arguments: Any, **options: Any) -> Any:
-        checkpoint = load(*arguments, **options)
-        if isinstance(checkpoint, dict) and isinstance(checkpoint.get("meta"), dict):
-            checkpoint["meta"].pop("config", None)
-        return checkpoint
-
-    loader.load_checkpoint = staticmethod(load_checkpoint)
+PATCHES = {"mmengine.runner.checkpoint": patch}

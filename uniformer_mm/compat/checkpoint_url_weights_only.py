@@ -8,25 +8,20 @@ Shows as: nothing.
 Repair: mmengine's `load_url` loads weights only, unless its caller says otherwise.
 """
 
-from __future__ import annotations
+from types import ModuleType
+from typing import Any
 
-import functools
-import sys
-
-from mmengine.utils import dl_utils
+from uniformer_mm.compat.patching import wrap
 
 
-def apply() -> None:
-    """Make mmengine's reader of URLs load weights only."""
-    if is_active():
-        return
-    dl_utils.load_url = functools.partial(dl_utils.load_url, weights_only=True)
-    # Who imported the function before us has a reference of its own.
-    reader = sys.modules.get("mmengine.runner.checkpoint")
-    if reader is not None:
-        reader.load_url = dl_utils.load_url  # type: ignore[attr-defined]
+def patch(module: ModuleType) -> None:
+    """Let `load_url` load weights only."""
+    wrap(module, "load_url", _load_url)
 
 
-def is_active() -> bool:
-    """Whether mmengine's reader of URLs is ours."""
-    return isinstance(dl_utils.load_url, functools.partial)
+def _load_url(load: Any, *args: Any, weights_only: bool = True, **kwargs: Any) -> Any:
+    return load(*args, weights_only=weights_only, **kwargs)
+
+
+# The second module has a reference of its own to the function of the first.
+PATCHES = {"mmengine.utils.dl_utils": patch, "mmengine.runner.checkpoint": patch}

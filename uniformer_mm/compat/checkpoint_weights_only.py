@@ -4,21 +4,24 @@ Defect: mmengine calls `torch.load` without `weights_only`; its checkpoints hold
     `HistoryBuffer` objects (the message hub's logs) and numpy arrays and scalars.
 Versions: mmengine <= 0.10.7 with torch >= 2.6.
 Shows as: `UnpicklingError: Weights only load failed ... Unsupported global: GLOBAL
-    mmengine.logging.history_buffer.HistoryBuffer` on resume, `load_from` and `init_model`.
-Repair: allow-list those few classes. The protection stays on: whatever else a checkpoint asks for
-    is refused.
+    mmengine.logging.history_buffer.HistoryBuffer` on resume, `load_from` and `init_model`. The fork
+    onedl-mmengine 0.10.12 then loads the file without the protection, and runs code in it.
+Repair: allow-list those few classes. The protection stays on, in the fork too: anything else that a
+    checkpoint asks for is refused.
 Upstream: https://github.com/open-mmlab/mmengine/issues/1655
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pickle import UnpicklingError
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from torch.torch_version import TorchVersion
+
+from uniformer_mm.compat.patching import wrap
 
 HISTORY_STATISTICS = ("min", "max", "current", "mean")
 
@@ -27,6 +30,18 @@ def apply() -> None:
     """Allow-list what mmengine's checkpoints contain, where torch loads weights only."""
     if is_active():
         torch.serialization.add_safe_globals(_safe_globals())
+
+
+def patch(module: ModuleType) -> None:
+    """Let the fork's reader of files load weights only."""
+    if hasattr(module, "_safe_torch_load"):
+        wrap(module, "_safe_torch_load", _load_weights_only)
+
+
+def _load_weights_only(
+    load: Any, file: Any, map_location: Any = None, weights_only: bool | None = None
+) -> Any:
+    return load(file, map_location, True if weights_only is None else weights_only)
 
 
 def is_active() -> bool:
@@ -63,3 +78,6 @@ def _safe_globals() -> list[Callable | tuple[Callable, str]]:
         *((rebuild_array, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
         *((rebuild_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     ]
+
+
+PATCHES = {"mmengine.runner.checkpoint": patch}

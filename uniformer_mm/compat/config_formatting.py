@@ -6,14 +6,11 @@ Defect: `Config.pretty_text` has yapf format the config at every access, and mme
     https://github.com/open-mmlab/mmengine/pull/1647
 Versions: mmengine <= 0.10.7, onedl-mmengine <= 0.10.12.
 Shows as: 0.4 s in every save.
-Repair: what yapf made of a text is kept.
+Repair: the last result of yapf is cached.
 """
 
-from __future__ import annotations
-
+from types import ModuleType
 from typing import Any
-
-from mmengine.config import config
 
 
 class FormatOnce:
@@ -30,12 +27,11 @@ class FormatOnce:
         return self.last[1]
 
 
-def apply() -> None:
+def patch(module: ModuleType) -> None:
     """Let mmengine format a config once."""
-    if not isinstance(config.FormatCode, FormatOnce):
-        config.FormatCode = FormatOnce(config.FormatCode)
+    if not isinstance(getattr(module, "FormatCode", None), FormatOnce | None):
+        module.FormatCode = FormatOnce(module.FormatCode)  # type: ignore[attr-defined]
 
 
-def is_active() -> bool:
-    """Whether the formatter is ours."""
-    return isinstance(config.FormatCode, FormatOnce)
+# mmengine has a reference of its own to the function, its fork imports it when it is called.
+PATCHES = {"mmengine.config.config": patch, "yapf.yapflib.yapf_api": patch}

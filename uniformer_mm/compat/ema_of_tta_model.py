@@ -9,41 +9,24 @@ Repair: the hook looks through the wrapper, as it does through those of distribu
 Upstream: https://github.com/open-mmlab/mmpretrain/pull/1204 made mmpretrain's hook load it.
 """
 
-from __future__ import annotations
-
-import functools
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-from uniformer_mm.compat.after_import import repair_after_import
-
-HOOK = "mmengine.hooks.ema_hook"
+from uniformer_mm.compat.patching import wrap
 
 
-def apply() -> None:
-    """Repair the hook as soon as it is imported."""
-    repair_after_import(HOOK, repair)
-
-
-def is_active() -> bool:
-    """Whether mmengine has the hook: every version that we take has the defect."""
-    return find_spec(HOOK) is not None
-
-
-def repair(module: ModuleType) -> None:
+def patch(module: ModuleType) -> None:
     """Let the hook average the model itself."""
-    before_run = module.EMAHook.before_run
-    if hasattr(before_run, "__wrapped__"):
-        return
+    wrap(module.EMAHook, "before_run", _before_run)
 
-    @functools.wraps(before_run)
-    def before_run_of_the_model_itself(self: Any, runner: Any) -> None:
-        from mmengine.model import BaseTTAModel
 
-        before_run(self, runner)
-        if isinstance(self.src_model, BaseTTAModel):
-            self.src_model = self.src_model.module
-            self.ema_model.module = self.ema_model.module.module
+def _before_run(before_run: Any, self: Any, runner: Any) -> None:
+    from mmengine.model import BaseTTAModel
 
-    module.EMAHook.before_run = before_run_of_the_model_itself
+    before_run(self, runner)
+    if isinstance(self.src_model, BaseTTAModel):
+        self.src_model = self.src_model.module
+        self.ema_model.module = self.ema_model.module.module
+
+
+PATCHES = {"mmengine.hooks.ema_hook": patch}

@@ -8,34 +8,18 @@ Repair: the arguments are named.
 Upstream: https://github.com/pytorch/pytorch/issues/105727
 """
 
-from __future__ import annotations
-
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-from uniformer_mm.compat.after_import import repair_after_import
-
-STRATEGY = "mmengine._strategy.fsdp"
+from uniformer_mm.compat.patching import wrap
 
 
-def apply() -> None:
-    """Repair the strategy as soon as it is imported."""
-    repair_after_import(STRATEGY, repair)
+def patch(module: ModuleType) -> None:
+    """Replace the method."""
+    wrap(module.FSDPStrategy, "load_optim_state_dict", _load_optim_state_dict)
 
 
-def is_active() -> bool:
-    """Whether mmengine has the strategy: every version that we take has the defect."""
-    return find_spec(STRATEGY) is not None
-
-
-def repair(module: ModuleType) -> None:
-    """Exchange the method."""
-    module.FSDPStrategy.load_optim_state_dict = _load_optim_state_dict
-
-
-def _load_optim_state_dict(self: Any, state_dict: dict[str, Any]) -> None:
-    """Load the state of an optimizer, sharded as its parameters are."""
+def _load_optim_state_dict(_: Any, self: Any, state_dict: dict[str, Any]) -> None:
     from torch.distributed.fsdp import FullyShardedDataParallel
 
     wrapper = self.optim_wrapper
@@ -44,3 +28,6 @@ def _load_optim_state_dict(self: Any, state_dict: dict[str, Any]) -> None:
             model=self.model, optim=wrapper.optimizer, optim_state_dict=state_dict
         )
     )
+
+
+PATCHES = {"mmengine._strategy.fsdp": patch}

@@ -56,8 +56,3 @@ def apply() -> None:
     """Ignore the known warnings."""
     for category, message, module in KNOWN_WARNINGS:
         warnings.filterwarnings("ignore", message, category, module)
-
-
-def is_active() -> bool:
-    """Always: mmengine's own warnings are among them."""
-    return True

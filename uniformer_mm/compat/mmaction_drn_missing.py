@@ -8,14 +8,4 @@ Repair: a stand-in whose DRN can be imported and registered, and says what is mi
 Upstream: https://github.com/open-mmlab/mmaction2/issues/2714
 """
 
-from uniformer_mm.compat.last_resort import supplies, supply
-
-
-def apply() -> None:
-    """Supply `mmaction.models.localizers.drn` where mmaction2 lacks it."""
-    supply("mmaction.models.localizers.drn", "mmaction_drn/__init__.py")
-
-
-def is_active() -> bool:
-    """Whether `mmaction.models.localizers.drn` is the stand-in."""
-    return supplies("mmaction.models.localizers.drn")
+STAND_INS = {"mmaction.models.localizers.drn": "mmaction_drn/__init__.py"}

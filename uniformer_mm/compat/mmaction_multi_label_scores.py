@@ -8,46 +8,30 @@ Shows as: small scores in multi-label recognition, and with two labels none abov
 Repair: with such a loss, the average of sigmoids.
 """
 
-from __future__ import annotations
-
-import functools
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-from uniformer_mm.compat.after_import import repair_after_import
+from uniformer_mm.compat.patching import wrap
 
 BINARY_LOSSES = ("BCELossWithLogits", "CBFocalLoss", "HVULoss")
-"""mmaction2's losses that judge each class independently."""
-
-
-def apply() -> None:
-    """Repair the heads as soon as they are imported."""
-    repair_after_import("mmaction.models.heads.base", repair)
-
-
-def is_active() -> bool:
-    """Whether mmaction is installed: every version that we take has the defect."""
-    return find_spec("mmaction") is not None
+"""Losses of mmaction2 that score each class independently."""
 
 
 def has_independent_classes(head: Any) -> bool:
-    """Whether a head is trained to judge each class independently of the others."""
-    kinds = type(getattr(head, "loss_cls", None)).__mro__
-    return any(kind.__name__ in BINARY_LOSSES for kind in kinds)
+    """Whether a head is trained to score each class independently of the others."""
+    types = type(getattr(head, "loss_cls", None)).__mro__
+    return any(each.__name__ in BINARY_LOSSES for each in types)
 
 
-def repair(module: ModuleType) -> None:
+def patch(module: ModuleType) -> None:
     """Let BaseHead average sigmoids where its loss has them."""
-    head_type = module.BaseHead
-    average_clip = head_type.average_clip
-    if hasattr(average_clip, "__wrapped__"):
-        return
+    wrap(module.BaseHead, "average_clip", _average_clip)
 
-    @functools.wraps(average_clip)
-    def average_views(self: Any, cls_scores: Any, num_segs: int = 1) -> Any:
-        if self.average_clips == "prob" and has_independent_classes(self):
-            return cls_scores.sigmoid().unflatten(0, (-1, num_segs)).mean(1)
-        return average_clip(self, cls_scores, num_segs)
 
-    head_type.average_clip = average_views
+def _average_clip(average: Any, self: Any, cls_scores: Any, num_segs: int = 1) -> Any:
+    if self.average_clips == "prob" and has_independent_classes(self):
+        return cls_scores.sigmoid().unflatten(0, (-1, num_segs)).mean(1)
+    return average(self, cls_scores, num_segs)
+
+
+PATCHES = {"mmaction.models.heads.base": patch}

@@ -12,14 +12,4 @@ Upstream: https://github.com/open-mmlab/mmcv/issues/2059,
     https://github.com/open-mmlab/mmdetection/issues/11475
 """
 
-from uniformer_mm.compat.last_resort import supplies, supply
-
-
-def apply() -> None:
-    """Supply `mmcv._ext` where mmcv has none."""
-    supply("mmcv._ext", "mmcv_ext/__init__.py")
-
-
-def is_active() -> bool:
-    """Whether `mmcv._ext` is the stand-in."""
-    return supplies("mmcv._ext")
+STAND_INS = {"mmcv._ext": "mmcv_ext/__init__.py"}

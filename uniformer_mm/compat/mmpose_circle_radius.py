@@ -8,50 +8,33 @@ Repair: the radius is made a number first.
 Upstream: https://github.com/numpy/numpy/pull/10615
 """
 
-from __future__ import annotations
-
-import functools
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from uniformer_mm.compat.after_import import repair_after_import
-
-VISUALIZER = "mmpose.visualization.opencv_backend_visualizer"
-
-
-def apply() -> None:
-    """Repair the visualizer as soon as it is imported."""
-    repair_after_import(VISUALIZER, repair)
+from uniformer_mm.compat.patching import wrap
 
 
 def is_active() -> bool:
     """Whether mmpose is installed, and numpy refuses such an array."""
-    if find_spec("mmpose") is None:
-        return False
     try:
         int(np.ones(1))
     except TypeError:
-        return True
+        return find_spec("mmpose") is not None
     return False
 
 
-def repair(module: ModuleType) -> None:
+def patch(module: ModuleType) -> None:
     """Let `draw_circles` take a radius of shape (1,)."""
-    visualizer = module.OpencvBackendVisualizer
-    draw_circles = visualizer.draw_circles
-    if hasattr(draw_circles, "takes_arrays"):
-        return
+    wrap(module.OpencvBackendVisualizer, "draw_circles", _draw_circles)
 
-    @functools.wraps(draw_circles)
-    def draw_circles_of_any_radius(
-        self: Any, center: Any, radius: Any, *args: Any, **kw: Any
-    ) -> Any:
-        if self.backend == "opencv":
-            radius = np.asarray(radius).item()
-        return draw_circles(self, center, radius, *args, **kw)
 
-    draw_circles_of_any_radius.takes_arrays = True  # type: ignore[attr-defined]
-    visualizer.draw_circles = draw_circles_of_any_radius
+def _draw_circles(draw: Any, self: Any, center: Any, radius: Any, *args: Any, **kw: Any) -> Any:
+    if self.backend == "opencv":
+        radius = np.asarray(radius).item()
+    return draw(self, center, radius, *args, **kw)
+
+
+PATCHES = {"mmpose.visualization.opencv_backend_visualizer": patch}

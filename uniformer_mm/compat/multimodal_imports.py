@@ -1,4 +1,4 @@
-"""mmpretrain and mmaction2 cannot be imported beside a current transformers.
+"""mmpretrain and mmaction2 cannot be imported with a current transformers.
 
 Defect: where transformers is installed, both import their multimodal models, which take what has
     left `transformers.modeling_utils`, and in mmaction2 timm, which nobody asked for. mmdet's
@@ -12,14 +12,10 @@ Upstream: https://github.com/huggingface/transformers/pull/16625 moved them. Nei
     release since they went.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-
-from uniformer_mm.compat.after_import import repair_after_import
 
 _BERT = ("apply_chunking_to_forward", "find_pruneable_heads_and_indices", "prune_linear_layer")
 
@@ -30,13 +26,6 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
 """What the multimodal models of a package import, by module, as far as it may be missing."""
 
 
-def apply() -> None:
-    """Repair the packages' look at what is installed, if transformers is."""
-    if find_spec("transformers"):
-        for package in NEEDS:
-            repair_after_import(f"{package}.utils.dependency", repair)
-
-
 def is_active() -> bool:
     """Whether one of the packages would fail."""
     return find_spec("transformers") is not None and any(
@@ -44,8 +33,8 @@ def is_active() -> bool:
     )
 
 
-def repair(module: ModuleType) -> None:
-    """Say that what multimodal models need is not there, where it is not."""
+def patch(module: ModuleType) -> None:
+    """Disable multimodal models where transformers lacks what they import."""
     if not _have(NEEDS[module.__name__.partition(".")[0]]):
         module.WITH_MULTIMODAL = False  # type: ignore[attr-defined]
 
@@ -55,3 +44,6 @@ def _have(needs: Mapping[str, tuple[str, ...]]) -> bool:
         return all(hasattr(import_module(name), part) for name in needs for part in needs[name])
     except (ImportError, RuntimeError):  # the latter is transformers' own
         return False
+
+
+PATCHES = {f"{package}.utils.dependency": patch for package in NEEDS}

@@ -11,14 +11,4 @@ Upstream: https://github.com/open-mmlab/mmengine/pull/1676,
     https://github.com/open-mmlab/mmcv/issues/3325
 """
 
-from uniformer_mm.compat.last_resort import supplies, supply
-
-
-def apply() -> None:
-    """Supply `pkg_resources` where setuptools has none."""
-    supply("pkg_resources", "pkg_resources.py")
-
-
-def is_active() -> bool:
-    """Whether `pkg_resources` is the stand-in."""
-    return supplies("pkg_resources")
+STAND_INS = {"pkg_resources": "pkg_resources.py"}

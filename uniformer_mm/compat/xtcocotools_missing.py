@@ -11,14 +11,4 @@ Upstream: https://github.com/jin-s13/xtcocoapi/issues/43,
     https://github.com/open-mmlab/mmpose/issues/282
 """
 
-from uniformer_mm.compat.last_resort import supplies, supply
-
-
-def apply() -> None:
-    """Supply `xtcocotools` where it is not installed."""
-    supply("xtcocotools", "xtcocotools/__init__.py")
-
-
-def is_active() -> bool:
-    """Whether `xtcocotools` is the stand-in."""
-    return supplies("xtcocotools")
+STAND_INS = {"xtcocotools": "xtcocotools/__init__.py"}

@@ -8,8 +8,6 @@ Repair: the safe loader, which also knows tuples, since mmengine's own dumps hav
 Upstream: https://github.com/yaml/pyyaml/wiki/PyYAML-yaml.load(input)-Deprecation
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 
 from uniformer_mm.checkpoints.zoo import MIM
-from uniformer_mm.compat import mmcv_ext_missing
+from uniformer_mm.compat import is_active, mmcv_ext_missing
 from uniformer_mm.doctor import parity
 from uniformer_mm.doctor.environment import CODEBASES, Codebase, install_command, version_of
 from uniformer_mm.doctor.remedies import explain
@@ -192,7 +192,7 @@ def check_training(codebase: Codebase, device: str) -> Finding:
 
 def _op_finding(is_right: bool, fault: str) -> Finding:
     """The result of an op, which mmcv or torchvision computes."""
-    package = "torchvision" if mmcv_ext_missing.is_active() else "mmcv"
+    package = "torchvision" if is_active(mmcv_ext_missing) else "mmcv"
     source = "compiled mmcv" if package == "mmcv" else "torchvision, instead of mmcv"
     if is_right:
         return Finding(OK, source)

@@ -14,7 +14,7 @@ from mmengine.utils.dl_utils import collect_env
 
 from uniformer_mm.analysis.report import device_name
 from uniformer_mm.checkpoints.zoo import PACKAGE
-from uniformer_mm.compat import REPAIRS
+from uniformer_mm.compat import REPAIRS, is_active
 from uniformer_mm.version import __version__
 
 BASE = ("torch", "torchvision", "mmengine", "numpy", "av")
@@ -102,7 +102,7 @@ def repairs() -> dict[str, tuple[bool, str]]:
     """Whether each repair of the stack is active, and the defect that it repairs."""
     return {
         repair.__name__.rpartition(".")[2]: (
-            repair.is_active(),
+            is_active(repair),
             (repair.__doc__ or "").partition("\n")[0],
         )
         for repair in REPAIRS

@@ -13,10 +13,13 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 import uniformer_mm  # noqa: F401 - supplies mmcv._ext
+from uniformer_mm import compat
 from uniformer_mm.compat import mmcv_ext_missing
 from uniformer_mm.compat.stand_ins import mmcv_ext as stand_in
 
-if not mmcv_ext_missing.is_active():
+pytestmark = pytest.mark.stack
+
+if not compat.is_active(mmcv_ext_missing):
     pytest.skip("mmcv is missing or has compiled ops", allow_module_level=True)
 
 CHANNELS = (16, 32, 64, 64)

@@ -12,8 +12,11 @@ import torch.nn.functional as F
 from op_cases import CASES, RECORD, ROIS, pattern
 from torch import Tensor
 
+from uniformer_mm import compat
 from uniformer_mm.compat import mmcv_ext_missing
 from uniformer_mm.compat.stand_ins import mmcv_ext
+
+pytestmark = pytest.mark.stack
 
 COMPILED = json.loads(RECORD.read_text())
 SHAPES, STARTS = torch.tensor([[3, 4], [2, 2]]), torch.tensor([0, 12])
@@ -99,8 +102,8 @@ FUNCTIONS: dict[str, tuple[str, tuple[Tensor, ...], Callable[..., tuple]]] = {
 
 @pytest.fixture(scope="module")
 def mmcv_ops() -> ModuleType:
-    mmcv_ext_missing.apply()
-    if not mmcv_ext_missing.is_active():
+    compat.apply(mmcv_ext_missing)
+    if not compat.is_active(mmcv_ext_missing):
         pytest.skip("mmcv is missing or has compiled ops")
     return importlib.import_module("mmcv.ops")
 

@@ -1,1 +1,1 @@
-"""Sources that `uniformer_mm.compat.last_resort` imports under a missing module's name."""
+"""Sources that `uniformer_mm.compat.supplying` imports under a missing module's name."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from uniformer_mm.compat import last_resort
+from uniformer_mm.compat import supplying
 
 NAME = "module_that_nobody_installs"
 
@@ -19,11 +19,11 @@ NAME = "module_that_nobody_installs"
 def supplied(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """Name of a module that only the finder knows."""
     (tmp_path / "stand_in.py").write_text("kind = 'stand-in'\n")
-    monkeypatch.setattr(last_resort, "STAND_INS", tmp_path)
-    monkeypatch.setattr(last_resort.FINDER, "files", {})
+    monkeypatch.setattr(supplying, "STAND_INS", tmp_path)
+    monkeypatch.setattr(supplying.FINDER, "files", {})
     monkeypatch.delitem(sys.modules, NAME, raising=False)
     assert find_spec(NAME) is None
-    last_resort.supply(NAME, "stand_in.py")
+    supplying.supply(NAME, "stand_in.py")
     yield NAME
     sys.modules.pop(NAME, None)
 
@@ -56,7 +56,7 @@ def test_other_missing_modules_stay_missing(supplied: str) -> None:
 
 
 def test_finder_is_added_once_and_last(supplied: str) -> None:
-    last_resort.supply(supplied, "stand_in.py")
-    assert sys.meta_path.count(last_resort.FINDER) == 1
+    supplying.supply(supplied, "stand_in.py")
+    assert sys.meta_path.count(supplying.FINDER) == 1
     ordinary = sys.meta_path.index(importlib.machinery.PathFinder)
-    assert sys.meta_path.index(last_resort.FINDER) > ordinary
+    assert sys.meta_path.index(supplying.FINDER) > ordinary

@@ -1,7 +1,5 @@
 """Import finder that supplies a module only where every other finder has found nothing."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder

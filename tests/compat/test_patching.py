@@ -5,15 +5,15 @@ import sys
 
 import pytest
 
-from uniformer_mm.compat import after_import
-from uniformer_mm.compat.after_import import RepairingFinder, repair_after_import
+from uniformer_mm.compat import patching
+from uniformer_mm.compat.patching import PatchingFinder, patch_after_import, wrap
 
 
 @pytest.fixture
 def finder(tmp_path, monkeypatch):
     """A finder of its own, and a package on the path."""
-    finder = RepairingFinder()
-    monkeypatch.setattr(after_import, "FINDER", finder)
+    finder = PatchingFinder()
+    monkeypatch.setattr(patching, "FINDER", finder)
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
     monkeypatch.syspath_prepend(tmp_path)
@@ -28,7 +28,7 @@ def repair(module):
 
 
 def test_what_is_imported_later_is_repaired_then(finder):
-    repair_after_import("faulty_package.part", repair)
+    patch_after_import("faulty_package.part", repair)
     assert "faulty_package" not in sys.modules
     part = importlib.import_module("faulty_package.part")
     assert part.answer == 42
@@ -41,18 +41,35 @@ def test_a_module_may_have_several_repairs(finder):
         module.answer *= 2
 
     for action in (repair, repair_more, repair):
-        repair_after_import("faulty_package.part", action)
+        patch_after_import("faulty_package.part", action)
     assert importlib.import_module("faulty_package.part").answer == 84
 
 
 def test_what_has_been_imported_is_repaired_now(finder):
     part = importlib.import_module("faulty_package.part")
-    repair_after_import("faulty_package.part", repair)
+    patch_after_import("faulty_package.part", repair)
     assert part.answer == 42
     assert finder not in sys.meta_path
 
 
 def test_what_does_not_exist_does_not_matter(finder):
-    repair_after_import("faulty_package.absent", repair)
+    patch_after_import("faulty_package.absent", repair)
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("faulty_package.absent")
+
+
+def test_a_function_is_wrapped_once_by_each_wrapper():
+    class Owner:
+        @staticmethod
+        def double(number):
+            return 2 * number
+
+    def plus_one(original, number):
+        return original(number) + 1
+
+    def plus_ten(original, number):
+        return original(number) + 10
+
+    for wrapper in (plus_one, plus_ten, plus_one, plus_ten):
+        wrap(Owner, "double", wrapper)
+    assert Owner.double(3) == Owner().double(3) == 17

@@ -1,4 +1,4 @@
-"""What the README tells its reader to write works."""
+"""The config for own data in the docs works."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 ROOT = Path(__file__).resolve().parent.parent
-EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+EXAMPLES = re.findall(
+    r"```python\n(.*?)```", (ROOT / "docs" / "own_dataset.md").read_text(), re.DOTALL
+)
 
 
 def load(tmp_path, text):
