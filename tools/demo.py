@@ -8,7 +8,7 @@ Examples:
 
 The page offers the models of the zoo with public weights, which are downloaded on first use, and
 those of --model. Uploads stay on this machine. Uploads and results are deleted after an hour, and
-when the demo ends (Ctrl-C or SIGTERM). Results are WebM videos, which all browsers can play.
+when the demo ends (Ctrl-C or SIGTERM). Videos are returned as WebM files.
 """
 
 import argparse

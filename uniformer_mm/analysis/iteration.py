@@ -5,8 +5,8 @@ import statistics
 from typing import Any
 
 from mmengine.config import Config
-from torch.utils.benchmark.utils.timer import timer
 
+from uniformer_mm.analysis.timing import now
 from uniformer_mm.apis.launch import build_runner
 
 WARMUP = 3
@@ -34,18 +34,18 @@ def time_parts(cfg: Config, iterations: int) -> dict[str, float]:
     batches = itertools.chain.from_iterable(itertools.repeat(runner.train_dataloader))
     rounds = []
     for _ in range(WARMUP + iterations):
-        times = [timer()]
+        times = [now()]
         batch = next(batches)
-        times.append(timer())
+        times.append(now())
         with wrapper.optim_context(model):
             losses = model._run_forward(model.data_preprocessor(batch, True), mode="loss")
         loss, _ = model.parse_losses(losses)
-        times.append(timer())
+        times.append(now())
         wrapper.backward(loss)
-        times.append(timer())
+        times.append(now())
         wrapper.step()
         wrapper.zero_grad()
-        times.append(timer())
+        times.append(now())
         rounds.append([end - start for start, end in itertools.pairwise(times)])
     medians = map(statistics.median, zip(*rounds[WARMUP:], strict=True))
     return dict(zip(PARTS, medians, strict=True))

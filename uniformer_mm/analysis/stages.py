@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.benchmark.utils.timer import timer
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from uniformer_mm.analysis.timing import Ceiling
+from uniformer_mm.analysis.timing import Ceiling, now
 
 
 @dataclass
@@ -62,11 +61,11 @@ def stage_costs(
     with _at_each_stage(model, numbers, count), counter:
         run()
     starts: list[float] = []
-    with _at_each_stage(model, numbers, lambda _: starts.append(timer())):
+    with _at_each_stage(model, numbers, lambda _: starts.append(now())):
         for call in range(warmup + rounds):
             starts.clear()
             run()
-            ends = [*starts[1:], timer()]
+            ends = [*starts[1:], now()]
             if call >= warmup:
                 for cost, start, end in zip(costs, starts, ends, strict=True):
                     cost.seconds.append(end - start)

@@ -4,6 +4,7 @@ import json
 import os
 import statistics
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +13,6 @@ from tempfile import TemporaryDirectory
 
 import torch
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.benchmark import Timer
-from torch.utils.benchmark.utils.timer import timer
 from torch.utils.flop_counter import FlopCounterMode
 
 Function = Callable[[], object]
@@ -83,10 +82,17 @@ def interleave(
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
         for name, function in functions.items():
-            start = timer()
+            start = now()
             function()
-            seconds[name].append(timer() - start)
+            seconds[name].append(now() - start)
     return {name: Timing(seconds[name], peaks[name]) for name in functions}
+
+
+def now() -> float:
+    """Seconds on a clock, after the work that GPUs have been given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def peak_memory(function: Function, device: torch.device) -> int:
@@ -113,6 +119,7 @@ def peak_memory(function: Function, device: torch.device) -> int:
 
 def measure_ceiling(device: torch.device, dtype: torch.dtype) -> Ceiling:
     """Measure matrix products of several sizes and a copy of 256 MiB."""
+    from torch.utils.benchmark import Timer  # it imports torch's C++ toolchain, which may warn
 
     def fastest(statement: str, **tensors: torch.Tensor) -> float:
         measured = Timer(statement, globals=tensors, num_threads=torch.get_num_threads())
