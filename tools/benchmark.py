@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measure speed and memory of a backbone, beside other ways to run it and other implementations.
+"""Measure speed and memory of a backbone, its variants and reference implementations.
 
 Examples:
   tools/benchmark.py compare --variants eager fused compiled --backbone attention=hybrid
@@ -12,11 +12,7 @@ Examples:
 """
 
 import argparse
-import os
-import platform
-import shlex
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,79 +21,97 @@ from mmengine.config import DictAction
 from torch import Tensor
 
 from uniformer_mm.analysis import iteration, report
-from uniformer_mm.analysis.ceiling import Ceiling, count_flops, measure_ceiling
-from uniformer_mm.analysis.references import agreement, error, load_peer
+from uniformer_mm.analysis.references import load_reference, max_difference, relative_error
 from uniformer_mm.analysis.stages import stage_costs
-from uniformer_mm.analysis.timing import Timing, interleave
+from uniformer_mm.analysis.timing import Ceiling, count_flops, interleave, measure_ceiling
 from uniformer_mm.analysis.variants import (
     DTYPES,
     VARIANTS,
     build_backbone,
+    make_step,
     make_variant,
-    runner,
 )
 from uniformer_mm.apis.cli import add_config_arguments, run_tool
 from uniformer_mm.apis.config import load_config, prepare_config
 from uniformer_mm.apis.memory import keep_freed_memory
 from uniformer_mm.errors import UserError
 
-SAME = 1e-3
-"""Largest accepted difference from the first variant, in standard deviations of the output."""
+MAX_DIFFERENCE = 1e-3
+"""Accepted difference from the first variant, in standard deviations of the output."""
 
-AS_NEAR = 1.5
-"""In half precision: largest accepted distance from single precision, over the first variant's."""
+MAX_ERROR_RATIO = 1.5
+"""In half precision: accepted error, relative to single precision, over the first variant's."""
 
 
 def main() -> None:
     """Parse the command line and run one of the commands."""
+    arguments = make_parser().parse_args()
+    arguments.command(arguments)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    compare_parser = commands.add_parser("compare", help="variants and peers, run in turns")
+    def add_command(name: str, command: Callable, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(command=command)
+        return added
+
+    compare_parser = add_command(
+        "compare", compare, "variants and a reference implementation, run in turns"
+    )
     add_backbone_arguments(compare_parser)
     compare_parser.add_argument(
         "--variants",
         nargs="+",
         metavar="NAME",
-        help=f"of {', '.join(VARIANTS)} (eager fused; eager with --step train)",
+        help=f"any of {', '.join(VARIANTS)} (eager fused; eager with --step train)",
     )
     compare_parser.add_argument(
         "--peer",
         metavar="PATH",
-        help="another implementation: a checkout of https://github.com/Sense-X/UniFormer, a file"
-        " of it, or mmaction2 for the port that is installed. Its code is executed",
+        help="reference implementation: a checkout of https://github.com/Sense-X/UniFormer, a file"
+        " of it, or mmaction2 for the installed port. Its code is executed",
     )
     add_input_arguments(compare_parser)
     add_step_argument(compare_parser)
-    compare_parser.set_defaults(command=compare)
 
-    scaling_parser = commands.add_parser("scaling", help="cost over the size of the input")
+    scaling_parser = add_command("scaling", scaling, "time and memory over the input size")
     add_backbone_arguments(scaling_parser)
     scaling_parser.add_argument(
         "--attention", nargs="+", metavar="MODE", help="global, hybrid, window (all three)"
     )
     scaling_parser.add_argument(
-        "--sizes", nargs="+", type=int, default=[512, 768, 1024, 1536, 2048], metavar="PIXELS"
+        "--sizes",
+        nargs="+",
+        type=int,
+        default=[512, 768, 1024, 1536, 2048],
+        metavar="PIXELS",
+        help="sides of square images (512 768 1024 1536 2048)",
     )
     scaling_parser.add_argument(
         "--frames", nargs="+", type=int, help="scale the length of clips instead", metavar="N"
     )
-    scaling_parser.add_argument("--variants", nargs=1, default=["eager"], metavar="NAME")
+    scaling_parser.add_argument(
+        "--variants", nargs=1, default=["eager"], metavar="NAME", help="(eager)"
+    )
     add_step_argument(scaling_parser)
-    scaling_parser.set_defaults(command=scaling)
 
-    stages_parser = commands.add_parser(
-        "stages", help="the stages of a forward pass, beside the least they can take"
+    stages_parser = add_command(
+        "stages", stages, "time of each stage of a forward pass, and its lower bound"
     )
     add_backbone_arguments(stages_parser)
     add_input_arguments(stages_parser)
-    stages_parser.add_argument("--variant", default="eager", metavar="NAME", help="eager or fused")
-    stages_parser.set_defaults(command=stages)
+    stages_parser.add_argument(
+        "--variant", default="eager", metavar="NAME", help="one that is not compiled (eager)"
+    )
 
-    iteration_parser = commands.add_parser(
-        "iteration", help="parts of a training iteration of a whole model"
+    iteration_parser = add_command(
+        "iteration", split_iteration, "time of the parts of a training iteration of a whole model"
     )
     add_config_arguments(iteration_parser)
     iteration_parser.add_argument(
@@ -105,29 +119,41 @@ def main() -> None:
     )
     iteration_parser.add_argument("--iterations", type=int, default=10, help="timed ones (10)")
     iteration_parser.add_argument("--csv", type=Path, help="file to write")
-    iteration_parser.set_defaults(command=split_iteration)
 
-    page_parser = commands.add_parser("page", help="make the tables of a Markdown page anew")
-    page_parser.add_argument("page", type=Path)
-    page_parser.set_defaults(command=lambda arguments: report.fill_page(arguments.page))
-
-    arguments = parser.parse_args()
-    arguments.command(arguments)
+    page_parser = add_command(
+        "page",
+        lambda arguments: report.update_page(arguments.page),
+        "regenerate the tables of a Markdown page from their CSV files",
+    )
+    page_parser.add_argument("page", type=Path, help="Markdown file")
+    return parser
 
 
 def add_input_arguments(parser: argparse.ArgumentParser) -> None:
     """The size of one input."""
-    parser.add_argument("--size", nargs=2, type=int, default=[800, 1280], metavar="PIXELS")
-    parser.add_argument("--frames", type=int, default=16, help="of a clip (16)")
+    parser.add_argument(
+        "--size",
+        nargs=2,
+        type=int,
+        default=[800, 1280],
+        metavar=("HEIGHT", "WIDTH"),
+        help="in pixels (800 1280)",
+    )
+    parser.add_argument("--frames", type=int, default=16, help="frames per clip (16)")
 
 
 def add_step_argument(parser: argparse.ArgumentParser) -> None:
-    """How much of training is measured."""
-    parser.add_argument("--step", choices=["forward", "train"], default="forward")
+    """Inference or training."""
+    parser.add_argument(
+        "--step",
+        choices=["forward", "train"],
+        default="forward",
+        help="forward pass without gradients, or training step (forward)",
+    )
 
 
 def add_backbone_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is measured, and how."""
+    """The backbone, the device, and the outputs."""
     parser.add_argument("--config", help="take the backbone of a config")
     parser.add_argument(
         "--backbone",
@@ -135,159 +161,160 @@ def add_backbone_arguments(parser: argparse.ArgumentParser) -> None:
         action=DictAction,
         default={},
         metavar="KEY=VALUE",
-        help="settings of the backbone, e.g. arch=base attention=window, or type=UniFormerLight",
+        help="options of the backbone, e.g. arch=base attention=window, or type=UniFormerLight",
     )
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=1, help="batch size (1)")
     parser.add_argument(
-        "--dtype", choices=list(DTYPES), default="fp32", help="autocast if not fp32"
+        "--dtype", choices=list(DTYPES), default="fp32", help="autocast if not fp32 (fp32)"
     )
-    parser.add_argument("--channels-first", action="store_true", help="layout of the input")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, help="of the CPU (all cores)")
+    parser.add_argument(
+        "--channels-first",
+        action="store_true",
+        help="input in contiguous, not channels-last, memory",
+    )
+    parser.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="cpu, cuda, cuda:1 ... (the GPU if there is one)",
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads (all cores)")
     parser.add_argument(
         "--keep-memory", action="store_true", help="let the CPU's allocator keep freed memory"
     )
     parser.add_argument("--rounds", type=int, default=7, help="timed calls of each (7)")
-    parser.add_argument("--csv", type=Path, help="file to write")
-    parser.add_argument("--plot", type=Path, help="picture to write")
+    parser.add_argument("--csv", type=Path, help="table to write")
+    parser.add_argument("--plot", type=Path, help="image to write")
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    """Time variants and a peer of one backbone in turns."""
+    """Time variants and a reference implementation of one backbone in turns."""
     settings, device, dtype = prepare(arguments)
     training = arguments.step == "train"
     model = build_backbone(settings, device).train(training)
-    x = make_input(arguments, model, one_size(arguments, model))
+    x = make_input(arguments, input_shape(arguments, model))
     models = {}
     if arguments.peer:
-        models["peer"] = load_peer(arguments.peer, model).to(device)
+        models["reference"] = load_reference(arguments.peer, model).to(device)
     names = arguments.variants or (["eager"] if training else ["eager", "fused"])
     models |= {name: make_variant(name, model) for name in names}
-    runs = {name: runner(module, x, arguments.step, dtype) for name, module in models.items()}
-    first = next(iter(runs))
+    runs = {name: make_step(module, x, arguments.step, dtype) for name, module in models.items()}
     if not training:
-        single = make_variant("eager", model) if dtype != torch.float32 else None
-        check_agreement(runs, single and runner(single, x, "forward", torch.float32))
+        single = make_step(make_variant("eager", model), x, "forward", torch.float32)
+        check_agreement(runs, single if dtype != torch.float32 else None)
     ceiling = measure_ceiling(device, dtype)
     plain = make_variant("plain", model.eval()).requires_grad_(False)
-    flops = count_flops(runner(plain, x, "forward", torch.float32)) * (3 if training else 1)
+    flops = count_flops(make_step(plain, x, "forward", torch.float32)) * (3 if training else 1)
     timings = interleave(runs, device, arguments.rounds)
-    rows = [
-        comparison_row(name, timing, timings[first], first, flops, ceiling, arguments)
-        for name, timing in timings.items()
-    ]
+    baseline, first = next(iter(timings.items()))
+    rows = []
+    for name, timing in timings.items():
+        quartiles = " to ".join(f"{seconds * 1e3:.1f}" for seconds in timing.quartiles)
+        ratio, low, high = timing.speedup(first)
+        rows.append(
+            {
+                "variant": name,
+                "median ms": f"{timing.median * 1e3:.1f}",
+                "quartiles ms": quartiles,
+                "inputs / s": f"{arguments.batch / timing.median:.2f}",
+                "peak MB": f"{timing.peak_bytes / 1e6:.0f}",
+                f"times faster than {baseline}": f"{ratio:.2f} ({low:.2f} to {high:.2f})",
+                f"memory of {baseline}": f"{timing.peak_bytes / first.peak_bytes:.0%}",
+                "times the GEMM bound": f"{timing.median * ceiling.flops / flops:.2f}",
+            }
+        )
     print(f"{flops / 1e9:.1f} GFLOP in products and convolutions; {ceiling_text(ceiling)}")
     finish(rows, arguments)
     if arguments.plot:
         bars = {
-            name: (t.median * 1e3, *(q * 1e3 for q in t.quartiles)) for name, t in timings.items()
+            name: (timing.median * 1e3, *(seconds * 1e3 for seconds in timing.quartiles))
+            for name, timing in timings.items()
         }
         title = f"{arguments.step}, {tuple(x.shape)}, {arguments.dtype}"
         report.plot_bars(bars, arguments.plot, "milliseconds (median, quartiles)", title)
 
 
 def check_agreement(runs: dict[str, Callable[[], Any]], single: Callable[[], Any] | None) -> None:
-    """Print how far results are apart.
+    """Print the differences of results.
 
     Args:
-        runs: What is compared; the first is the yardstick.
-        single: The model in single precision, if `runs` are in half precision: these are as far
-            from one another as from that.
+        runs: What is compared; the others have to agree with the first.
+        single: The model in single precision if `runs` are in half precision, where errors against
+            single precision are compared: they are as large as differences between runs.
 
     Raises:
-        UserError: They are too far apart for their times to be compared.
+        UserError: The results differ too much for a comparison of times.
     """
-    first = next(iter(runs))
-    expected = features((single or runs[first])())
-    allowed = SAME
-    for name, run in runs.items():
-        if single:
-            distance = error(features(run()), expected)
-            print(f"{name} is {distance:.2%} off single precision")
-            allowed = AS_NEAR * distance if name == first else allowed
-        elif name == first:
-            continue
-        else:
-            distance = agreement(features(run()), expected)
-            print(f"largest difference of {name} from {first}: {distance:.1e} standard deviations")
-        if not distance <= allowed:
-            raise UserError(f"{name} and {first} do not agree: nothing was measured")
+    baseline, *others = runs
+    if single:
+        expected = features(single())
+        errors = {name: relative_error(features(run()), expected) for name, run in runs.items()}
+        allowed = MAX_ERROR_RATIO * errors[baseline]
+        text = "{name}: error {error:.2%} relative to single precision"
+    else:
+        expected = features(runs[baseline]())
+        errors = {name: max_difference(features(runs[name]()), expected) for name in others}
+        allowed = MAX_DIFFERENCE
+        text = "{name}: differs from {baseline} by up to {error:.1e} standard deviations"
+    for name, error in errors.items():
+        print(text.format(name=name, baseline=baseline, error=error))
+        if not error <= allowed:
+            raise UserError(f"outputs of {name} and {baseline} do not agree: nothing was measured")
 
 
-def comparison_row(
-    name: str,
-    timing: Timing,
-    first: Timing,
-    first_name: str,
-    flops: int,
-    ceiling: Ceiling,
-    arguments: argparse.Namespace,
-) -> dict[str, Any]:
-    """What the table says of one variant."""
-    ratio, low, high = timing.times_faster_than(first)
-    quarter, three_quarters = (f"{seconds * 1e3:.1f}" for seconds in timing.quartiles)
-    return {
-        "variant": name,
-        "median ms": f"{timing.median * 1e3:.1f}",
-        "quartiles ms": f"{quarter} to {three_quarters}",
-        "inputs / s": f"{arguments.batch / timing.median:.2f}",
-        "peak MB": f"{timing.peak_bytes / 1e6:.0f}",
-        f"times faster than {first_name}": f"{ratio:.2f} ({low:.2f} to {high:.2f})",
-        f"memory of {first_name}": f"{timing.peak_bytes / first.peak_bytes:.0%}",
-        "times the GEMM bound": f"{timing.median * ceiling.flops / flops:.2f}",
-    }
+def features(outputs: Any) -> Any:
+    """Outputs without the class token."""
+    return outputs[0] if isinstance(outputs, tuple) and outputs[-1].dim() == 2 else outputs
 
 
 def scaling(arguments: argparse.Namespace) -> None:
-    """Time and memory of attention modes over sizes, or of clips over their length."""
+    """Time and memory of attention modes over image sizes or clip lengths."""
     settings, device, dtype = prepare(arguments)
-    modes = arguments.attention or (
-        ["global"] if arguments.frames else ["global", "hybrid", "window"]
-    )
-    rows, milliseconds, megabytes = [], {}, {}
-    for mode in modes:
+    default_modes = ["global"] if arguments.frames else ["global", "hybrid", "window"]
+    axis = "frames" if arguments.frames else "side in pixels"
+    rows: list[dict[str, Any]] = []
+    milliseconds: dict[str, list[tuple[float, float]]] = {}
+    megabytes: dict[str, list[tuple[float, float]]] = {}
+    for mode in arguments.attention or default_modes:
         model = build_backbone({**settings, "attention": mode}, device)
         model = make_variant(arguments.variants[0], model.train(arguments.step == "train"))
         for size in arguments.frames or arguments.sizes:
-            shape = (size, 224, 224) if arguments.frames else (size, size)
-            x = make_input(arguments, model, shape)
-            run = runner(model, x, arguments.step, dtype)
+            x = make_input(arguments, (size, 224, 224) if arguments.frames else (size, size))
+            run = make_step(model, x, arguments.step, dtype)
             timing = interleave({mode: run}, device, arguments.rounds, warmup=1)[mode]
             pixels = x[:, 0].numel() / 1e6
+            time, memory = timing.median * 1e3, timing.peak_bytes / 1e6
             row = {
                 "attention": mode,
-                "frames" if arguments.frames else "side in pixels": size,
-                "median ms": f"{timing.median * 1e3:.0f}",
-                "ms per megapixel": f"{timing.median * 1e3 / pixels:.0f}",
-                "peak MB": f"{timing.peak_bytes / 1e6:.0f}",
-                "peak MB per megapixel": f"{timing.peak_bytes / 1e6 / pixels:.0f}",
+                axis: size,
+                "median ms": f"{time:.0f}",
+                "ms per megapixel": f"{time / pixels:.0f}",
+                "peak MB": f"{memory:.0f}",
+                "peak MB per megapixel": f"{memory / pixels:.0f}",
             }
             print(report.as_text([row]), flush=True)
             rows.append(row)
-            milliseconds.setdefault(mode, []).append((size, timing.median * 1e3 / pixels))
-            megabytes.setdefault(mode, []).append((size, timing.peak_bytes / 1e6 / pixels))
+            milliseconds.setdefault(mode, []).append((size, time / pixels))
+            megabytes.setdefault(mode, []).append((size, memory / pixels))
     finish(rows, arguments)
     if arguments.plot:
-        x_label = (
-            "frames of 224 x 224 pixels" if arguments.frames else "side of the image in pixels"
-        )
         panels = {
             "milliseconds per megapixel": milliseconds,
-            "MB at the peak per megapixel": megabytes,
+            "peak MB per megapixel": megabytes,
         }
-        report.plot_lines(panels, arguments.plot, x_label)
+        label = "frames of 224 x 224 pixels" if arguments.frames else "image side in pixels"
+        report.plot_lines(panels, arguments.plot, label)
 
 
 def stages(arguments: argparse.Namespace) -> None:
-    """Time, work and floor of every stage."""
+    """Time, work and lower bound of every stage."""
     settings, device, dtype = prepare(arguments)
     if "compiled" in arguments.variant:
         raise UserError(f"--variant {arguments.variant}: a compiled model has no stages; use eager")
     model = make_variant(arguments.variant, build_backbone(settings, device).eval())
-    x = make_input(arguments, model, one_size(arguments, model))
+    x = make_input(arguments, input_shape(arguments, model))
     ceiling = measure_ceiling(device, dtype)
-    run = runner(model, x, "forward", dtype)
-    costs = stage_costs(model, run, ceiling, device, arguments.rounds)
+    run = make_step(model, x, "forward", dtype)
+    costs = stage_costs(model, run, ceiling, arguments.rounds)
     total = sum(cost.median for cost in costs.values())
     rows = [
         {
@@ -319,12 +346,12 @@ def split_iteration(arguments: argparse.Namespace) -> None:
         }
         name, batch = Path(config).stem, cfg.train_dataloader.batch_size
         rows.append({"config": name, "batch": batch, **shares, "sum ms": f"{total * 1e3:.0f}"})
-    arguments.device = str(iteration.device_of(cfg))
+    arguments.device = "cuda" if torch.cuda.is_available() else "cpu"  # as the Runner selects it
     finish(rows, arguments)
 
 
 def prepare(arguments: argparse.Namespace) -> tuple[dict[str, Any], torch.device, torch.dtype]:
-    """Settings of the backbone, the device and the number format."""
+    """Options of the backbone, the device and the data type."""
     settings = dict(arguments.backbone)
     if arguments.config:
         settings = {**load_config(arguments.config).model.backbone.to_dict(), **settings}
@@ -333,64 +360,42 @@ def prepare(arguments: argparse.Namespace) -> tuple[dict[str, Any], torch.device
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch sees no GPU here; use --device cpu")
-    if arguments.device == "cpu" and arguments.dtype == "bf16" and not quick_bf16():
+        raise UserError("--device cuda: torch finds no GPU; use --device cpu")
+    if arguments.device == "cpu" and arguments.dtype == "bf16" and not has_fast_bf16():
         raise UserError("--dtype bf16: this CPU has neither AVX512-BF16 nor AMX: use --dtype fp32")
     return settings, torch.device(arguments.device), DTYPES[arguments.dtype]
 
 
-def quick_bf16() -> bool:
+def has_fast_bf16() -> bool:
     """Whether the CPU multiplies bf16 in hardware."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def make_input(arguments: argparse.Namespace, model: Any, shape: tuple[int, ...]) -> Tensor:
+def make_input(arguments: argparse.Namespace, shape: Sequence[int]) -> Tensor:
     """Random pixels or frames of a shape."""
     x = torch.randn(arguments.batch, 3, *shape, device=arguments.device)
     memory = torch.channels_last if len(shape) == 2 else torch.channels_last_3d
     return x if arguments.channels_first else x.contiguous(memory_format=memory)
 
 
-def one_size(arguments: argparse.Namespace, model: Any) -> tuple[int, ...]:
+def input_shape(arguments: argparse.Namespace, model: Any) -> list[int]:
     """Height and width, and for videos frames before them."""
-    return (*((arguments.frames,) if model.dims == 3 else ()), *arguments.size)
+    return [arguments.frames, *arguments.size] if model.dims == 3 else arguments.size
 
 
 def ceiling_text(ceiling: Ceiling) -> str:
-    """What the hardware does at best."""
+    """The highest measured speeds of the hardware."""
     return (
-        f"products run at {ceiling.flops / 1e9:.0f} GFLOP/s here,"
+        f"matrix products run at up to {ceiling.flops / 1e9:.0f} GFLOP/s,"
         f" copies at {ceiling.bytes / 1e9:.0f} GB/s"
     )
-
-
-def features(outputs: Any) -> Any:
-    """Outputs without the class token."""
-    return outputs[0] if isinstance(outputs, tuple) and outputs[-1].dim() == 2 else outputs
 
 
 def finish(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
     """Print the table, and write it."""
     print(report.as_text(rows))
-    command = shlex.join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])
-    made = {"torch": torch.__version__, "device": device_name(arguments.device), "command": command}
     if arguments.csv:
-        report.write_csv([{**row, **made} for row in rows], arguments.csv)
-
-
-def device_name(device: str) -> str:
-    """The GPU, or the CPU with its threads."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    capability = torch.backends.cpu.get_cpu_capability()
-    return f"{cpu_model()} ({capability}), {torch.get_num_threads()} threads"
-
-
-def cpu_model() -> str:
-    """What the processor calls itself."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+        report.write_csv(rows, arguments.csv, arguments.device)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 #!/usr/bin/env python
-"""Evaluate models of the zoo on the benchmarks that are here, into one table.
+"""Evaluate models of the zoo on the benchmarks whose datasets are present, into one table.
 
-A model that has been evaluated into the folder before is not evaluated again: after an interruption
-the same command goes on.
+Existing results in the folder are reused: run an interrupted command again to continue it.
 
 Examples:
   tools/benchmark_zoo.py zoo_scores --tasks seg
@@ -26,20 +25,22 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    """Parse the command line, evaluate what is missing, and write the table."""
+    """Parse the command line, evaluate the models, and write the table."""
     models = {model.name: model for model in list_models(ROOT) if model.metrics}
-    tasks = sorted({model.task for model in models.values()})
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="for scores, logs and the table README.md")
+    parser.add_argument(
+        "folder", type=Path, help="output folder for scores, logs and the table README.md"
+    )
     parser.add_argument("--models", nargs="+", metavar="NAME", help="(all)")
+    tasks = sorted({model.task for model in models.values()})
     parser.add_argument("--tasks", nargs="+", choices=tasks, help="(all)")
     parser.add_argument(
         "--checkpoints",
         type=Path,
         metavar="FOLDER",
-        help="take NAME.pth or NAME-HASH.pth of a folder before the public downloads",
+        help="use NAME.pth or NAME-HASH.pth in a folder instead of downloads",
     )
     parser.add_argument("--gpus", type=int, default=1, help="processes per evaluation (1)")
     parser.add_argument(
@@ -47,87 +48,85 @@ def main() -> None:
         nargs=argparse.REMAINDER,
         default=[],
         metavar="OPTION",
-        help="everything behind it goes to tools/test.py, such as --fuse",
+        help="all following options are passed to tools/test.py, such as --fuse",
     )
     arguments = parser.parse_args()
-    names = arguments.models or list(models)
-    unknown = sorted(set(names) - set(models))
+    unknown = sorted(set(arguments.models or ()) - set(models))
     if unknown:
-        raise UserError(f"--models: the zoo has no published {', '.join(unknown)}")
-    chosen = [models[name] for name in names]
-    if arguments.tasks:
-        chosen = [model for model in chosen if model.task in arguments.tasks]
+        raise UserError(f"--models: no published model in the zoo: {', '.join(unknown)}")
+    chosen = [models[name] for name in arguments.models or models]
+    chosen = [model for model in chosen if model.task in (arguments.tasks or tasks)]
 
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    lines = [
-        "| model | score | measured | published | difference |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    failed = 0
+    lines = ["| model | score | measured | published | difference |", "|" + " --- |" * 5]
+    failed = False
     for number, model in enumerate(chosen, 1):
         print(f"[{number}/{len(chosen)}] {model.name}: ", end="", flush=True)
-        rows, remark = evaluate(model, arguments)
+        remark = evaluate(model, arguments)
         print(remark)
-        failed += remark.startswith("failed")
+        failed |= remark.startswith("failed")
+        scores = scores_path(model, arguments)
         lines += [
             f"| {model.name} | {name} | {ours:.2f} | {theirs:.2f} | {ours - theirs:+.2f} |"
-            for name, ours, theirs in rows
+            for name, ours, theirs in read_rows(scores)
         ] or [f"| {model.name} | {remark} | | | |"]
     table = arguments.folder / "README.md"
     table.write_text("\n".join(lines) + "\n")
     print(f"The table is in {table}")
-    sys.exit(1 if failed else 0)
+    sys.exit(int(failed))
 
 
-def evaluate(model: ZooModel, arguments: argparse.Namespace) -> tuple[list[Row], str]:
-    """Rows for the table, and a remark; an evaluation that has been done is read."""
-    scores = arguments.folder / f"{model.name}.json"
-    done = scores.exists()
-    if not done:
-        checkpoint = find_checkpoint(model, arguments.checkpoints)
-        if checkpoint is None:
-            return [], "no public direct download"
-        log = arguments.folder / f"{model.name}.log"
-        command = [
-            *launcher(arguments.gpus),
-            str(ROOT / "tools" / "test.py"),
-            str(ROOT / model.config),
-            checkpoint,
-            *("--work-dir", str(arguments.folder / "work_dirs" / model.name)),
-            *("--scores", str(scores)),
-            *(["--launcher", "pytorch"] if arguments.gpus > 1 else []),
-            *arguments.test_options,
-        ]
-        with log.open("w") as file:
-            result = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False)
-        if result.returncode or not scores.exists():
-            text = log.read_text().strip()
-            if "the dataset is missing" in text:
-                return [], "the dataset is missing"
-            return [], f"failed, see {log}"
-    rows = [tuple(row) for row in json.loads(scores.read_text())["beside_published"]]
-    return rows, f"{'evaluated before' if done else 'evaluated'}, {len(rows)} scores"  # type: ignore[return-value]
+def evaluate(model: ZooModel, arguments: argparse.Namespace) -> str:
+    """Write the scores of a model if there are none; a remark for the table."""
+    scores = scores_path(model, arguments)
+    if scores.exists():
+        return "evaluated before"
+    checkpoint = find_checkpoint(model, arguments.checkpoints)
+    if checkpoint is None:
+        return "no public direct download"
+    launcher: list[str] = []
+    if arguments.gpus > 1:
+        port = os.environ.get("PORT", "29500")
+        launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={arguments.gpus}"]
+        launcher += [f"--master_port={port}"]
+    work_dir = arguments.folder / "work_dirs" / model.name
+    command = [
+        *(sys.executable, *launcher, str(ROOT / "tools" / "test.py")),
+        *(str(ROOT / model.config), checkpoint),
+        *("--work-dir", str(work_dir), "--scores", str(scores)),
+        *(["--launcher", "pytorch"] if launcher else []),
+        *arguments.test_options,
+    ]
+    log = arguments.folder / f"{model.name}.log"
+    with log.open("w") as file:
+        result = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False)
+    if result.returncode == 0 and scores.exists():
+        return "evaluated"
+    if "the dataset is missing" in log.read_text():
+        return "the dataset is missing"
+    return f"failed, see {log}"
+
+
+def scores_path(model: ZooModel, arguments: argparse.Namespace) -> Path:
+    """The file for the scores of a model."""
+    return arguments.folder / f"{model.name}.json"
+
+
+def read_rows(scores: Path) -> list[Row]:
+    """Names, measured and published values of scores."""
+    if not scores.exists():
+        return []
+    return [tuple(row) for row in json.loads(scores.read_text())["beside_published"]]
 
 
 def find_checkpoint(model: ZooModel, folder: Path | None) -> str | None:
-    """A file of the folder, the public download, or None."""
+    """A file in the folder, the name of the public download, or None."""
     if folder is not None:
         if not folder.is_dir():
-            raise UserError(f"--checkpoints {folder}: there is no such folder")
-        files = [folder / f"{model.name}.pth", *sorted(folder.glob(f"{model.name}-*.pth"))]
-        for file in files:
-            if file.exists():
-                return str(file)
+            raise UserError(f"--checkpoints {folder}: no such folder")
+        for file in (*folder.glob(f"{model.name}.pth"), *folder.glob(f"{model.name}-*.pth")):
+            return str(file)
     return model.name if model.weights else None
-
-
-def launcher(gpus: int) -> list[str]:
-    """How Python is started."""
-    if gpus == 1:
-        return [sys.executable]
-    port = os.environ.get("PORT", "29500")
-    distributed = ("-m", "torch.distributed.run", f"--nproc_per_node={gpus}")
-    return [sys.executable, *distributed, f"--master_port={port}"]
 
 
 if __name__ == "__main__":

@@ -117,13 +117,13 @@ class Models:
             inferencer.threshold = threshold
         if is_image(path):
             prediction = inferencer.predict(path)
-            picture = folder / "picture.png"
-            prediction.save(picture)
-            return picture, prediction.to_dict()
+            result = folder / "result.png"
+            prediction.save(result)
+            return result, prediction.to_dict()
         entries = []
         video = Video(Path(path), Path(path).name)
-        film = folder / "film.webm"
-        with VideoWriter(film, video.rate) as writer:
+        result = folder / "result.webm"
+        with VideoWriter(result, video.rate) as writer:
             for prediction in islice(inferencer.stream([video]), self._max_frames):
                 entries.append(prediction.to_dict())
                 source = prediction.source
@@ -131,7 +131,7 @@ class Models:
                 for frame in frames:
                     writer.write(prediction.draw_on(frame))
                 report(len(entries))
-        return film, entries
+        return result, entries
 
     def _inferencer(self, name: str) -> Inferencer:
         if name not in self._loaded:
@@ -144,7 +144,7 @@ class Models:
 
 
 def main() -> None:
-    """Parse the command line and serve the page."""
+    """Parse the command line and run the server."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -229,7 +229,7 @@ def import_gradio() -> Any:
         import gradio
     except ImportError as error:
         raise UserError(
-            "the page needs gradio: pip install 'uniformer-mm[demo]', or with uv"
+            "the page needs gradio: pip install 'uniformer-mm[demo]', or run"
             " `uv run --extra demo tools/demo.py`"
         ) from error
     return gradio
@@ -282,10 +282,10 @@ def make_page(gradio: Any, models: Models, folder: Path) -> Any:
         except UserError as error:
             message = str(error).replace(f"{Path(path).parent}{os.sep}", "")
             raise gradio.Error(printable(message), print_exception=False) from error
-        is_picture = result.suffix == ".png"
+        is_image = result.suffix == ".png"
         return (
-            gradio.Image(value=str(result) if is_picture else None, visible=is_picture),
-            gradio.Video(value=None if is_picture else str(result), visible=not is_picture),
+            gradio.Image(value=str(result) if is_image else None, visible=is_image),
+            gradio.Video(value=None if is_image else str(result), visible=not is_image),
             data,
         )
 
@@ -310,8 +310,8 @@ def make_page(gradio: Any, models: Models, folder: Path) -> Any:
                 )
                 button = gradio.Button("Run", variant="primary")
             with gradio.Column():
-                picture = gradio.Image(label="Result", interactive=False)
-                film = gradio.Video(show_label=False, interactive=False, visible=False)
+                image_result = gradio.Image(label="Result", interactive=False)
+                video_result = gradio.Video(show_label=False, interactive=False, visible=False)
                 data = gradio.JSON(label="Data")
         image.upload(lambda: None, None, video)
         video.upload(lambda: None, None, image)
@@ -319,7 +319,7 @@ def make_page(gradio: Any, models: Models, folder: Path) -> Any:
         # gradio's preprocessing fails on files that are not images, and re-encodes others. Without
         # it, gradio still takes files from its upload folder only.
         inputs = [task, name, image, video, threshold]
-        button.click(run, inputs, [picture, film, data], preprocess=False)
+        button.click(run, inputs, [image_result, video_result, data], preprocess=False)
     return page
 
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""Examine the installation: versions, machine, a self-check of about 10 seconds, and remedies.
+"""Diagnose the installation: versions, machine, a self-check of about 10 seconds, and remedies.
 
 Examples:
   tools/doctor.py
   tools/doctor.py > report.txt
 
-The output is what a report of a fault should contain; it has no names of users or their folders.
-Exit status: 0 if all is well, 1 if a check failed. Codebases that are not installed are no failure.
+Add the output to a bug report; it contains no names of users or their folders. Exit status: 1 if a
+check failed, else 0. Codebases that are not installed are not failures.
 """
 
 import argparse
@@ -20,10 +20,10 @@ def main() -> int:
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
-    # Where a compiled part ends the process, it says in which call.
+    # If a compiled extension ends the process, its call is printed.
     faulthandler.enable(2)
     try:
-        from uniformer_mm.doctor.examination import examine
+        from uniformer_mm.doctor.report import examine
     except (ImportError, OSError, RuntimeError) as error:
         print(f"python {platform.python_version()} on {platform.platform(terse=True)}")
         print(f"uniformer_mm cannot be imported: {type(error).__name__}: {error}")

@@ -8,20 +8,19 @@ Examples:
   tools/export.py configs/video/uniformer_s_16x4_k400.py epoch_110.pth --format torch
   tools/export.py configs/cls/uniformer_s_in1k.py --random-weights --static --size 384 384
 
-The file takes any number of inputs of any size from 32 x 32 pixels on, unless --static is given.
-Inputs are normalised beforehand; mean, std and the order of the channels are in its metadata. It is
-run beside the model at several sizes: if they do not agree, the exit status is 2.
+The file takes batches and inputs of any size from 32 x 32 pixels on, unless --static is given. Its
+inputs are normalized; mean, std and the order of the channels are in its metadata. Outputs of the
+file and the model are compared at several sizes; the exit status is 2 if they differ.
 """
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import torch
 from mmengine.config import DictAction
-from torch import Tensor
 
 from uniformer_mm import Inferencer
 from uniformer_mm.analysis.report import as_text
@@ -80,28 +79,32 @@ def make_parser() -> argparse.ArgumentParser:
         help="file, URL, hf://OWNER/REPOSITORY/FILE, or zoo name (a zoo model's published weights)",
     )
     parser.add_argument(
-        "--random-weights", action="store_true", help="do without a checkpoint, to try things out"
+        "--random-weights", action="store_true", help="run without a checkpoint, for a trial"
     )
     parser.add_argument(
         "--format",
         choices=list(SUFFIXES),
         default="onnx",
-        help="ONNX, or torch.export's .pt2 file (onnx)",
+        help="ONNX, or a .pt2 file of torch.export (onnx)",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="(MODEL.onnx or MODEL.pt2, here)")
     parser.add_argument(
         "--part",
         choices=PARTS,
         default="model",
-        help="backbone, neck (backbone and neck), or model: up to the output of its head (model)",
+        help="backbone, neck (backbone and neck), or model (model)",
     )
-    parser.add_argument("--fuse", action="store_true", help="fold what can be folded: quicker")
+    parser.add_argument(
+        "--fuse",
+        action="store_true",
+        help="fold BatchNorm and layer scale into the weights for faster inference",
+    )
     parser.add_argument(
         "--size",
         nargs=2,
         type=int,
         metavar=("HEIGHT", "WIDTH"),
-        help="of the example in pixels (what the test pipeline makes of 640 x 480)",
+        help="of the example in pixels (output of the test pipeline for 640 x 480 pixels)",
     )
     parser.add_argument("--frames", type=int, help="of the example's clip, or TSN's segments")
     parser.add_argument(
@@ -111,12 +114,18 @@ def make_parser() -> argparse.ArgumentParser:
         "--tolerance",
         type=float,
         default=1e-3,
-        help="largest accepted difference in standard deviations of an output (0.001)",
+        help="accepted difference in standard deviations of an output (0.001)",
     )
     parser.add_argument(
-        "--rounds", type=int, default=7, help="timed calls of each way to run; 0 for none (7)"
+        "--rounds", type=int, default=7, help="timed calls of each; 0 for no timing (7)"
     )
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="override settings of the config",
+    )
     return parser
 
 
@@ -124,59 +133,51 @@ def out_path(arguments: argparse.Namespace) -> Path:
     """The file to write.
 
     Raises:
-        UserError: Its name is that of another format.
+        UserError: Its suffix is that of another format.
     """
     suffix = SUFFIXES[arguments.format]
     path = arguments.out or Path(Path(arguments.model).stem + suffix)
     if path.suffix != suffix:
-        raise UserError(f"--format {arguments.format} is written to {suffix} files, not to {path}")
+        raise UserError(f"--out {path}: files of --format {arguments.format} end with {suffix}")
     return path
 
 
 def without_gradients(module: Part) -> Run:
     """A module as a function of its input."""
-
-    def run(x: Tensor) -> Sequence[Tensor]:
-        with torch.no_grad():
-            return module(x)
-
-    return run
+    return torch.no_grad()(module.forward)
 
 
 def check(
     arguments: argparse.Namespace, part: Part, eager: Run, exported: Run, sizes: Mapping[str, int]
 ) -> None:
-    """Compare a file with the model.
+    """Compare outputs of a file with those of the model.
 
     Raises:
-        UserError: They do not agree.
+        UserError: They differ.
     """
     several = [sizes] if arguments.static else check_sizes(sizes, part.window_size)
-    shapes = [part.shape(entry) for entry in several]
     print("largest difference from the model:")
-    worst = None
-    for difference in differences(eager, exported, shapes):
-        print(
-            f"  {' x '.join(map(str, difference.shape)):>24}  {difference.absolute:.1e}"
-            f"  ({difference.relative:.1e} standard deviations)"
-        )
-        if not difference.relative <= arguments.tolerance:
-            worst = difference
-    if worst is not None:
+    failed = []
+    for found in differences(eager, exported, [part.shape(entry) for entry in several]):
+        shape = " x ".join(map(str, found.shape))
+        print(f"  {shape:>24}  {found.absolute:.1e}  ({found.relative:.1e} standard deviations)")
+        if not found.relative <= arguments.tolerance:
+            failed.append(found.shape)
+    if failed:
         raise UserError(
-            f"the file does not compute what the model does at {worst.shape}: do not use it, or"
-            " raise --tolerance if the difference is small"
+            f"outputs of the file differ from those of the model at {failed[0]}: do not use it, or"
+            " increase --tolerance if the difference is small"
         )
 
 
 def measure(runs: Mapping[str, Run], shape: tuple[int, ...], rounds: int) -> None:
-    """Time all ways to run the model in turns."""
+    """Time the model and the file in turns."""
     x = torch.randn(shape)
     functions = {name: partial(run, x) for name, run in runs.items()}
     timings = interleave(functions, torch.device("cpu"), rounds)
     rows = []
     for name, timing in timings.items():
-        ratio, low, high = timing.times_faster_than(timings["eager"])
+        ratio, low, high = timing.speedup(timings["eager"])
         rows.append(
             {
                 "variant": name,
@@ -185,7 +186,7 @@ def measure(runs: Mapping[str, Run], shape: tuple[int, ...], rounds: int) -> Non
             }
         )
     threads = torch.get_num_threads()
-    print(f"speed at {' x '.join(map(str, shape))} with {threads} threads of the CPU, in turns:")
+    print(f"speed at {' x '.join(map(str, shape))} with {threads} CPU threads, in turns:")
     print(as_text(rows))
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Look into a model: attention of a token, kept tokens, feature maps, kernels of local blocks.
+"""Visualize a model: attention of a token, kept tokens, feature maps, kernels of local blocks.
 
 Examples:
   tools/look_inside.py attention upernet_uniformer_s_global street.jpg --point 320 200
@@ -8,15 +8,15 @@ Examples:
   tools/look_inside.py features mask_rcnn_uniformer_s_3x_ms street.jpg --blocks 2.4 3.8 4.3
   tools/look_inside.py affinity upernet_uniformer_s_global
 
-attention  what a token pays attention to in blocks of stages 3 and 4; dark and grey is what it
-           cannot look at: other windows, or tokens that a light model has not kept
-tokens     which tokens a light model keeps in blocks of stages 3 and 4, and their scores
-features   maps behind blocks: three principal components as colours, and their magnitude
-affinity   kernels that relate neighbours in blocks of stages 1 and 2, the same for every input
+attention  attention of one token in blocks of stages 3 and 4; tokens that it does not attend to
+           are dark and grey: other windows, or tokens that a lightweight model has dropped
+tokens     tokens that a lightweight model keeps in blocks of stages 3 and 4, and their scores
+features   outputs of blocks: three principal components as colours, and their magnitude
+affinity   depthwise kernels of blocks of stages 1 and 2, which do not depend on the input
 
-Blocks are named STAGE.NUMBER, both counted from 1. Without --blocks they are the first and the last
-of each stage: with hybrid attention, in stage 3, one with windows and a global one. Written are
-OUT/NAME.png, of videos OUT/NAME.mp4, and OUT/affinity.png.
+Blocks are named STAGE.NUMBER, both counted from 1. The default is the first and the last of each
+stage: with hybrid attention, in stage 3, a windowed and a global one. The output files are
+OUT/NAME.png, for videos OUT/NAME.mp4, and OUT/affinity.png.
 """
 
 import argparse
@@ -27,7 +27,12 @@ from rich.console import Console
 from rich.progress import track
 
 from uniformer_mm import Inferencer
-from uniformer_mm.analysis.looking import VIEWS, Onlooker, look_at_kernels, save_sights
+from uniformer_mm.analysis.feature_maps import (
+    VIEWS,
+    FeatureVisualizer,
+    save_visualizations,
+    visualize_kernels,
+)
 from uniformer_mm.apis.cli import add_model_arguments, run_tool
 from uniformer_mm.datasets.finding import check_paths
 from uniformer_mm.datasets.media import write_image
@@ -36,16 +41,15 @@ from uniformer_mm.visualization.result_folder import check_unused
 
 
 def main() -> None:
-    """Parse the command line, look and write."""
+    """Parse the command line, and write the visualizations."""
     arguments = make_parser().parse_args()
-    if (arguments.view == "affinity") == bool(arguments.inputs):
-        needed = "is the same for every input: leave INPUT out"
-        if arguments.view != "affinity":
-            needed = "needs an INPUT: an image, a video or a folder"
-        raise UserError(f"{arguments.view} {needed}")
+    if arguments.view == "affinity" and arguments.inputs:
+        raise UserError("affinity does not depend on the input: leave INPUT out")
+    if arguments.view != "affinity" and not arguments.inputs:
+        raise UserError(f"{arguments.view} needs an INPUT: an image, a video or a folder")
     if not arguments.overwrite:
         check_unused(arguments.out)
-    check_paths(arguments.inputs)  # what is not there is said before the model is built
+    check_paths(arguments.inputs)  # before the model is built, which takes longer
     inferencer = Inferencer(
         arguments.model,
         arguments.checkpoint,
@@ -55,22 +59,17 @@ def main() -> None:
     )
     if arguments.view == "affinity":
         path = arguments.out / "affinity.png"
-        write_image(path, look_at_kernels(inferencer, arguments.blocks))
+        write_image(path, visualize_kernels(inferencer, arguments.blocks))
         print(f"kernels in {path}")
         return
-    onlooker = Onlooker(
-        inferencer,
-        arguments.view,
-        arguments.blocks,
-        point=arguments.point,
-        frame=arguments.frame,
-        class_token=arguments.class_token,
-        head=arguments.head,
-    )
+    options = {name: getattr(arguments, name) for name in ("point", "frame", "class_token", "head")}
+    visualizer = FeatureVisualizer(inferencer, arguments.view, arguments.blocks, **options)
     sources = inferencer.find(arguments.inputs)
-    written = save_sights(onlooker.look(sources), sources, arguments.out, arguments.frames)
-    shown = track(written, "looking", console=Console(stderr=True))
-    for path, _ in groupby(shown):  # a film is named once for each of its frames
+    written = save_visualizations(
+        visualizer.visualize(sources), sources, arguments.out, arguments.frames
+    )
+    # A video's file comes once for each of its frames.
+    for path, _ in groupby(track(written, "visualizing", console=Console(stderr=True))):
         print(path)
 
 
@@ -79,13 +78,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("view", choices=VIEWS, help="what to look at")
+    parser.add_argument("view", choices=VIEWS, help="what to visualize")
     parser.add_argument("model", help="config file, or name of a model of the zoo")
     parser.add_argument(
         "inputs",
         nargs="*",
         metavar="INPUT",
-        help="image, video or folder; models of images see videos frame by frame",
+        help="image, video or folder; image models predict videos frame by frame",
     )
     add_model_arguments(parser, out=Path("inside"))
     parser.add_argument("--blocks", nargs="+", metavar="STAGE.NUMBER", help="or 'all'")
@@ -94,17 +93,18 @@ def make_parser() -> argparse.ArgumentParser:
         nargs=2,
         type=float,
         metavar=("X", "Y"),
-        help="attention: the token at this pixel of the image (the centre of what the model sees)",
+        help="attention: the token at this pixel of the image (the centre of the model's input)",
     )
     parser.add_argument(
         "--frame",
         type=int,
         metavar="N",
-        help="recognisers: the token in this one of the frames that the model sees, from 0 (the"
-        " middle one)",
+        help="recognizers: the token in this one of the sampled frames, from 0 (the middle one)",
     )
     parser.add_argument(
-        "--class-token", action="store_true", help="light models: attention of the class token"
+        "--class-token",
+        action="store_true",
+        help="lightweight models: attention of the class token",
     )
     parser.add_argument(
         "--head", type=int, metavar="N", help="attention of one head, from 1 (mean of all)"

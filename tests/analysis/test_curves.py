@@ -1,4 +1,4 @@
-"""Curves of logs that mmengine's own backend has written."""
+"""Curves of logs that mmengine's LocalVisBackend has written."""
 
 import json
 
@@ -41,7 +41,7 @@ def values(points):
 
 @pytest.fixture
 def resumed(tmp_path):
-    """A run that was killed after iteration 40 and went on from the checkpoint of iteration 20."""
+    """A run that was killed after iteration 40 and resumed from the checkpoint of iteration 20."""
     work_dir = tmp_path / "resumed"
     first = [train(10, 4.0), train(20, 3.0), {"step": 20, "mAP": 0.1}, train(30, 9.0)]
     log_start(work_dir, "20260101_000000", [*first, train(40, 9.0), {"step": 40, "mAP": 0.9}])
@@ -63,13 +63,13 @@ def test_a_resumed_run_is_one_curve(resumed):
     assert values(single.training["loss"])[-1] == (40, 9.0)
 
 
-def test_a_run_from_the_beginning_replaces_earlier_ones(resumed):
+def test_a_run_from_scratch_replaces_earlier_ones(resumed):
     log_start(resumed, "20260104_000000", [train(10, 5.0)])
     assert values(read_curves(resumed).training["loss"]) == [(10, 5.0)]
     assert not read_curves(resumed).validation
 
 
-def test_validation_by_epochs_stands_behind_its_epoch(tmp_path):
+def test_validation_by_epochs_comes_after_its_epoch(tmp_path):
     lines = [train(50, 4.0, epoch=1), train(100, 3.0, epoch=1), {"step": 1, "mAP": 0.2}]
     lines += [train(150, 2.0, epoch=2), train(200, 1.0, epoch=2), {"step": 2, "mAP": 0.1}]
     log_start(tmp_path, "20260101_000000", lines)
@@ -102,14 +102,12 @@ def test_iterations_count_where_validation_counts_meaningless_epochs(tmp_path):
     assert (point.iteration, point.when) == (10, "iteration 10")
 
 
-def test_keys_are_the_usual_ones_or_named(resumed):
+def test_keys_are_the_main_ones_or_named(resumed):
     run = read_curves(resumed)
     assert choose_keys([run], None) == ["loss", "loss_cls", "lr", "coco/bbox_mAP"]
     assert choose_keys([run, run], None) == ["loss", "lr", "coco/bbox_mAP"]
     assert choose_keys([run], ["coco/*", "time"]) == ["time", "coco/bbox_mAP", "coco/other"]
-    with pytest.raises(
-        UserError, match="nothing called 'grad_norm' was logged; there is lr, loss, "
-    ):
+    with pytest.raises(UserError, match=r"'grad_norm' .* lr, loss, "):
         choose_keys([run], ["loss", "grad_norm"])
 
 
@@ -120,37 +118,37 @@ def test_scores_of_other_tasks_are_all_shown(tmp_path):
     assert choose_keys([read_curves(tmp_path)], None) == ["loss", "loss_cls", "lr", "mine"]
 
 
-def test_the_picture_has_a_panel_for_each_kind(resumed, tmp_path):
+def test_the_plot_has_a_panel_for_each_kind(resumed, tmp_path):
     run = read_curves(resumed)
     widths = []
     for keys in (["loss"], ["loss", "lr"], ["loss", "lr", "coco/bbox_mAP", "loss_cls"]):
         plot_curves([run, run], keys, tmp_path / "below" / "curves.png")
         widths.append(cv2.imread(str(tmp_path / "below" / "curves.png")).shape[1])
     assert np.array_equal(np.divide(widths, widths[0]), [1, 2, 3])
-    with pytest.raises(UserError, match=r"cannot write .*curves\.xyz"):
+    with pytest.raises(UserError, match=r"curves\.xyz"):
         plot_curves([run], ["loss"], tmp_path / "curves.xyz")
-    with pytest.raises(UserError, match="nothing to plot: resumed logged no values"):
+    with pytest.raises(UserError, match="resumed"):
         plot_curves([run], [], tmp_path / "none.png")
 
 
-def test_values_that_are_no_numbers_are_no_best_ones(tmp_path):
+def test_nan_is_never_the_best_value(tmp_path):
     log_start(tmp_path, "20260101_000000", [train(10, float("nan")), train(20, 2.0)])
     (row,) = summarize([read_curves(tmp_path)], ["loss"])
     assert (row["best"], row["at"]) == ("2", "iteration 20")
 
 
-def test_runs_of_one_name_are_told_apart(tmp_path):
+def test_runs_with_the_same_name_are_distinguished(tmp_path):
     paths = [tmp_path / "a" / "run", tmp_path / "b" / "run"]
     assert run_names(paths) == ["a/run", "b/run"]
     assert run_names([paths[0], tmp_path / "b" / "other"]) == ["run", "other"]
     assert run_names([paths[0], paths[0]]) == ["run", "run"]
 
 
-def test_where_nothing_was_logged_it_is_said(tmp_path):
-    with pytest.raises(UserError, match="has no training log"):
+def test_a_work_dir_without_training_log_is_named(tmp_path):
+    with pytest.raises(UserError, match=tmp_path.name):
         read_curves(tmp_path)
     file = tmp_path / "20260101_000000" / "vis_data" / "scalars.json"
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps({"coco/bbox_mAP": 0.1, "step": 0}) + "\n")
-    with pytest.raises(UserError, match="beyond its first logged iteration"):
+    with pytest.raises(UserError, match="first logged iteration"):
         read_curves(tmp_path)

@@ -1,4 +1,4 @@
-"""The attention that is shown is what the block has paid."""
+"""Shown attention weights times values are the output of the block's attention."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from uniformer_mm.analysis.attention_maps import (
     token_attention,
     token_scores,
 )
-from uniformer_mm.analysis.recording import Recorder, choose_blocks
+from uniformer_mm.analysis.feature_recorder import FeatureRecorder, choose_blocks
 from uniformer_mm.models import UniFormer, UniFormerLight
 
 SMALL = {"depths": (1, 1, 4, 1), "embed_dims": (16, 16, 32, 32), "head_dim": 16}
@@ -20,14 +20,14 @@ IMAGE, CLIP = (2, 3, 96, 112), (2, 3, 4, 64, 96)
 
 
 def recorded(backbone, shape, sample=1):
-    """Records of all blocks of stages 3 and 4, and what their attentions gave."""
+    """Records of all blocks of stages 3 and 4, and the outputs of their attention."""
     torch.manual_seed(0)
     for parameter in backbone.parameters():  # attention that is far from uniform
         torch.nn.init.normal_(parameter, std=0.3)
     backbone.eval()
     names = choose_blocks(backbone, ["all"], (3, 4))
     outputs = {}
-    with Recorder(backbone, names, sample) as recorder, torch.inference_mode():
+    with FeatureRecorder(backbone, names, sample) as recorder, torch.inference_mode():
         for record in recorder.records:
             record.block.attn.register_forward_hook(
                 lambda _, inputs, output, name=record.name: outputs.setdefault(name, output)
@@ -40,7 +40,7 @@ def reproduced(record, rows, group=0):
     """Outputs (N, C) of a block's attention at some positions, from weights and values."""
     attention = record.block.attn
     with torch.no_grad():
-        _, _, value = attention.split(attention.qkv(record.attended["attn"][group : group + 1]))
+        _, _, value = attention.split(attention.qkv(record.attended[group : group + 1]))
         # One row of weights per position, each (heads, N).
         heads = torch.einsum("mhn,hnd->mhd", torch.as_tensor(np.stack(rows)), value[0])
         return attention.proj(heads.flatten(1))
@@ -51,20 +51,38 @@ def assert_complete(attention):
     np.testing.assert_allclose(total + sum(attention.others.values()), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize(("dims", "shape"), [(2, IMAGE), (3, CLIP)])
-def test_global_weights_times_values_are_what_the_block_gave(dims, shape):
-    backbone = UniFormer(SMALL, dims=dims, out_indices=(3,), output_norm="batch")
-    recorder, outputs = recorded(backbone, shape)
-    assert [record.name for record in recorder.records] == ["3.1", "3.2", "3.3", "3.4", "4.1"]
-    for record in recorder.records:
-        places = list(np.ndindex(record.grid))
-        rows = [token_attention(record, place).weights.reshape(2, -1) for place in places]
-        given = outputs[record.name][1]
-        assert given.std() > 0.1
-        torch.testing.assert_close(reproduced(record, rows), given, rtol=0, atol=1e-5)
+GLOBAL = {"out_indices": (3,), "output_norm": "batch"}
 
 
-def test_attention_in_windows_is_a_plain_softmax_over_the_window_and_its_padding():
+@pytest.mark.parametrize(
+    ("options", "shape", "block", "group", "region"),
+    [
+        (GLOBAL, IMAGE, "3.1", 1, np.s_[:, :]),
+        (GLOBAL, IMAGE, "4.1", 1, np.s_[:, :]),
+        ({**GLOBAL, "dims": 3}, CLIP, "3.2", 1, np.s_[:, :, :]),
+        # The second window of the second sample.
+        ({"attention": "window", "window_size": 4}, (2, 3, 128, 64), "3.2", 3, np.s_[4:8, :4]),
+        # The second frame of the second sample.
+        ({"dims": 3, "split": True}, CLIP, "3.3", 3, np.s_[1:, :, :]),
+    ],
+)
+def test_weights_times_values_are_the_output(options, shape, block, group, region):
+    recorder, outputs = recorded(UniFormer(SMALL, **options), shape)
+    (record,) = (record for record in recorder.records if record.name == block)
+    inside = np.zeros(record.grid, bool)
+    inside[region] = True
+    weights = [token_attention(record, tuple(at)).weights for at in np.argwhere(inside)]
+    assert all(np.isnan(each[:, ~inside]).all() for each in weights)
+    output = outputs[block]  # a map, or groups of tokens: windows, frames
+    is_map = tuple(output.shape[1:-1]) == record.grid
+    expected = output[1, torch.from_numpy(inside)] if is_map else output[group].flatten(0, -2)
+    assert expected.std() > 0.1
+    rows = [each[:, inside] for each in weights]
+    found = reproduced(record, rows, group % len(record.attended))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_attention_in_windows_is_a_softmax_over_the_window_and_its_padding():
     backbone = UniFormer(SMALL, attention="hybrid", window_size=4)
     recorder, _ = recorded(backbone, IMAGE)
     first, last = recorder.records[0], recorder.records[3]
@@ -74,7 +92,7 @@ def test_attention_in_windows_is_a_plain_softmax_over_the_window_and_its_padding
     attention = first.block.attn
     map_of = torch.full((8, 8, 32), torch.nan)
     # Windows in the order of rows and columns, without the package's own arithmetic.
-    for window, tokens in enumerate(first.attended["attn"]):
+    for window, tokens in enumerate(first.attended):
         top, left = 4 * (window // 2), 4 * (window % 2)
         map_of[top : top + 4, left : left + 4] = tokens.view(4, 4, 32)
     assert not map_of[height:].any(), "padding is zero"
@@ -98,31 +116,8 @@ def test_attention_in_windows_is_a_plain_softmax_over_the_window_and_its_padding
         assert_complete(found)
 
 
-def test_windows_reproduce_what_the_block_gave():
-    backbone = UniFormer(SMALL, attention="window", window_size=4)
-    recorder, outputs = recorded(backbone, (2, 3, 128, 64))
-    record = recorder.records[1]
-    assert record.grid == (8, 4)
-    places = [(y, x) for y in range(4, 8) for x in range(4)]
-    rows = [token_attention(record, place).weights[:, 4:8].reshape(2, -1) for place in places]
-    given = outputs["3.2"][3]  # the second window of the second sample
-    torch.testing.assert_close(reproduced(record, rows, group=1), given, rtol=0, atol=1e-5)
-
-
-def test_divided_attention_is_that_of_the_frame():
-    backbone = UniFormer(SMALL, dims=3, split=True)
-    recorder, outputs = recorded(backbone, CLIP)
-    record = recorder.records[2]
-    frame = [(1, y, x) for y, x in np.ndindex(record.grid[1:])]
-    found = [token_attention(record, place) for place in frame]
-    assert all(np.isnan(attention.weights[:, 0]).all() for attention in found)
-    rows = [attention.weights[:, 1].reshape(2, -1) for attention in found]
-    given = outputs["3.3"][1 * 2 + 1]  # second sample, second frame
-    torch.testing.assert_close(reproduced(record, rows, group=1), given, rtol=0, atol=1e-5)
-
-
 @pytest.mark.parametrize(("dims", "shape"), [(2, IMAGE), (3, CLIP)])
-def test_light_models_attend_among_kept_tokens(dims, shape):
+def test_lightweight_models_attend_among_kept_tokens(dims, shape):
     backbone = UniFormerLight(SMALL, dims=dims, out_indices=(3,), output_norm="batch")
     recorder, outputs = recorded(backbone, shape)
     makes_scores, *keeping = recorder.records
@@ -139,9 +134,9 @@ def test_light_models_attend_among_kept_tokens(dims, shape):
         if record in keeping:
             dropped = tuple(np.argwhere(~kept)[0])
             found.append(token_attention(record, dropped))
-            assert found[-1].asking == "representative"
-        assert found[0].asking == "class token"
-        assert {attention.asking for attention in found[1 : 1 + count]} == {"token"}
+            assert found[-1].query == "representative"
+        assert found[0].query == "class token"
+        assert {attention.query for attention in found[1 : 1 + count]} == {"token"}
         rows = []
         for attention in found:
             assert_complete(attention)
@@ -150,8 +145,8 @@ def test_light_models_attend_among_kept_tokens(dims, shape):
             if record in keeping:
                 parts.append(attention.others[DROPPED][:, None])
             rows.append(np.concatenate(parts, axis=1))
-        given = outputs[record.name][0][1]
-        torch.testing.assert_close(reproduced(record, rows), given, rtol=0, atol=1e-5)
+        expected = outputs[record.name][0][1]
+        torch.testing.assert_close(reproduced(record, rows), expected, rtol=0, atol=1e-5)
 
 
 def test_the_first_scores_are_the_class_tokens_attention():

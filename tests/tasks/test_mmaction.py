@@ -10,7 +10,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from small_models import read_config
 
-from uniformer_mm.analysis.samples import browse
+from uniformer_mm.analysis.dataset_samples import browse
 from uniformer_mm.apis.config import adapt_to_machine
 from uniformer_mm.apis.diagnosis import diagnose
 from uniformer_mm.apis.inference import Inferencer

@@ -7,6 +7,8 @@ import pytest
 import torch
 from running import ROOT, run_inside
 
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
 SMALL = """
 _base_ = "{root}/configs/{config}"
 arch = dict(_delete_=True, depths=(1, 1, 1, 1), embed_dims=(8, 8, 16, 16), head_dim=8)
@@ -64,20 +66,20 @@ def test_a_detector_up_to_its_neck_for_one_size(folder, capsys):
     ]
 
 
-def test_a_difference_ends_with_status_2(folder, capsys):
+def test_a_difference_has_exit_status_2(folder, capsys):
     options = ("--format", "torch", "--static", "--size", 32, 32, "--tolerance", "-1")
     assert export(folder, "classifier", *options, "--out", folder / "c.pt2") == 2
-    assert "does not compute what the model does at (1, 3, 32, 32)" in capsys.readouterr().err
+    assert "(1, 3, 32, 32)" in capsys.readouterr().err
 
 
 def test_mistakes_have_a_message_and_leave_nothing(folder, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for name, arguments, message in (
-        ("detector", (), "take --part neck"),
-        ("classifier", ("--frames", 4), "--frames is for clips"),
-        ("classifier", ("--size", 16, 64), "height of an input is at least 32, not 16"),
-        ("classifier", ("--out", "x.pt2"), "--format onnx is written to .onnx files, not to x.pt2"),
-        ("absent", (), "no config file"),
+        ("detector", (), "--part neck"),
+        ("classifier", ("--frames", 4), "--frames"),
+        ("classifier", ("--size", 16, 64), "at least 32, not 16"),
+        ("classifier", ("--out", "x.pt2"), "x.pt2"),
+        ("absent", (), "absent.py"),
     ):
         assert export(folder, name, *arguments) == 2
         error = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The tools that look inside models, data and trainings, as a user calls them."""
+"""The tools that inspect models, datasets and training runs, as a user calls them."""
 
 import json
 
@@ -9,12 +9,14 @@ from running import CONFIG, ROOT, run_inside
 
 from uniformer_mm.datasets.media import write_image
 
+pytestmark = pytest.mark.stack
+
 CLASSIFIER = ROOT / "configs" / "cls" / "uniformer_xxs_128_in1k.py"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A config of a small light model, and an image."""
+    """A config of a small lightweight model, and an image."""
     folder = tmp_path_factory.mktemp("inside")
     light = {"_delete_": True, "depths": (1, 1, 2, 1), "embed_dims": (56, 112, 224, 448)}
     model = {"backbone": {"arch": {**light, "head_dim": 28}}}
@@ -28,14 +30,14 @@ def look(folder, view, *arguments):
     return run_inside("look_inside.py", view, folder / "light.py", *arguments, "--random-weights")
 
 
-def test_a_model_is_looked_into(folder, tmp_path, capsys):
+def test_attention_and_kernels_are_written(folder, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = [folder / "in", "--out", out, "--point", 40, 30, "--blocks", "3.2"]
     assert look(folder, "attention", *arguments) == 0
     assert str(out / "a.png") in capsys.readouterr().out
     assert cv2.imread(str(out / "a.png")).shape[1] > 900
     assert look(folder, "affinity", "--out", out) == 2
-    assert "is there and not empty" in capsys.readouterr().err
+    assert str(out) in capsys.readouterr().err
     assert look(folder, "affinity", "--out", out, "--overwrite") == 0
     assert cv2.imread(str(out / "affinity.png")) is not None
 
@@ -43,11 +45,11 @@ def test_a_model_is_looked_into(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["affinity", "in"], "affinity is the same for every input: leave INPUT out"),
-        (["tokens"], "tokens needs an INPUT: an image, a video or a folder"),
-        (["attention", "none.png"], "no file or folder none.png"),
-        (["attention", "in", "--blocks", "5.1"], "block 5.1: choose from 3.1 to 3.2, 4.1 to 4.1"),
-        (["attention", "in", "--point", "1", "999"], "the point 1, 999 is outside of the 96 x 64"),
+        (["affinity", "in"], "leave INPUT out"),
+        (["tokens"], "needs an INPUT"),
+        (["attention", "none.png"], "none.png"),
+        (["attention", "in", "--blocks", "5.1"], "block 5.1"),
+        (["attention", "in", "--point", "1", "999"], "1, 999"),
     ],
 )
 def test_mistakes_are_named(folder, tmp_path, monkeypatch, capsys, arguments, message):
@@ -57,19 +59,19 @@ def test_mistakes_are_named(folder, tmp_path, monkeypatch, capsys, arguments, me
     assert not (tmp_path / "out").exists()
 
 
-def test_curves_of_a_training(trained, synthetic_folder, tmp_path, capsys):
+@pytest.mark.slow
+def test_curves_of_a_training(trained, tmp_path, capsys):
     work_dir, _ = trained
     out = tmp_path / "curves.png"
     assert run_inside("plot_curves.py", work_dir, "--out", out) == 0
     text = capsys.readouterr().out
-    assert f"curves in {out}" in text
     assert "coco/bbox_mAP (validation)" in text
     assert "iteration 2" in text
     assert cv2.imread(str(out)) is not None
     assert run_inside("plot_curves.py", tmp_path) == 2
-    assert "has no training log" in capsys.readouterr().err
+    assert str(tmp_path) in capsys.readouterr().err
     assert run_inside("plot_curves.py", work_dir, "--keys", "nothing") == 2
-    assert "nothing called 'nothing' was logged; there is " in capsys.readouterr().err
+    assert "'nothing'" in capsys.readouterr().err
 
 
 def test_samples_of_a_dataset(synthetic_folder, tmp_path, monkeypatch, capsys):
@@ -81,13 +83,12 @@ def test_samples_of_a_dataset(synthetic_folder, tmp_path, monkeypatch, capsys):
     data = ["--coco", coco / "val2017", file]
     assert run_inside("browse_dataset.py", CONFIG, *data, "--count", 5, "--out", out) == 0
     written = sorted(path.name for path in out.iterdir())
-    assert f"{len(written)} pictures in {out}" in capsys.readouterr().out
+    assert written
     assert {name[4:].replace(".png", ".jpg") for name in written} <= names
     for arguments, message in (
-        (["--out", out], "is there and not empty"),
-        (["--count", 0], "--count is at least 1, not 0"),
+        ([*data, "--out", out], str(out)),
+        ([*data, "--count", 0], "--count"),
         (["--split", "val", "--out", tmp_path / "none", "--coco", "nowhere", file], "nowhere"),
     ):
-        command = arguments if "--coco" in arguments else [*data, *arguments]
-        assert run_inside("browse_dataset.py", CONFIG, *command) == 2
+        assert run_inside("browse_dataset.py", CONFIG, *arguments) == 2
         assert message in capsys.readouterr().err

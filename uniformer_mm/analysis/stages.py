@@ -1,9 +1,7 @@
-"""What each stage of a backbone costs, beside the least that its operations can take."""
+"""Cost of each stage of a backbone, and a lower bound of its time."""
 
-import itertools
 import math
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from uniformer_mm.analysis.ceiling import Ceiling
+from uniformer_mm.analysis.timing import Ceiling, now
 
 
 @dataclass
@@ -25,9 +23,9 @@ class StageCost:
     Attributes:
         seconds: One entry per timed call.
         flops: Floating-point operations of products, convolutions and attention.
-        bytes: What the operations read and write, each tensor once per operation.
-        floor: Seconds that the operations take at least, one after the other: each as many as
-            its arithmetic at the speed of large products or its bytes at the speed of a copy.
+        bytes: Bytes that the operations read and write, each tensor once per operation.
+        floor: Lower bound in seconds: the sum over operations of their arithmetic at the speed of
+            large products or their bytes at the speed of a copy, whichever takes longer.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -42,34 +40,36 @@ class StageCost:
 
 
 def stage_costs(
-    model: nn.Module, run: Callable[[], object], ceiling: Ceiling, device: torch.device, rounds: int
+    model: nn.Module, run: Callable[[], object], ceiling: Ceiling, rounds: int, warmup: int = 2
 ) -> dict[str, StageCost]:
     """Costs of the forward pass by stage.
 
     Args:
         model: A backbone that is not compiled.
-        run: Calls it once.
+        run: Calls the model once.
         ceiling: Speeds of the same device in the same number format.
-        device: Where the model is.
-        rounds: Timed calls, after two that are not.
+        rounds: Timed calls.
+        warmup: Calls before the timed ones.
     """
     numbers = [i for i in range(1, 5) if hasattr(model, f"patch_embed{i}")]
-    costs = {f"stage {number}": StageCost() for number in numbers}
-    clock = _Clock(device)
-    ledger = _Ledger(ceiling)
-    with _at_each_stage(model, numbers, lambda index: ledger.turn_to(list(costs.values())[index])):
+    costs = [StageCost() for _ in numbers]
+    counter = _CostCounter(ceiling)
+
+    def count(index: int) -> None:
+        counter.cost = costs[index]
+
+    with _at_each_stage(model, numbers, count), counter:
         run()
-        with ledger:
+    starts: list[float] = []
+    with _at_each_stage(model, numbers, lambda _: starts.append(now())):
+        for call in range(warmup + rounds):
+            starts.clear()
             run()
-    with _at_each_stage(model, numbers, lambda _: clock.mark()):
-        for call in range(rounds + 2):
-            run()
-            clock.mark()
-            seconds = clock.read()
-            if call >= 2:
-                for cost, taken in zip(costs.values(), seconds, strict=True):
-                    cost.seconds.append(taken)
-    return costs
+            ends = [*starts[1:], now()]
+            if call >= warmup:
+                for cost, start, end in zip(costs, starts, ends, strict=True):
+                    cost.seconds.append(end - start)
+    return {f"stage {number}": cost for number, cost in zip(numbers, costs, strict=True)}
 
 
 @contextmanager
@@ -90,51 +90,37 @@ def _at_each_stage(
             handle.remove()
 
 
-class _Clock:
-    """Moments in the stream of a device."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.cuda = device.type == "cuda"
-        self.marks: list[Any] = []
-
-    def mark(self) -> None:
-        if self.cuda:
-            event = torch.cuda.Event(enable_timing=True)
-            event.record()
-            self.marks.append(event)
-        else:
-            self.marks.append(time.perf_counter())
-
-    def read(self) -> list[float]:
-        """Seconds between the marks, which are forgotten."""
-        marks, self.marks = self.marks, []
-        pairs = list(itertools.pairwise(marks))
-        if not self.cuda:
-            return [end - start for start, end in pairs]
-        marks[-1].synchronize()
-        return [start.elapsed_time(end) / 1000 for start, end in pairs]
+CPU_OPERATIONS = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: (
+        lambda query, key, value, *_, **__: sdpa_flop_count(query, key, value)
+    ),
+    getattr(torch.ops.mkldnn, "_linear_pointwise", None): (
+        lambda x, *_, out_shape, **__: 2 * math.prod(x) * out_shape[-1]
+    ),
+}
+"""Shapes to floating-point operations of what torch's own counter does not know."""
 
 
-class _Ledger(TorchDispatchMode):
-    """Counts the work of every operation for the stage whose turn it is."""
+class _CostCounter(TorchDispatchMode):
+    """Adds the cost of every operation to `cost`."""
 
     def __init__(self, ceiling: Ceiling) -> None:
         super().__init__()
         self.ceiling = ceiling
         self.cost = StageCost()
 
-    def turn_to(self, cost: StageCost) -> None:
-        self.cost = cost
-
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-        outputs = [t for t in tree_leaves(out) if isinstance(t, Tensor)]
+        with FlopCounterMode(display=False, custom_mapping=CPU_OPERATIONS) as counter:
+            out = func(*args, **(kwargs or {}))
+        inputs, outputs = (
+            [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+            for tree in ((args, kwargs), out)
+        )
         if not _only_allocates(func, inputs, outputs):
+            flops = counter.get_total_flops()
             moved = sum(tensor.nbytes for tensor in [*inputs, *outputs])
-            flops = _flops(func, args, kwargs or {}, out)
             self.cost.flops += flops
             self.cost.bytes += moved
             self.cost.floor += max(flops / self.ceiling.flops, moved / self.ceiling.bytes)
@@ -142,21 +128,9 @@ class _Ledger(TorchDispatchMode):
 
 
 def _only_allocates(func: Any, inputs: list[Tensor], outputs: list[Tensor]) -> bool:
-    """Whether an operation moves nothing: a view, or new memory."""
+    """Whether an operation moves no data: a view, or new memory."""
     if func._schema.is_mutable:
         return False
     addresses = {tensor.data_ptr() for tensor in inputs}
     views = all(tensor.data_ptr() in addresses for tensor in outputs)
     return views or "empty" in func._schema.name
-
-
-def _flops(func: Any, args: tuple, kwargs: dict, out: Any) -> int:
-    packet = func.overloadpacket
-    if packet in flop_registry:
-        return flop_registry[packet](*args, **kwargs, out_val=out)
-    name = func._schema.name
-    if name == "aten::_scaled_dot_product_flash_attention_for_cpu":
-        return sdpa_flop_count(*(tensor.shape for tensor in args[:3]))
-    if name == "mkldnn::_linear_pointwise":
-        return 2 * math.prod(args[0].shape) * out.shape[-1]
-    return 0

@@ -1,28 +1,38 @@
-"""Times and memory of functions that run in turns, so that noise hits them alike."""
+"""Time, memory and floating-point operations of functions, and the speed limits of a device."""
 
+import json
 import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
 
 Function = Callable[[], object]
+
+SIDES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}
+"""Sides of the square matrices that `measure_ceiling` multiplies, by type of device."""
+
+COPIED_BYTES = 2**28
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What one function took.
+    """Time and memory of one function.
 
     Attributes:
         seconds: One entry per round.
         peak_bytes: Largest sum of tensors alive at once beyond those alive before the call.
     """
 
-    seconds: tuple[float, ...]
+    seconds: Sequence[float]
     peak_bytes: int
 
     @property
@@ -35,65 +45,105 @@ class Timing:
         """First and third quartile of the rounds in seconds."""
         return _quartiles(self.seconds)
 
-    def times_faster_than(self, other: "Timing") -> tuple[float, float, float]:
+    def speedup(self, other: "Timing") -> tuple[float, float, float]:
         """Median, first and third quartile of the other's time over this one's, round by round."""
         ratios = [b / a for a, b in zip(self.seconds, other.seconds, strict=True)]
         return (statistics.median(ratios), *_quartiles(ratios))
 
 
+@dataclass(frozen=True)
+class Ceiling:
+    """Highest measured speeds of a device.
+
+    Attributes:
+        flops: Floating-point operations per second of a matrix product.
+        bytes: Bytes read and written per second by a copy.
+    """
+
+    flops: float
+    bytes: float
+
+
 def interleave(
     functions: Mapping[str, Function], device: torch.device, rounds: int, warmup: int = 2
 ) -> dict[str, Timing]:
-    """Run functions A B C, A B C ... and time every call.
+    """Call functions in turns (A B C A B C ...) and time every call.
 
     Args:
-        functions: By name.
-        device: What they run on; on CUDA, device events are read.
-        rounds: Timed calls of each.
-        warmup: Calls before them.
+        functions: Functions by name.
+        device: The device that they run on.
+        rounds: Timed calls of each function.
+        warmup: Calls of each function before the timed ones.
     """
     for function in functions.values():
         for _ in range(warmup):
             function()
     peaks = {name: peak_memory(function, device) for name, function in functions.items()}
-    clock = _cuda_seconds if device.type == "cuda" else _wall_seconds
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
         for name, function in functions.items():
-            seconds[name].append(clock(function))
-    return {name: Timing(tuple(seconds[name]), peaks[name]) for name in functions}
+            start = now()
+            function()
+            seconds[name].append(now() - start)
+    return {name: Timing(seconds[name], peaks[name]) for name in functions}
+
+
+def now() -> float:
+    """Seconds on a clock, after the work that GPUs have been given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def peak_memory(function: Function, device: torch.device) -> int:
-    """Largest sum of bytes that a call has allocated at once, freed or not by its end."""
+    """Largest number of bytes that a call has allocated at once."""
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         function()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
-    activity = [torch.profiler.ProfilerActivity.CPU]
-    with (
-        _silent_stderr(),
-        torch.profiler.profile(activities=activity, profile_memory=True) as profiler,
-    ):
-        function()
-    changes = [
-        (event.start_ns(), event.nbytes())
-        for event in profiler.profiler.kineto_results.events()
-        if event.name() == "[memory]"
-    ]
+    with TemporaryDirectory() as folder, _silent_stderr():
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+            function()
+        trace = Path(folder, "trace.json")
+        profiler.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text())["traceEvents"]
     alive = peak = 0
-    for _, change in sorted(changes, key=lambda entry: entry[0]):
-        alive += change
+    changes = [event for event in events if event.get("name") == "[memory]"]
+    for event in sorted(changes, key=lambda event: event["ts"]):
+        alive += event["args"]["Bytes"]
         peak = max(peak, alive)
     return peak
 
 
+def measure_ceiling(device: torch.device, dtype: torch.dtype) -> Ceiling:
+    """Measure matrix products of several sizes and a copy of 256 MiB."""
+    from torch.utils.benchmark import Timer  # it imports torch's C++ toolchain, which may warn
+
+    def fastest(statement: str, **tensors: torch.Tensor) -> float:
+        measured = Timer(statement, globals=tensors, num_threads=torch.get_num_threads())
+        return min(measured.blocked_autorange().times)
+
+    flops = 0.0
+    for side in SIDES["cuda" if device.type == "cuda" else "cpu"]:
+        a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+        flops = max(flops, 2 * side**3 / fastest("a @ b", a=a, b=b))
+    source = torch.ones(COPIED_BYTES // 4, device=device)
+    copy = fastest("target.copy_(source)", source=source, target=torch.empty_like(source))
+    return Ceiling(flops, 2 * COPIED_BYTES / copy)
+
+
+def count_flops(run: Function) -> int:
+    """Floating-point operations of a call, two per multiply-add, of products and convolutions."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
+
+
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """The profiler's native code writes to it on its own account."""
+    """Discard what native code, here the profiler's, writes to stderr."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "w") as nowhere:
@@ -105,22 +155,7 @@ def _silent_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def _wall_seconds(function: Function) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-def _cuda_seconds(function: Function) -> float:
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    function()
-    end.record()
-    end.synchronize()
-    return start.elapsed_time(end) / 1000
-
-
-def _quartiles(values: tuple[float, ...] | list[float]) -> tuple[float, float]:
+def _quartiles(values: Sequence[float]) -> tuple[float, float]:
     if len(values) < 2:
         return values[0], values[0]
     first, _, third = statistics.quantiles(values, n=4, method="inclusive")

@@ -1,4 +1,4 @@
-"""Ways to run the same backbone."""
+"""Variants: different ways to run the same backbone."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -29,52 +29,56 @@ VARIANTS = (
     "fused-compiled",
     "fused-compiled-kernels",
 )
-"""'plain' computes the softmax of attention in tensor operations, as the papers write it; 'keeping'
-keeps for the backward pass what 'eager' makes again; 'kernels' runs depthwise convolutions on GPUs
-by Triton kernels, the others as the model's settings say."""
+"""'plain' computes attention in tensor operations, as the papers write it; 'keeping' stores for the
+backward pass what 'eager' recomputes; 'kernels' runs depthwise convolutions on GPUs by Triton
+kernels."""
 
 
 class Keeping(nn.Module):
-    """A model that recomputes nothing in the backward pass: hooks of others decide what is kept."""
+    """A model that recomputes nothing in the backward pass: outer hooks disable it."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, x: Tensor) -> Any:
-        """What the model does."""
+        """Outputs of the model."""
         with saved_tensors_hooks(lambda kept: kept, lambda kept: kept):
             return self.model(x)
 
 
 def build_backbone(settings: Mapping[str, Any], device: torch.device) -> nn.Module:
-    """The backbone of some settings, with random weights.
+    """A backbone with random weights.
+
+    Args:
+        settings: Its options; keys such as 'arch.depths' are paths.
+        device: Where its parameters are.
 
     Raises:
-        UserError: The settings do not make one.
+        UserError: The options are invalid.
     """
     import uniformer_mm.models  # noqa: F401
 
     cfg = Config({"type": "UniFormer"})
-    cfg.merge_from_dict(dict(settings))  # keys such as arch.depths are paths
+    cfg.merge_from_dict(dict(settings))
     settings = {**cfg.to_dict(), "init_cfg": None}
-    # mmaction2 has a UniFormer of its own, which a default scope would choose.
+    # mmaction2 registers its own UniFormer, which a default scope would select.
     settings["type"] = f"mmengine.{settings['type'].removeprefix('mmengine.')}"
     torch.manual_seed(0)
     try:
         return MODELS.build(settings).to(device)
     except (TypeError, ValueError, KeyError) as error:
-        raise UserError(f"no backbone can be built of {settings}: {error}") from error
+        raise UserError(f"cannot build a backbone with {settings}: {error}") from error
 
 
 def make_variant(name: str, model: nn.Module) -> nn.Module:
-    """A copy of a model that runs in one of `VARIANTS`.
+    """A copy of a model that runs as one of `VARIANTS`.
 
     Raises:
         UserError: There is no such variant, or it does not fit the model's mode.
     """
     if name not in VARIANTS:
-        raise UserError(f"--variants: {name!r} is none of {', '.join(VARIANTS)}")
+        raise UserError(f"--variants: {name!r} is not one of {', '.join(VARIANTS)}")
     if "fused" in name and model.training:
         raise UserError(f"--variants {name} is for inference: leave out --step train")
     model = fuse(model) if "fused" in name else copy.deepcopy(model)
@@ -89,7 +93,7 @@ def make_variant(name: str, model: nn.Module) -> nn.Module:
     return torch.compile(model) if "compiled" in name else model  # type: ignore[return-value]
 
 
-def runner(model: nn.Module, x: Tensor, step: str, dtype: torch.dtype) -> Callable[[], Any]:
+def make_step(model: nn.Module, x: Tensor, step: str, dtype: torch.dtype) -> Callable[[], Any]:
     """A function that runs a model once.
 
     Args:
@@ -112,8 +116,7 @@ def runner(model: nn.Module, x: Tensor, step: str, dtype: torch.dtype) -> Callab
         with autocast:
             outputs = model(x)
             outputs = [outputs] if isinstance(outputs, Tensor) else outputs
-            loss = sum(output.float().square().mean() for output in outputs)
-        assert isinstance(loss, Tensor)
+            loss = torch.stack([output.float().square().mean() for output in outputs]).sum()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

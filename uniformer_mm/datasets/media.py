@@ -289,9 +289,6 @@ def bgr_to_rgb(image: Image) -> Image:
     return np.ascontiguousarray(image[..., ::-1])
 
 
-swapped = bgr_to_rgb
-
-
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Image:
     """Read an image file.
 

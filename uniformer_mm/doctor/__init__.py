@@ -1,1 +1,1 @@
-"""What `tools/doctor.py` finds out about an installation."""
+"""Diagnosis of an installation, for `tools/doctor.py`."""

@@ -1,9 +1,10 @@
-"""Short tests of an installation: imports, numbers, ops, and a training step per codebase."""
+"""Checks of an installation: imports, outputs, ops, and a training step per codebase."""
 
 import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -18,22 +19,41 @@ import torch
 from uniformer_mm.checkpoints.zoo import MIM
 from uniformer_mm.compat import is_active, mmcv_ext_missing
 from uniformer_mm.doctor import parity
-from uniformer_mm.doctor.codebases import CODEBASES, Codebase, install_command, version_of
-from uniformer_mm.doctor.findings import ABSENT, FAILED, OK, Finding
+from uniformer_mm.doctor.environment import CODEBASES, Codebase, install_command, version_of
 from uniformer_mm.doctor.remedies import explain
 
+OK, FAILED, ABSENT, SKIPPED = "ok", "FAILED", "absent", "skipped"
+"""States of a check; only FAILED means that the installation is broken."""
+
 PARITY_ERROR = {"cpu": 1e-4, "cuda": 2e-2}
-"""Largest error relative to the standard deviation: rounding on CPUs, TF32 on GPUs."""
+"""Accepted error relative to the standard deviation: rounding on CPUs, TF32 on GPUs."""
 
 BATCH = 2
 DEPTHS = (1, 1, 1, 1)
-"""Blocks of the backbone in a training step: one per stage."""
+"""Blocks per stage of the backbone in a training step."""
 
-ANEW = "; if that does not help, please report it together with all of this output"
+REPORT = "; if that does not help, please report it together with all of this output"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of a check.
+
+    Attributes:
+        state: `OK`, `FAILED`, `ABSENT` (not installed) or `SKIPPED`.
+        detail: What was measured, on one line.
+        cause: Cause of a failure.
+        remedy: Command or instruction that repairs it.
+    """
+
+    state: str
+    detail: str = ""
+    cause: str = ""
+    remedy: str = ""
 
 
 class Check(NamedTuple):
-    """A check, its name, and that of the one without which it is not worth trying."""
+    """A check, its name, and the name of the check that it depends on."""
 
     name: str
     run: Callable[[], Finding]
@@ -41,7 +61,7 @@ class Check(NamedTuple):
 
 
 def all_checks() -> Iterator[Check]:
-    """The checks, in the order of their needs."""
+    """The checks, each after the one that it depends on."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for module, requirement in (
         ("cv2", "opencv-python"),
@@ -49,9 +69,12 @@ def all_checks() -> Iterator[Check]:
         ("torchvision", "torchvision"),
         ("mmcv.ops", "'uniformer-mm[lite]'"),
     ):
-        yield Check(f"import {module}", partial(check_import, module, requirement))
+        command = f"pip install {requirement}"
+        yield Check(f"import {module}", partial(check_import, module, command))
     for codebase in CODEBASES:
-        yield Check(f"import {codebase.module}", partial(check_codebase, codebase))
+        command = install_command(codebase.extra)
+        module = codebase.module
+        yield Check(f"import {module}", partial(check_import, f"{module}.apis", command))
     for where in dict.fromkeys(("cpu", device)):
         for case in parity.SHIPPED_CASES:
             yield Check(f"{where}: parity {case['id']}", partial(check_parity, case, where))
@@ -66,7 +89,7 @@ def all_checks() -> Iterator[Check]:
 
 
 def run_check(check: Check) -> Finding:
-    """The finding of a check, whatever happens in it."""
+    """The result of a check; an error in it is a failure."""
     try:
         with _silence():
             return check.run()
@@ -74,29 +97,16 @@ def run_check(check: Check) -> Finding:
         return Finding(FAILED, "", *explain(error))
 
 
-def check_import(module: str, requirement: str) -> Finding:
-    """Import a module of the stack.
-
-    Args:
-        module: The module.
-        requirement: What pip installs it with.
-    """
+def check_import(module: str, command: str) -> Finding:
+    """Import a module of the stack, which a command installs."""
     if find_spec(module.partition(".")[0]) is None:
-        return Finding(ABSENT, f"not installed: pip install {requirement}")
+        return Finding(ABSENT, f"not installed: {command}")
     import_module(module)
     return Finding(OK)
 
 
-def check_codebase(codebase: Codebase) -> Finding:
-    """Import what makes models and predictions."""
-    if not codebase.is_installed:
-        return Finding(ABSENT, f"not installed: {install_command(codebase.extra)}")
-    import_module(f"{codebase.module}.apis")
-    return Finding(OK)
-
-
 def check_parity(case: dict[str, Any], device: str) -> Finding:
-    """Compare a backbone with outputs of the official code."""
+    """Compare outputs of a backbone with those of the official code."""
     model = parity.build(case)
     parity.fill(model)
     outputs = parity.outputs_of(model.to(device), case)
@@ -107,15 +117,15 @@ def check_parity(case: dict[str, Any], device: str) -> Finding:
     return Finding(
         FAILED,
         f"differs from the official code by {error:.0e}, {PARITY_ERROR[device]:.0e} is allowed",
-        "uniformer_mm has been changed, or a setting or fault of torch on this machine makes its"
-        " results inexact",
-        f"take environment variables out (ONEDNN_*, NVIDIA_*, TORCH_*, see settings above), and"
-        f" compare uniformer_mm/models with its release{ANEW}",
+        "uniformer_mm was modified, or a setting or bug of torch on this machine makes its outputs"
+        " inexact",
+        f"unset environment variables (ONEDNN_*, NVIDIA_*, TORCH_*, see settings above), and"
+        f" compare uniformer_mm/models with its release{REPORT}",
     )
 
 
 def check_nms(device: str) -> Finding:
-    """Suppress a box whose overlap with a better one is 0.68."""
+    """Suppress a box that has an IoU of 0.68 with a better one."""
     from mmcv.ops import nms
 
     boxes = torch.tensor([[20.0, 20, 30, 30], [0, 0, 10, 10], [1, 1, 11, 11]], device=device)
@@ -125,7 +135,7 @@ def check_nms(device: str) -> Finding:
 
 
 def check_roi_align(device: str) -> Finding:
-    """Pool a ramp, whose mean over a bin is the value at its centre, and the gradient."""
+    """Pool a ramp, whose mean over a bin is the value at its centre; check the gradient."""
     from mmcv.ops import RoIAlign
 
     steps = torch.arange(16.0, device=device)
@@ -141,7 +151,7 @@ def check_roi_align(device: str) -> Finding:
 
 
 def check_training(codebase: Codebase, device: str) -> Finding:
-    """Train a small model of one of our configs for one step, on drawn data read from a disk."""
+    """Train a small model of a config for one step, on synthetic data."""
     from mmengine.optim import build_optim_wrapper
     from mmengine.registry import MODELS, DefaultScope
     from mmengine.runner import Runner
@@ -172,32 +182,31 @@ def check_training(codebase: Codebase, device: str) -> Finding:
         return Finding(OK, f"loss {loss:.2f}")
     return Finding(
         FAILED,
-        f"loss {loss}, {len(changed) - sum(changed)} of {len(changed)} weights of the backbone did"
-        " not change or are not finite",
-        f"a training step of {codebase.distribution} {version_of(codebase.distribution)} goes wrong"
-        f" with torch {torch.__version__}",
-        f"pip install --force-reinstall --no-deps {codebase.distribution}{ANEW}",
+        f"loss {loss}, {len(changed) - sum(changed)} of {len(changed)} parameters of the backbone"
+        " did not change or are not finite",
+        f"a training step of {codebase.distribution} {version_of(codebase.distribution)} fails with"
+        f" torch {torch.__version__}",
+        f"pip install --force-reinstall --no-deps {codebase.distribution}{REPORT}",
     )
 
 
 def _op_finding(is_right: bool, fault: str) -> Finding:
-    """The finding about an op, whoever computes it."""
-    stands_in = is_active(mmcv_ext_missing)
-    source = "torchvision, in place of mmcv's" if stands_in else "mmcv, compiled"
+    """The result of an op, which mmcv or torchvision computes."""
+    package = "torchvision" if is_active(mmcv_ext_missing) else "mmcv"
+    source = "compiled mmcv" if package == "mmcv" else "torchvision, instead of mmcv"
     if is_right:
         return Finding(OK, source)
-    package = "torchvision" if stands_in else "mmcv"
     return Finding(
         FAILED,
         source,
         f"the op of {package} {version_of(package)} {fault}",
-        f"pip install --force-reinstall --no-deps --no-cache-dir {package}{ANEW}",
+        f"pip install --force-reinstall --no-deps --no-cache-dir {package}{REPORT}",
     )
 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keep what the stack says to itself."""
+    """Discard the output of the stack."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -1,8 +1,8 @@
-"""Weights and inputs that anybody can make again, to compare a model with the official one.
+"""Reproducible weights and inputs, to compare outputs of a model with those of the official code.
 
-Every tensor is a function of its name and shape, so that outputs of the official code can be
-written down without its weights. `official_outputs.json` holds such outputs: a shape, the standard
-deviation, a projection on a random vector, and samples at flat indices.
+Every tensor is a function of its name and shape, so that outputs of the official code can be stored
+without its weights. `official_outputs.json` holds such outputs: a shape, the standard deviation, a
+projection on a random vector, and samples at flat indices.
 """
 
 import json
@@ -26,12 +26,12 @@ BACKBONES = {"UniFormer": UniFormer, "UniFormerLight": UniFormerLight}
 
 
 def build(case: dict[str, Any]) -> UniFormer:
-    """The backbone of a case in evaluation mode, as yet with random weights."""
+    """The backbone of a case in evaluation mode, with random weights."""
     return BACKBONES[case.get("class", "UniFormer")](**case["model"]).eval()
 
 
 def tensor_for(name: str, shape: tuple[int, ...]) -> Tensor:
-    """The tensor of a name: normal numbers, scaled by what kind of parameter it is."""
+    """The tensor of a name: normally distributed, scaled by the kind of parameter."""
     kind = name.rsplit(".", 1)[-1]
     if kind == "num_batches_tracked":
         return torch.zeros(shape, dtype=torch.int64)
@@ -54,7 +54,7 @@ def tensor_for(name: str, shape: tuple[int, ...]) -> Tensor:
 
 
 def fill(model: nn.Module) -> None:
-    """Give every tensor of a model the value that belongs to its name."""
+    """Set every tensor of a model to `tensor_for` its name."""
     model.load_state_dict({k: tensor_for(k, tuple(v.shape)) for k, v in model.state_dict().items()})
 
 
@@ -65,7 +65,7 @@ def input_for(case: dict[str, Any]) -> Tensor:
 
 
 def outputs_of(model: UniFormer, case: dict[str, Any]) -> list[Tensor]:
-    """What the official model of a case returns, from a filled backbone on any device."""
+    """Outputs of a backbone after `fill` on any device, in the form of the official model."""
     device = next(model.parameters()).device
     with torch.no_grad():
         features = model(input_for(case).to(device))
@@ -89,12 +89,12 @@ def classify(case: dict[str, Any], features: Tensor) -> Tensor:
 
 
 def errors(output: Tensor, official: dict[str, Any]) -> tuple[float, float]:
-    """How far an output is from the official one.
+    """Difference of an output from the official one.
 
     Returns:
         The largest error of a sample, relative to its size or to the standard deviation, whichever
-        is larger; and that of the projection, relative to the standard deviation. Infinite where
-        the shape is another one or a number is not finite.
+        is larger; and that of the projection, relative to the standard deviation. Infinite if the
+        shape differs or a number is not finite.
     """
     if list(output.shape) != official["shape"] or not output.isfinite().all():
         return float("inf"), float("inf")

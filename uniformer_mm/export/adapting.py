@@ -1,4 +1,4 @@
-"""Modules of heads in a form that a graph for inputs of all sizes can hold."""
+"""Replacement of modules in heads that torch.export traces for one input size."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class AdaptivePool(nn.Module):
     """Adaptive average pooling as products with two matrices.
 
-    PyTorch's own is traced for one size of the map: which pixels a cell averages becomes constant.
+    PyTorch's own is traced for one size of the map: the pixels of a cell become constants.
 
     Args:
         size: Height and width of the output.
@@ -29,7 +29,7 @@ class AdaptivePool(nn.Module):
 
 
 class MeanPool(nn.Module):
-    """Average over all of an image or clip."""
+    """Global average pooling of images or clips."""
 
     def __init__(self, dims: int) -> None:
         super().__init__()
@@ -41,9 +41,9 @@ class MeanPool(nn.Module):
 
 
 def adapt(model: nn.Module) -> None:
-    """Exchange in place what would be traced for one size of the input.
+    """Replace modules in place that would be traced for one input size.
 
-    Outputs stay the same up to rounding. It is meant for a copy of a model in evaluation mode.
+    Outputs stay the same up to rounding. Use it on a copy of a model in evaluation mode.
     """
     for parent in list(model.modules()):
         for name, module in parent.named_children():
@@ -68,7 +68,7 @@ def _replacement(module: Any) -> nn.Module | None:
 
 
 def _is_mmseg_upsample(module: nn.Module) -> bool:
-    """Whether sizes are calculated as Python's integers; mmseg itself may not be installed."""
+    """Whether a module computes sizes as Python integers; mmseg may not be installed."""
     kind = type(module)
     return kind.__name__ == "Upsample" and kind.__module__.startswith("mmseg.")
 

@@ -1,24 +1,23 @@
-"""Whether an exported file computes what the model computes, and how fast."""
+"""Comparison of an exported file with the model."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
-from uniformer_mm.analysis.references import agreement
+from uniformer_mm.analysis.references import max_difference
 from uniformer_mm.export.files import Run
-from uniformer_mm.models.uniformer import MIN_SIZE
+from uniformer_mm.export.graph import MIN_SIZES
 
 STRIDE = 16
 """Pixels of an image per token of stage 3, where the windows are."""
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How far two results for the same input are apart.
+class Difference(NamedTuple):
+    """Difference of two results for the same input.
 
     Attributes:
-        shape: Of the input.
+        shape: Shape of the input.
         absolute: Largest difference.
         relative: Largest difference in standard deviations of the output.
     """
@@ -29,16 +28,16 @@ class Difference:
 
 
 def check_sizes(sizes: Mapping[str, int], window: int) -> list[dict[str, int]]:
-    """Sizes that between them find a graph that is right for its example only.
+    """Sizes that detect a graph which is valid for its example only.
 
     Args:
-        sizes: Of the example, by the names of its axes.
+        sizes: Sizes of the example by axis.
         window: Side of the attention windows in tokens, 0 if there are none.
 
     Returns:
-        The example; a batch of two, upright instead of lying; smaller and larger ones with odd
-        sides; the smallest that the model takes; a map that is one window, and one that is one by
-        two and a row more.
+        The example; a batch of two with height and width swapped; smaller and larger ones with odd
+        sides; the smallest that the model takes; and maps of exactly one window, and of two windows
+        and one row.
     """
     height, width = sizes["height"], sizes["width"]
     changes = [
@@ -46,7 +45,7 @@ def check_sizes(sizes: Mapping[str, int], window: int) -> list[dict[str, int]]:
         {"batch": 2, "height": width, "width": height},
         {"height": height * 5 // 8 | 1, "width": width * 3 // 4 | 1},
         {"height": height * 9 // 8 | 1, "width": width * 5 // 4 | 1},
-        {"height": MIN_SIZE, "width": MIN_SIZE},
+        {"height": MIN_SIZES["height"], "width": MIN_SIZES["width"]},
     ]
     if window:
         side = window * STRIDE
@@ -56,23 +55,22 @@ def check_sizes(sizes: Mapping[str, int], window: int) -> list[dict[str, int]]:
         if name in sizes:
             changes[2][name] = max(sizes[name] // 2, 1)
             changes[3][name] = sizes[name] + 1
-    checked = [{**sizes, **change} for change in changes]
-    for entry in checked:
-        for name in ("height", "width"):
-            entry[name] = max(entry[name], MIN_SIZE)
-    return checked
+    return [
+        {name: max(size, MIN_SIZES.get(name, 1)) for name, size in {**sizes, **change}.items()}
+        for change in changes
+    ]
 
 
 def differences(expected: Run, run: Run, shapes: Sequence[tuple[int, ...]]) -> Iterator[Difference]:
-    """Compare two ways to compute the same for random normalised inputs.
+    """Compare two functions on random normalized inputs.
 
     Raises:
-        UserError: The results have different shapes.
+        UserError: The shapes of the results differ.
     """
     generator = torch.Generator().manual_seed(0)
     for shape in shapes:
         x = torch.randn(shape, generator=generator)
         ours, theirs = run(x), expected(x)
-        relative = agreement(ours, theirs)
+        relative = max_difference(ours, theirs)
         absolute = max(float((a - b).abs().max()) for a, b in zip(ours, theirs, strict=True))
         yield Difference(shape, absolute, relative)

@@ -1,4 +1,4 @@
-"""Writing graphs, and running what was written."""
+"""Writing and running exported files."""
 
 import json
 import re
@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from uniformer_mm.errors import UserError
-from uniformer_mm.export.graph import LEAST, Part
+from uniformer_mm.export.graph import MIN_SIZES, Part
 from uniformer_mm.writing import write_whole
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
-"""By format: how the names of its files end."""
+"""File suffix by format."""
 
 METADATA = "metadata.json"
-"""Entry of a .pt2 file with what an ONNX file has as its metadata."""
+"""Entry of a .pt2 file for what is in the metadata of an ONNX file."""
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -32,10 +32,10 @@ Run = Callable[[Tensor], Sequence[Tensor]]
 
 
 def check_packages(format_: str) -> None:
-    """Look for what a format needs beside torch.
+    """Check that the packages for a format are installed.
 
     Raises:
-        UserError: Something is not installed.
+        UserError: A package is missing.
     """
     missing = [name for name in PACKAGES if format_ == "onnx" and find_spec(name) is None]
     if missing:
@@ -47,19 +47,19 @@ def check_packages(format_: str) -> None:
 def metadata(
     part: Part, sizes: Mapping[str, int], meta: Mapping[str, Any], config: str
 ) -> dict[str, str]:
-    """What is to be known of a graph's inputs and outputs: text, or JSON of numbers and lists.
+    """Facts about inputs and outputs of a graph: text, or JSON of numbers and lists.
 
     Args:
-        part: What is exported; its model's data preprocessor is not in the graph.
-        sizes: Of an example, by the names of its axes.
+        part: The exported part; the data preprocessor is not in the graph.
+        sizes: Sizes of an example by axis.
         meta: The model's `dataset_meta`.
-        config: File of the model's config.
+        config: File name of the model's config.
     """
     preprocessor = part.model.data_preprocessor
     facts: dict[str, Any] = {
         "config": Path(config).name,
         "channels": part.task.channel_order(preprocessor),
-        "sizes": {name: size for name, size in sizes.items() if name in LEAST},
+        "sizes": {name: size for name, size in sizes.items() if name in MIN_SIZES},
     }
     for name in ("mean", "std"):
         values = getattr(preprocessor, name, None)
@@ -79,14 +79,14 @@ def write(
     output_names: Sequence[str],
     facts: Mapping[str, str],
 ) -> None:
-    """Write a graph in the format that the name of the file ends with.
+    """Write a graph in the format of the file's suffix.
 
     Args:
         program: The graph.
         path: The file.
         axes: Names of the input's axes.
         output_names: One per output.
-        facts: What is written beside the graph.
+        facts: Metadata.
 
     Raises:
         UserError: The file cannot be written.
@@ -101,7 +101,7 @@ def write(
 
 
 def runner(path: Path) -> Run:
-    """A function that runs a file on the CPU, with as many threads as torch has."""
+    """A function that runs a file on the CPU, with the number of threads of torch."""
     if path.suffix == SUFFIXES["torch"]:
         module = torch.export.load(path).module()
 
@@ -114,7 +114,7 @@ def runner(path: Path) -> Run:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    # Threads that spin after a call would slow down whatever runs next in this process.
+    # Threads that spin after a call would slow down the next code in this process.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
@@ -131,19 +131,19 @@ def _as_onnx(
     facts: Mapping[str, str],
 ) -> bytes:
     with warnings.catch_warnings():
-        # torch copies structures of its own by a call that it warns of.
+        # torch itself calls what it warns about.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
         converted = torch.onnx.export(
             program, input_names=[INPUT], output_names=output_names, dynamo=True, verbose=False
         )
     assert converted is not None
     model = converted.model_proto
-    # torch calls the sizes s0, s53 ...: those of the input get the names of its axes.
+    # torch names the sizes s0, s53 ...: those of the input get the names of its axes.
     (entry,) = (value for value in model.graph.input if value.name == INPUT)
     symbols = {
         size.dim_param: name
         for name, size in zip(axes, entry.type.tensor_type.shape.dim, strict=True)
-        if name in LEAST and size.dim_param
+        if name in MIN_SIZES and size.dim_param
     }
     _rename_sizes(model.graph, symbols)
     for name, fact in facts.items():
@@ -152,7 +152,7 @@ def _as_onnx(
 
 
 def _rename_sizes(graph: Any, names: Mapping[str, str]) -> None:
-    """Exchange names of sizes, alone and in expressions such as s0 // 4."""
+    """Replace names of sizes, alone and in expressions such as s0 // 4."""
     for value in (*graph.input, *graph.output, *graph.value_info):
         for size in value.type.tensor_type.shape.dim:
             if size.dim_param:

@@ -1,4 +1,4 @@
-"""From a model to a graph for inputs of all sizes."""
+"""Tracing of a model into a graph for inputs of all sizes."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -8,29 +8,29 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.exc import UserError as TorchUserError
 from torch.export import Dim, ExportedProgram
-from torch.fx.experimental import _config as symbolic_shapes
 from torch.utils._pytree import tree_leaves
 from torch.utils._sympy.value_ranges import ValueRanges
 
 from uniformer_mm.apis.diagnosis import reason
 from uniformer_mm.errors import UserError
 from uniformer_mm.export.adapting import adapt
+from uniformer_mm.export.torch_internals import clear_guards
 from uniformer_mm.models.fusion import fuse
 from uniformer_mm.models.uniformer import MIN_SIZE, UniFormer
 from uniformer_mm.tasks import Task
 
 PARTS = ("backbone", "neck", "model")
 
-LEAST = {"batch": 1, "segments": 1, "frames": 1, "height": MIN_SIZE, "width": MIN_SIZE}
-"""Smallest sizes of the axes that may have any size."""
+MIN_SIZES = {"batch": 1, "segments": 1, "frames": 1, "height": MIN_SIZE, "width": MIN_SIZE}
+"""Minimum sizes of the dynamic axes."""
 
 
 class Part(nn.Module):
-    """What is exported of a model: normalised inputs to a tuple of outputs.
+    """The exported part of a model: normalized inputs to a tuple of outputs.
 
     Args:
         model: A model of any task; its modules are shared.
-        task: What it is for.
+        task: Its task.
         part: 'backbone', 'neck' (with the backbone) or 'model'.
 
     Raises:
@@ -40,13 +40,13 @@ class Part(nn.Module):
     def __init__(self, model: Any, task: Task, part: str = "model") -> None:
         super().__init__()
         if not isinstance(getattr(model, "backbone", None), UniFormer):
-            raise UserError("what is exported are models whose backbone is a UniFormer")
+            raise UserError("only models with a UniFormer backbone can be exported")
         if part == "neck" and not getattr(model, "with_neck", False):
-            raise UserError("--part neck: this model has none; --part backbone has its features")
+            raise UserError("--part neck: this model has no neck; use --part backbone")
         if part == "model" and task.output_name is None:
             raise UserError(
-                f"--part model: of {task.scope}'s models all but the heads can be exported, whose"
-                " boxes are work for Python; take --part neck"
+                f"--part model: the heads of {task.scope}'s models cannot be exported, they compute"
+                " boxes in Python; use --part neck"
             )
         self.model = model
         self.task = task
@@ -78,12 +78,12 @@ class Part(nn.Module):
         """Sizes of an input by the names of its axes.
 
         Args:
-            seen: Shape of what the whole model gets from its data preprocessor.
+            seen: Shape of the output of the data preprocessor.
             size: Another height and width.
             frames: Other frames of a clip, or segments of a video.
 
         Raises:
-            UserError: They are not for this model.
+            UserError: The model does not take them.
         """
         names = {
             4: ("batch", "channels", "height", "width"),
@@ -96,11 +96,13 @@ class Part(nn.Module):
         if frames is not None:
             axis = next((name for name in ("frames", "segments") if name in sizes), None)
             if axis is None:
-                raise UserError("--frames is for clips: the input is an image")
+                raise UserError("--frames is for clips, the input of this model is an image")
             sizes[axis] = frames
-        for name, least in LEAST.items():
-            if sizes.get(name, least) < least:
-                raise UserError(f"the {name} of an input is at least {least}, not {sizes[name]}")
+        for name, minimum in MIN_SIZES.items():
+            if sizes.get(name, minimum) < minimum:
+                raise UserError(
+                    f"{name} of the input must be at least {minimum}, not {sizes[name]}"
+                )
         return sizes
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
@@ -108,7 +110,7 @@ class Part(nn.Module):
         return tuple(sizes[name] for name in self.axes)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """An input with the axes `axes` to features, or to what the head says of it."""
+        """An input with the axes `axes` to features, or to the output of the head."""
         if self.part == "model":
             outputs = self.task.raw_outputs(self.model, inputs)
         else:
@@ -118,13 +120,13 @@ class Part(nn.Module):
         return tuple(tree_leaves(outputs))
 
     def output_names(self, number: int) -> list[str]:
-        """Names of so many outputs."""
+        """Names of outputs."""
         name = self.task.output_name if self.part == "model" else "features"
         return [f"{name}_{i}" for i in range(number)] if number > 1 else [str(name)]
 
 
 def exportable(part: Part, fused: bool) -> Part:
-    """A copy for `trace`, maybe with a fused backbone."""
+    """A copy for `trace`, if `fused` with a fused backbone."""
     ready = fuse(part) if fused else copy.deepcopy(part).eval().requires_grad_(False)
     adapt(ready)
     return ready  # type: ignore[return-value]
@@ -136,60 +138,60 @@ def trace(part: Part, sizes: Mapping[str, int], dynamic: bool = True) -> Exporte
     Args:
         part: What `exportable` returned.
         sizes: Of the input, by the names of its axes.
-        dynamic: Whether the graph takes any number of inputs of any size, or only these.
+        dynamic: Whether the graph takes batches and inputs of any size, or only these.
 
     Raises:
-        UserError: Something in the model is only known for one size.
+        UserError: Something in the model depends on the size.
     """
     axes = part.axes
     if dynamic:
         sizes = _distinct(sizes)
     example = torch.zeros(part.shape(sizes))
-    free = {i: Dim.DYNAMIC for i, name in enumerate(axes) if name in LEAST}
-    # Sizes of 1 are not told apart, nor is a layout in memory that only holds for some sizes.
-    oblivious = symbolic_shapes.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
-    with torch.no_grad(), oblivious:
+    free = {i: Dim.DYNAMIC for i, name in enumerate(axes) if name in MIN_SIZES}
+    with torch.no_grad():
         try:
             program = torch.export.export(
                 part, (example,), dynamic_shapes=(free,) if dynamic else None, strict=False
             )
         except TorchUserError as error:
             raise UserError(
-                f"the model cannot be exported for all sizes, but maybe for one, with --static:"
+                "the model cannot be exported for all sizes; --static may export it for one:"
                 f" {reason(error)}"
             ) from error
     if dynamic:
-        _forget_layouts(program, axes)
+        clear_guards(program)
+        _set_size_ranges(program, axes)
     return program
 
 
 def _distinct(sizes: Mapping[str, int]) -> dict[str, int]:
-    """Sizes of a dynamic example: axes of the same size would be taken for one.
+    """Sizes of a dynamic example: torch.export treats axes of equal size as one axis.
 
-    Nothing may be 1 anywhere in the model either, and the shortest axis is halved in the stem.
+    No size may be 1 anywhere in the model either, and the stem halves the shortest axis.
     """
-    least = {"batch": 2, "segments": 3, "frames": 4, "height": 2 * MIN_SIZE, "width": 2 * MIN_SIZE}
-    distinct = {name: max(size, least.get(name, size)) for name, size in sizes.items()}
-    distinct["batch"] = least["batch"]
+    minimum = {
+        "batch": 2,
+        "segments": 3,
+        "frames": 4,
+        "height": 2 * MIN_SIZE,
+        "width": 2 * MIN_SIZE,
+    }
+    distinct = {name: max(size, minimum.get(name, size)) for name, size in sizes.items()}
+    distinct["batch"] = minimum["batch"]
     if distinct["height"] == distinct["width"]:
         distinct["width"] += MIN_SIZE
     return distinct
 
 
-def _forget_layouts(program: ExportedProgram, axes: Sequence[str]) -> None:
-    """Let a graph take all sizes that the model takes.
-
-    torch notes for which sizes convolutions chose their layout in memory, and would refuse others:
-    a single image, or one whose last map has a single row. Results do not depend on the layout.
-    """
-    program._guards_code.clear()
+def _set_size_ranges(program: ExportedProgram, axes: Sequence[str]) -> None:
+    """Let a graph take all sizes that the model takes."""
     (shape,) = (
         node.meta["val"].shape
         for node in program.graph.nodes
         if node.name in program.graph_signature.user_inputs
     )
     for name, size in zip(axes, shape, strict=True):
-        if name in LEAST:
+        if name in MIN_SIZES:
             symbol = size.node.expr
             upper = program.range_constraints[symbol].upper
-            program.range_constraints[symbol] = ValueRanges(LEAST[name], upper)
+            program.range_constraints[symbol] = ValueRanges(MIN_SIZES[name], upper)

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uniformer_mm.analysis.samples import browse
+from uniformer_mm.analysis.dataset_samples import browse
 from uniformer_mm.apis.config import adapt_to_machine, load_config
 from uniformer_mm.tasks import task_of
+
+pytestmark = pytest.mark.stack
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 MODELS = {
@@ -21,7 +23,7 @@ MODELS = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("drawn")
+    return tmp_path_factory.mktemp("synthetic")
 
 
 def config(task, folder):
@@ -39,13 +41,19 @@ def config(task, folder):
 
 
 @pytest.mark.parametrize("task", MODELS)
-def test_training_samples_have_pictures(folder, task):
-    first = list(browse(config(task, folder), "train", 3, seed=1))
-    assert [name[:4] for name, _ in first] == ["000_", "001_", "002_"]
-    for _, picture in first:
-        assert picture.dtype == np.uint8
-        assert picture.std() > 5
-    again, other = (list(browse(config(task, folder), "train", 3, seed=seed)) for seed in (1, 2))
+def test_training_samples_are_drawn(folder, task):
+    samples = list(browse(config(task, folder), "train", 3, seed=1))
+    assert [name[:4] for name, _ in samples] == ["000_", "001_", "002_"]
+    for _, image in samples:
+        assert image.dtype == np.uint8
+        assert image.std() > 5
+
+
+@pytest.mark.parametrize("task", ["pose", "video"])
+def test_the_seed_decides_about_choice_and_augmentation(folder, task):
+    first, again, other = (
+        list(browse(config(task, folder), "train", 3, seed=seed)) for seed in (1, 1, 2)
+    )
     assert all((a[1] == b[1]).all() for a, b in zip(first, again, strict=True))
     assert [name for name, _ in other] != [name for name, _ in first]
 

@@ -1,4 +1,4 @@
-"""Samples as a model gets them: behind the pipeline, padded and mixed as batches are."""
+"""Samples of a dataset as a model gets them: augmented, padded and mixed in batches."""
 
 import copy
 from collections.abc import Iterator
@@ -8,9 +8,8 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, set_random_seed
-from torch import Tensor
 
-from uniformer_mm.analysis.panels import seen_frames
+from uniformer_mm.analysis.overlays import input_frames
 from uniformer_mm.apis.diagnosis import building
 from uniformer_mm.apis.models import load_model
 from uniformer_mm.datasets.media import Image
@@ -19,22 +18,22 @@ from uniformer_mm.tasks import task_of
 
 
 def browse(cfg: Config, split: str, count: int, seed: int = 0) -> Iterator[tuple[str, Image]]:
-    """Pictures of samples with their truth, drawn at random and in batches as for the model.
+    """Visualize random samples with their ground truth.
 
     They have gone through the dataset's pipeline and the model's data preprocessor: augmentation,
-    padding, and for training Mixup, CutMix and the like. Normalisation is undone.
+    padding, and for training Mixup, CutMix and the like. Normalization is undone.
 
     Args:
-        cfg: Changed in place.
-        split: Of 'train', 'val' and 'test' the one to look at.
-        count: How many; all if there are fewer.
-        seed: Of the choice and the augmentation.
+        cfg: The config; changed in place.
+        split: 'train', 'val' or 'test'.
+        count: Number of samples; all if there are fewer.
+        seed: Seed of the choice and the augmentation.
 
     Yields:
-        A name, with a number in front, and the picture (H, W, 3), BGR.
+        A name that begins with a number, and the image (H, W, 3), BGR.
 
     Raises:
-        UserError: Something in the config is wrong.
+        UserError: The config or the data are invalid.
     """
     task = task_of(cfg)
     task.keep_ground_truth(cfg)
@@ -58,15 +57,12 @@ def browse(cfg: Config, split: str, count: int, seed: int = 0) -> Iterator[tuple
             for x, sample in zip(data["inputs"], data["data_samples"], strict=True):
                 if number == count:
                     return
-                frames = seen_frames(_first_view(x), preprocessor, channels)
-                picture = task.draw_ground_truth(frames, sample, loader.dataset.metainfo)
+                if x.dim() == 5:  # a clip, (views, 3, T, H, W)
+                    x = x[0]
+                elif x.dim() == 4:  # frames, (T, 3, H, W)
+                    x = x.movedim(0, 1)
+                frames = input_frames(x, preprocessor, channels)
+                drawn = task.draw_ground_truth(frames, sample, loader.dataset.metainfo)
                 name = Path(sample.get("img_path") or sample.get("filename") or "sample").stem
-                yield f"{number:03d}_{name}", picture
+                yield f"{number:03d}_{name}", drawn
                 number += 1
-
-
-def _first_view(x: Tensor) -> Tensor:
-    """(3, H, W) or (3, T, H, W) of an image, a clip (views, 3, T, H, W) or frames (T, 3, H, W)."""
-    if x.dim() == 5:
-        return x[0]
-    return x.movedim(0, 1) if x.dim() == 4 else x
