@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", help="config of the model")
+    parser.add_argument("config", help="config file or name of the model in the zoo")
     parser.add_argument(
         "checkpoint",
         help="file, URL, hf://OWNER/REPOSITORY[@REVISION]/FILE, or name of a model of the zoo",

@@ -7,7 +7,13 @@ import torch
 from mmengine.config import Config
 
 from uniformer_mm.apis.cli import make_parser
-from uniformer_mm.apis.config import adapt_to_machine, apply_cli, check_data, load_config
+from uniformer_mm.apis.config import (
+    adapt_to_machine,
+    apply_cli,
+    check_data,
+    find_config,
+    load_config,
+)
 from uniformer_mm.apis.launch import join_cpu_process_group
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks.mmdet import Detection
@@ -15,6 +21,31 @@ from uniformer_mm.tasks.mmdet import Detection
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+
+
+NAME = "det/mask_rcnn_uniformer_s.py"
+
+
+@pytest.mark.parametrize(
+    "name", [f"configs/{NAME}", f"uniformer_mm::{NAME}", "mask_rcnn_uniformer_s", CONFIGS / NAME]
+)
+def test_a_config_has_a_name_in_any_folder(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_config(name).samefile(CONFIGS / NAME)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("absent.py", "absent.py"),
+        ("mask_rcnn_uniformer_x", "mask_rcnn_uniformer_s"),
+        ("uniformer_mm::det/absent.py", "absent.py"),
+        ("nobody::det/absent.py", "nobody"),
+    ],
+)
+def test_a_config_that_does_not_exist_is_named(name, said):
+    with pytest.raises(UserError, match=said):
+        load_config(name)
 
 
 @without_gpu

@@ -4,7 +4,6 @@ import hashlib
 import http.server
 import shutil
 import socket
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -77,8 +76,24 @@ def test_errors_of_the_hub_name_the_source(hub, nobody, weights, monkeypatch):
     shutil.copy(weights, folder)
     monkeypatch.setattr(download, "known_hash", lambda url: {HUB_URL: "0123"}[url])
     refused(HUB_URL, "SHA-256 mismatch", "0123", hashlib.sha256(weights.read_bytes()).hexdigest())
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    refused(HUB_URL, HUB_URL, "pip install huggingface_hub")
+
+
+def test_without_the_hub_library_its_files_are_plain_downloads(weights, cache, monkeypatch):
+    monkeypatch.setattr(download, "find_spec", lambda name: None)
+    asked = []
+
+    def copy(url, target, **_):
+        asked.append(url)
+        shutil.copy(weights, target)
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", copy)
+    monkeypatch.setattr(download, "known_hash", lambda url: "")
+    for source in (
+        HUB_URL,
+        HUB_URL.replace("https://huggingface.co/", "hf://").replace("/resolve/main", ""),
+    ):
+        assert cache in locate(source).parents
+    assert asked == [HUB_URL]
 
 
 def test_a_file_in_the_folder_of_torch_hub_is_taken_if_it_has_the_hash(nobody, weights, cache):

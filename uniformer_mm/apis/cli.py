@@ -46,7 +46,9 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the config, its data and its overrides."""
-    parser.add_argument("config", help="config file")
+    parser.add_argument(
+        "config", help="config file, uniformer_mm::TASK/NAME.py, or the name of a model of the zoo"
+    )
     data = parser.add_mutually_exclusive_group()
     data.add_argument(
         "--synthetic",

@@ -17,6 +17,7 @@ from mmengine.logging import print_log
 from uniformer_mm.apis.diagnosis import install_hint, reason
 from uniformer_mm.apis.launch import is_first_process
 from uniformer_mm.checkpoints.latest import latest_checkpoint
+from uniformer_mm.checkpoints.zoo import MIM, find_model
 from uniformer_mm.datasets.overrides import SPLITS, dataset_configs, missing_data
 from uniformer_mm.datasets.validation.classes import check_class_counts, check_class_names
 from uniformer_mm.errors import UserError, add_hint, is_in_own_code
@@ -54,14 +55,41 @@ HOOKS = {"fuse": "mmengine.FuseHook", "compile": "mmengine.CompileHook"}
 """Hooks by option."""
 
 
-def load_config(path: str | Path) -> Config:
-    """Read a config file.
+def find_config(name: str | Path) -> Path:
+    """The file of a config.
+
+    Args:
+        name: Path, also one below the installed package (`configs/det/NAME.py`);
+            `PACKAGE::TASK/NAME.py`; or the name of a model of the zoo.
 
     Raises:
-        UserError: There is no such file, or it is not a config.
+        UserError: There is no such config.
     """
-    if not Path(path).is_file():
-        raise UserError(f"no config file {path}")
+    path, text = Path(name).expanduser(), str(name)
+    if path.is_file():
+        return path
+    if "::" in text:
+        try:
+            return Path(Config._get_cfg_path(text, "")[0])
+        except (AssertionError, OSError, ValueError, ImportError) as error:
+            raise UserError(f"no config {name}: {error}") from error
+    if path.name == text and not path.suffix:
+        return MIM / find_model(text).config
+    if not (MIM / path).is_file():
+        raise UserError(f"no config file {name}")
+    return MIM / path
+
+
+def load_config(name: str | Path) -> Config:
+    """Read a config.
+
+    Args:
+        name: What `find_config` takes.
+
+    Raises:
+        UserError: There is no such config, or the file is not a config.
+    """
+    path = find_config(name)
     try:
         cfg = Config.fromfile(path)
     except RecursionError as error:

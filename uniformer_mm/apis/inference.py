@@ -21,7 +21,6 @@ from uniformer_mm.apis.config import load_config, override
 from uniformer_mm.apis.dataset_meta import CLASS_LISTS, check_class_count
 from uniformer_mm.apis.diagnosis import building
 from uniformer_mm.apis.models import load_model
-from uniformer_mm.checkpoints.zoo import MIM, find_model
 from uniformer_mm.datasets.error_context import unusable
 from uniformer_mm.datasets.finding import Sources, find_sources, is_image
 from uniformer_mm.datasets.media import MAX_PIXELS, Clip, Frame, ImageFile, Video, read_image
@@ -399,9 +398,7 @@ def _config_of(model: str | Path | Config | nn.Module) -> Config:
         model = getattr(model, "cfg", None) or Config({})
     if isinstance(model, Config):
         return copy.deepcopy(model)
-    if Path(model).suffix == ".py":
-        return load_config(model)
-    return load_config(MIM / find_model(str(model)).config)
+    return load_config(model)
 
 
 def _checkpoint_of(

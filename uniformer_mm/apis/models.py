@@ -37,7 +37,7 @@ def get_model(name: str, pretrained: bool | str = False, **backbone: Any) -> nn.
         UserError: There is no such model, or its codebase is not installed.
         CheckpointError: The weights cannot be downloaded, or do not fit.
     """
-    cfg = load_config(str(MIM / find_model(name).config))
+    cfg = load_config(MIM / find_model(name).config)
     cfg.model.backbone.update(backbone)
     return load_model(cfg, name if pretrained is True else pretrained or None)
 

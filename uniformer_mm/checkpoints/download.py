@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.error import HTTPError, URLError
@@ -111,7 +112,7 @@ def _download(source: str) -> Path:
             return cache / name
         reason = f"its SHA-256 is not {expected}" if expected else "its SHA-256 is not published"
         _warn(f"{cache / name} is not used for {url}: {reason}. To use it, give its path")
-    if hub:
+    if hub and find_spec("huggingface_hub"):  # else as any other URL: no tokens, no mirrors
         return _from_hub(source, repo, unquote(file), revision, expected)
     with _readable_errors(url, target.parent):
         _fetch(url, target, expected)
@@ -120,13 +121,8 @@ def _download(source: str) -> Path:
 
 def _from_hub(source: str, repo: str, file: str, revision: str, expected: str) -> Path:
     """Download a file with huggingface_hub, which has its own cache, locks and tokens."""
-    try:
-        from huggingface_hub import hf_hub_download
-    except ImportError as error:
-        raise CheckpointError(
-            f"{source} needs the package huggingface_hub: pip install huggingface_hub, or download"
-            " the file elsewhere and give its path"
-        ) from error
+    from huggingface_hub import hf_hub_download
+
     try:
         path = Path(hf_hub_download(repo, file, revision=revision))
     except Exception as error:  # its HTTP libraries have exceptions of their own
