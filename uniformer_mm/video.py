@@ -5,8 +5,8 @@
 
 from uniformer_mm.datasets import video_dataset, video_transforms
 from uniformer_mm.hooks import video_pictures
-from uniformer_mm.models import class_token_video_head, spare_outputs_head
-from uniformer_mm.models.mix_clips import MixClips
+from uniformer_mm.models.data_preprocessors.mix_clips import MixClips
+from uniformer_mm.models.heads import class_token_video_head, spare_outputs_head
 from uniformer_mm.schedulers import WarmupCosineLR
 
 __all__ = [

@@ -8,7 +8,7 @@ custom_imports = dict(
     imports=[
         "uniformer_mm",
         "uniformer_mm.datasets.pose_transforms",
-        "uniformer_mm.models.heatmap_head",
+        "uniformer_mm.models.heads.heatmap_head",
     ],
     allow_failed_imports=False,
 )

@@ -20,7 +20,7 @@ from uniformer_mm.benchmark.timing import Timing, interleave, peak_memory
 from uniformer_mm.benchmark.variants import build_backbone, make_variant
 from uniformer_mm.errors import UserError
 from uniformer_mm.models import UniFormer, UniFormerLight
-from uniformer_mm.models.fusion import fuse
+from uniformer_mm.models.fuse import fuse
 
 CPU = torch.device("cpu")
 TINY = ["arch.depths=[1,1,1,1]", "arch.embed_dims=[16,32,64,64]", "arch.head_dim=32"]

@@ -22,7 +22,7 @@ from uniformer_mm.apis.models import load_model
 from uniformer_mm.checkpoints.metadata import CLASS_LISTS, check_class_count
 from uniformer_mm.datasets.reading import unusable
 from uniformer_mm.errors import UserError, add_hint, is_in_own_code, listing, printable
-from uniformer_mm.models.fusion import fuse
+from uniformer_mm.models.fuse import fuse
 from uniformer_mm.predictions import Prediction
 from uniformer_mm.predictions.boxes import Boxes, as_boxes, persons, read_boxes
 from uniformer_mm.predictions.finding import Sources, find_sources, is_image

@@ -20,7 +20,7 @@ from uniformer_mm.hooks.finite_loss import FiniteLossHook
 from uniformer_mm.hooks.safe_checkpoint import SafeCheckpointHook
 from uniformer_mm.hooks.stop_signal import StopSignalHook
 from uniformer_mm.loops import ResumableEpochBasedTrainLoop, ResumableIterBasedTrainLoop
-from uniformer_mm.models.checks import check_whole
+from uniformer_mm.models.archs import check_whole
 from uniformer_mm.tasks import task_of
 from uniformer_mm.tasks.task import step_name
 

@@ -7,13 +7,13 @@ from mmengine.runner import Runner
 from torch import nn
 
 from uniformer_mm.models import UniFormer
-from uniformer_mm.models.fusion import fuse
+from uniformer_mm.models.fuse import fuse
 
 
 class FuseHook(Hook):
     """Fuses the backbones of a model before it is tested: ``tools/test.py --fuse``.
 
-    See `uniformer_mm.models.fusion`. Training and its validation are left alone, and so is what is
+    See `uniformer_mm.models.fuse`. Training and its validation are left alone, and so is what is
     saved: the fused copy is the Runner's model only while testing.
     """
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uniformer_mm.models.checks import check_choice, check_whole
-from uniformer_mm.models.recomputing import Step, recomputed
+from uniformer_mm.models.archs import check_choice, check_whole
+from uniformer_mm.models.layers.recompute import Step, recomputed
 
 ATTENTION_MODES = ("global", "window", "hybrid")
 

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from uniformer_mm.models.attention import Attention, ScoringAttention, window_attention
-from uniformer_mm.models.convolutions import (
+from uniformer_mm.models.layers.depthwise import (
     BATCH_NORMS,
     CONVS,
     DEPTHWISE,
     POINTWISE,
     POSITION_EMBEDS,
 )
-from uniformer_mm.models.recomputing import Step, recomputed
+from uniformer_mm.models.layers.recompute import Step, recomputed
 
 BLOCK_NORM_EPS = 1e-6
 """Epsilon of the LayerNorms in blocks and at outputs; both known ports have 1e-5 by mistake."""

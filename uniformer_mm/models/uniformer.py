@@ -11,6 +11,13 @@ from mmengine.registry import MODELS, WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from uniformer_mm.models.archs import (
+    are_whole,
+    check_choice,
+    check_number,
+    check_whole,
+    is_whole,
+)
 from uniformer_mm.models.attention import window_sizes
 from uniformer_mm.models.blocks import (
     BLOCK_NORM_EPS,
@@ -20,14 +27,7 @@ from uniformer_mm.models.blocks import (
     LocalBlock,
     PatchEmbed,
 )
-from uniformer_mm.models.checks import (
-    are_whole,
-    check_choice,
-    check_number,
-    check_whole,
-    is_whole,
-)
-from uniformer_mm.models.convolutions import BATCH_NORMS, use_kernels
+from uniformer_mm.models.layers.depthwise import BATCH_NORMS, use_kernels
 
 ARCHS: dict[str, dict[str, Any]] = {
     "small": {"depths": (3, 4, 8, 3)},

@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from uniformer_mm.models.archs import check_choice
 from uniformer_mm.models.blocks import (
     CLASS_NORM_EPS,
     SMALLEST_SCORE,
     ConvEmbed,
     HourglassBlock,
 )
-from uniformer_mm.models.checks import check_choice
 from uniformer_mm.models.uniformer import ARCH_DEFAULTS, UniFormer, init_parameters, resolve_arch
 
 LIGHT_ARCHS: dict[str, dict[str, Any]] = {

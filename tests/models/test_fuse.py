@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from uniformer_mm.models import UniFormer, UniFormerLight
-from uniformer_mm.models.fusion import FusedLocalBlock, fuse
+from uniformer_mm.models.fuse import FusedLocalBlock, fuse
 
 SHALLOW = {"depths": (2, 1, 4, 1)}
 MODELS = {

@@ -44,7 +44,7 @@ class Depthwise(nn.Module):
         device = x.device.type
         if torch.is_autocast_enabled(device) and not (self.residual or self.keeps_dtype):
             x = x.to(torch.get_autocast_dtype(device))
-        from uniformer_mm.models.depthwise import depthwise
+        from uniformer_mm.models.layers.depthwise_op import depthwise
 
         return depthwise(x, self.weight, self.bias, self.residual)
 

@@ -27,8 +27,8 @@ from uniformer_mm.models.blocks import (
     LocalBlock,
     on_channels_first,
 )
-from uniformer_mm.models.convolutions import CONVS, DEPTHWISE
-from uniformer_mm.models.recomputing import Step
+from uniformer_mm.models.layers.depthwise import CONVS, DEPTHWISE
+from uniformer_mm.models.layers.recompute import Step
 from uniformer_mm.models.uniformer import UniFormer
 
 SLICE = 2**20

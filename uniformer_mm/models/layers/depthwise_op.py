@@ -48,7 +48,7 @@ def _convolve(
     wrap: Callable[[Any], Any],
 ) -> Tensor:
     """`depthwise`, by a kernel that `wrap` may make visible to `torch.compile`."""
-    from uniformer_mm.models.depthwise_kernels import ROWS, convolve
+    from uniformer_mm.models.layers.depthwise_kernels import ROWS, convolve
 
     x = _channels_last(x)
     out = torch.empty_like(x)
@@ -83,7 +83,7 @@ def _correlate(
     x: Tensor, grad: Tensor, weight: Tensor, flipped: bool, wrap: Callable[[Any], Any]
 ) -> tuple[Tensor, Tensor]:
     """Gradients of the weight, of which only the shape matters, and the bias; single precision."""
-    from uniformer_mm.models.depthwise_kernels import correlate
+    from uniformer_mm.models.layers.depthwise_kernels import correlate
 
     x, grad = _channels_last(x), _channels_last(grad)
     batch, channels, frames, height, width = _five(x)

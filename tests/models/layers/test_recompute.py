@@ -14,8 +14,9 @@ from torch._subclasses import FakeTensorMode
 from torch.distributed.nn.functional import all_reduce
 
 from uniformer_mm.benchmark.timing import peak_memory
-from uniformer_mm.models import UniFormer, UniFormerLight, recomputing
-from uniformer_mm.models.recomputing import recomputed
+from uniformer_mm.models import UniFormer, UniFormerLight
+from uniformer_mm.models.layers import recompute as recomputing
+from uniformer_mm.models.layers.recompute import recomputed
 
 TINY = {"depths": (1, 1, 4, 1), "embed_dims": (16, 32, 64, 64), "head_dim": 32}
 MODELS = {

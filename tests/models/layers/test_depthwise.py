@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from uniformer_mm.models import UniFormer, convolutions
-from uniformer_mm.models.convolutions import CONVS, DEPTHWISE, POINTWISE, Depthwise, use_kernels
-from uniformer_mm.models.fusion import fuse
+from uniformer_mm.models import UniFormer
+from uniformer_mm.models.fuse import fuse
+from uniformer_mm.models.layers import depthwise as convolutions
+from uniformer_mm.models.layers.depthwise import CONVS, DEPTHWISE, POINTWISE, Depthwise, use_kernels
 
 MEMORY = {2: torch.channels_last, 3: torch.channels_last_3d}
 

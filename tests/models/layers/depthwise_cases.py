@@ -5,14 +5,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from uniformer_mm.models import convolutions
-from uniformer_mm.models.convolutions import (
+from uniformer_mm.models.layers import depthwise as convolutions
+from uniformer_mm.models.layers.depthwise import (
     Depthwise2d,
     Depthwise3d,
     PositionEmbed2d,
     PositionEmbed3d,
 )
-from uniformer_mm.models.depthwise import depthwise
+from uniformer_mm.models.layers.depthwise_op import depthwise
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
