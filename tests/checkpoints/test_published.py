@@ -6,8 +6,7 @@ import pytest
 
 from uniformer_mm.checkpoints.published import OTHER_FACTS, known_files, published_facts
 from uniformer_mm.checkpoints.sources import known_hash
-from uniformer_mm.models.uniformer import ARCHS
-from uniformer_mm.models.uniformer_light import LIGHT_ARCHS
+from uniformer_mm.models.archs import ARCHS, LIGHT_ARCHS
 from uniformer_mm.zoo import MIM, list_models
 
 HASHED = [model for model in list_models() if model.weights and known_hash(model.weights)]

@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 import uniformer_mm
+from uniformer_mm.models.fuse import FusedLocalBlock
 
 
 class Counting(nn.Module):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from uniformer_mm.inspection.features import PrincipalColours, activation_norms, affinity_kernels
-from uniformer_mm.models.blocks import LocalBlock
+from uniformer_mm.models.uniformer import LocalBlock
 
 
 def test_colours_are_principal_components():

@@ -20,7 +20,7 @@ from uniformer_mm.hooks.finite_loss import FiniteLossHook
 from uniformer_mm.hooks.safe_checkpoint import SafeCheckpointHook
 from uniformer_mm.hooks.stop_signal import StopSignalHook
 from uniformer_mm.loops import ResumableEpochBasedTrainLoop, ResumableIterBasedTrainLoop
-from uniformer_mm.models.archs import check_whole
+from uniformer_mm.models.archs import check_int
 from uniformer_mm.tasks import task_of
 from uniformer_mm.tasks.task import step_name
 
@@ -78,7 +78,7 @@ def make_resumable(cfg: Config) -> None:
     loop = cfg.train_cfg
     for name in ("max_iters", "max_epochs", "val_interval", "val_begin"):
         if name in loop:
-            check_whole(f"train_cfg.{name}", loop[name], 1)
+            check_int(f"train_cfg.{name}", loop[name], 1)
     if "by_epoch" in loop:
         loop.type = "EpochBasedTrainLoop" if loop.pop("by_epoch") else "IterBasedTrainLoop"
     resumable = RESUMABLE_LOOPS.get(loop.type.removeprefix("mmengine."))
@@ -88,7 +88,7 @@ def make_resumable(cfg: Config) -> None:
     hook = cfg.default_hooks.setdefault("checkpoint", {"interval": 1})
     if hook and hook.setdefault("type", "CheckpointHook") == "CheckpointHook":
         hook["type"] = f"mmengine.{SafeCheckpointHook.__name__}"
-        check_whole("default_hooks.checkpoint.interval", hook.get("interval", -1), -1)
+        check_int("default_hooks.checkpoint.interval", hook.get("interval", -1), -1)
     # For other tools that read the config which mmengine leaves in the working directory.
     custom = cfg.get("custom_imports") or {}
     imports = custom.get("imports") or []

@@ -7,8 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from uniformer_mm.checkpoints.naming import BACKBONE
-from uniformer_mm.models.uniformer import ARCHS
-from uniformer_mm.models.uniformer_light import LIGHT_ARCHS
+from uniformer_mm.models.archs import ARCHS, LIGHT_ARCHS
 
 BLOCK = re.compile(r"blocks([1-4])\.(\d+)\.")
 

@@ -3,8 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from mmengine.logging import print_log
+from mmengine.model import update_init_info
+from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
 from uniformer_mm.checkpoints.causes import differences
@@ -112,6 +115,29 @@ def load_pretrained(
     model.load_state_dict(fitting, strict=False)
     print_log(str(report), logger="current")
     return report
+
+
+@WEIGHT_INITIALIZERS.register_module()
+class UniFormerPretrained:
+    """Initializer that loads a checkpoint and raises if it does not fit.
+
+    `UniFormer` uses it for ``init_cfg=dict(type='Pretrained', ...)``.
+
+    Args:
+        **options: Of `load_pretrained`.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be read or does not fit the backbone.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def __call__(self, module: nn.Module) -> None:
+        """Load the checkpoint into a backbone."""
+        load_pretrained(module, **self.options)
+        if hasattr(module, "_params_init_info"):
+            update_init_info(module, init_info=f"{type(self).__name__}: {self.options}")
 
 
 def match(

@@ -7,7 +7,7 @@ import torch
 
 from uniformer_mm.benchmark.peers import agreement
 from uniformer_mm.export.files import Run
-from uniformer_mm.models.uniformer import MIN_SIZE
+from uniformer_mm.models.archs import MIN_SIZE
 
 STRIDE = 16
 """Pixels of an image per token of stage 3, where the windows are."""

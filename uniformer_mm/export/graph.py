@@ -15,8 +15,9 @@ from torch.utils._sympy.value_ranges import ValueRanges
 from uniformer_mm.apis.faults import reason
 from uniformer_mm.errors import UserError
 from uniformer_mm.export.adapting import adapt
+from uniformer_mm.models.archs import MIN_SIZE
 from uniformer_mm.models.fuse import fuse
-from uniformer_mm.models.uniformer import MIN_SIZE, UniFormer
+from uniformer_mm.models.uniformer import UniFormer
 from uniformer_mm.tasks import Task
 
 PARTS = ("backbone", "neck", "model")

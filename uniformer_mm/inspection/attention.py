@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from uniformer_mm.inspection.recording import BlockRecord
-from uniformer_mm.models.attention import Attention, attention_weights
-from uniformer_mm.models.blocks import DividedGlobalBlock, HourglassBlock
+from uniformer_mm.models.uniformer import Attention, DividedGlobalBlock, attention_weights
+from uniformer_mm.models.uniformer_light import HourglassBlock
 
 PADDING = "padding of the window"
 CLASS_TOKEN = "class token"

@@ -30,8 +30,8 @@ from uniformer_mm.inspection.recording import (
     choose_blocks,
     find_backbone,
 )
-from uniformer_mm.models.blocks import DividedGlobalBlock, HourglassBlock
-from uniformer_mm.models.uniformer_light import UniFormerLight
+from uniformer_mm.models.uniformer import DividedGlobalBlock
+from uniformer_mm.models.uniformer_light import HourglassBlock, UniFormerLight
 from uniformer_mm.predictions.folder import stems_of
 from uniformer_mm.predictions.media import Clip, Frame, ImageFile, Video, VideoWriter, write_image
 from uniformer_mm.predictions.painting import side_by_side

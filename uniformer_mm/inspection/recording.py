@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from uniformer_mm.errors import UserError
-from uniformer_mm.models.attention import Attention, partition
-from uniformer_mm.models.blocks import GlobalBlock
-from uniformer_mm.models.uniformer import UniFormer
+from uniformer_mm.models.uniformer import Attention, GlobalBlock, UniFormer, partition
 
 
 @dataclass(eq=False)

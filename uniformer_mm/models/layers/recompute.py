@@ -1,12 +1,16 @@
-"""Cheap activations that the backward pass recomputes instead of storing.
+"""Recompute cheap activations in the backward pass instead of storing them.
 
-What norms, GELU and the partition into windows give costs little to compute and much to keep: 6 of
-the 15 maps of C channels that a local block keeps, and 6 of the 17 of a global one. Here, a layer's
-input that such steps make is not kept for the gradient of its weights. The formulas of the gradient
-stay PyTorch's, which gets the recomputed tensor when it asks for it.
+The outputs of norms and GELU cost little to compute and much to store: 4 of the 15 maps of C
+channels that a local block keeps for its gradient, and 4 of the 17 of a global one, or more with
+an MLP ratio above 1. Inside `recompute_activations`, the modules of this file record how they
+computed their output. Where a layer saves such an output for the gradient of its weights, the hook
+of autograd stores the module's input instead, which the module's own gradient needs anyway.
 """
 
-from collections.abc import Callable, Sequence
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -14,78 +18,105 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.nn.modules import module as hooks_of_all_modules
 
-Step = Callable[[Tensor], Tensor]
+from uniformer_mm.models.layers.torch_internals import (
+    TENSORS_HAVE_VERSIONS,
+    saved_tensors_hooks_are_active,
+    version,
+)
 
-REPEATABLE = (nn.LayerNorm, nn.BatchNorm2d, nn.BatchNorm3d, nn.GELU, nn.Dropout, nn.Identity)
-"""Exact types of modules whose output can be computed again; subclasses may do other things."""
+_local = threading.local()
 
 
-def recomputed(layer: nn.Module, x: Tensor, *steps: Step) -> Tensor:
-    """Apply cheap steps and then a layer, whose input is not kept for the backward pass.
+def recompute_activations(x: Tensor) -> AbstractContextManager[Any]:
+    """Return the context of a forward pass whose cheap activations are recomputed.
 
-    Everything is kept, as PyTorch does, where a step may give something else when it is repeated
-    (`_repetition`), where others decide what is kept (activation checkpointing, `torch.compile`),
-    and with torch < 2.8.
+    It does nothing where no gradient is needed and where others decide what is stored: activation
+    checkpointing, somebody's hooks, `torch.compile`, tracing, transforms of functions. It is always
+    right to do nothing; it takes more memory.
 
     Args:
-        layer: Linear layer or convolution.
-        x: Input of the first step, which is kept.
-        steps: Modules, and functions without side effects.
-
-    Returns:
-        The output of `layer` for the output of the last step.
-
-    Raises:
-        RuntimeError: In the backward pass: a tensor that it needs was changed in place before.
+        x: Input of the forward pass, for its device and type.
     """
-    repetitions = _repetitions(steps) if _may_forget(x) else None
-    made = x
-    for step in steps:
-        made = step(made)
-    if repetitions is None or not made.requires_grad:
-        return layer(made)
-    device = x.device.type
-    half, half_dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
-    if half:
-        made = made.to(half_dtype)  # as the layer would, which then saves it as it is
-    address, version, dtype = made.data_ptr(), made._version, made.dtype
-    source = _Kept(x)
-    parameters = [_Kept(tensor) for step in repetitions for tensor in _tensors_of(step)]
-
-    def forget(saved: Tensor) -> Any:
-        if saved.data_ptr() == address and saved._version == version:
-            return saved.size(), saved.stride()
-        return _Kept(saved)
-
-    def remember(kept: Any) -> Tensor:
-        if isinstance(kept, _Kept):
-            return kept.unchanged()
-        for parameter in parameters:
-            parameter.unchanged()
-        again = source.unchanged()
-        with torch.no_grad(), torch.autocast(device, half_dtype, half, cache_enabled=False):
-            for repeat in repetitions:
-                again = repeat(again)
-        return again.to(dtype).as_strided(*kept)
-
-    with saved_tensors_hooks(forget, remember):
-        return layer(made)
+    if (
+        torch.compiler.is_compiling()
+        or not torch.is_grad_enabled()
+        or torch.jit.is_tracing()
+        or type(x) is not Tensor  # a FakeTensor has no address
+        or x.is_meta
+        or not TENSORS_HAVE_VERSIONS
+        or saved_tensors_hooks_are_active()
+    ):
+        return nullcontext()
+    return _Context(x.device.type)
 
 
-class _Kept:
+class _Context:
+    """Knows how the outputs that are alive were computed, by their address."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._records: dict[int, _Recomputed] = {}
+        self._hooks = saved_tensors_hooks(self._pack, _unpack)
+
+    def __enter__(self) -> None:
+        try:
+            self._hooks.__enter__()
+        except RuntimeError:  # disabled, as by the transforms of torch.func
+            return
+        _local.context = self
+
+    def __exit__(self, *error: object) -> None:
+        if _active() is self:
+            _local.context = None
+            self._hooks.__exit__(*error)
+
+    def record(self, output: Tensor, source: Tensor, function: Any, *options: Any) -> Tensor:
+        """Record that `function(source, *options)` gives `output`; return the output.
+
+        Under autocast it is cast to the type in which the layer after it runs: otherwise that
+        layer would store a copy of its own.
+        """
+        if not output.requires_grad:
+            return output
+        half = None
+        if torch.is_autocast_enabled(self._device):
+            half = torch.get_autocast_dtype(self._device)
+            output = output.to(half)
+        address = output.data_ptr()
+        records = self._records
+        records[address] = _Recomputed(
+            self._pack(source),
+            function,
+            [_Saved(option) if isinstance(option, Tensor) else option for option in options],
+            version(output),
+            partial(torch.autocast, self._device, half, half is not None, cache_enabled=False),
+            output.dtype,
+            # An address belongs to an output as long as that is alive.
+            weakref.ref(output, lambda _: records.pop(address, None)),
+        )
+        return output
+
+    def _pack(self, tensor: Tensor) -> "_Saved | _View":
+        if type(tensor) is Tensor:
+            record = self._records.get(tensor.data_ptr())
+            if record is not None and record.version == version(tensor):
+                return _View(record, tensor.size(), tensor.stride())
+        return _Saved(tensor)
+
+
+class _Saved:
     """A tensor for the backward pass, which must not be changed in place until then."""
 
     __slots__ = ("tensor", "version")
 
     def __init__(self, tensor: Tensor) -> None:
-        # A layer's output would keep the node of the graph that keeps this.
+        # The output of a layer refers to the node of the graph that refers to this.
         self.tensor = tensor if tensor.is_leaf else tensor.detach()
-        self.version = tensor._version
+        self.version = version(tensor)
 
-    def unchanged(self) -> Tensor:
-        if self.tensor._version != self.version:
+    def unpack(self) -> Tensor:
+        if version(self.tensor) != self.version:
             raise RuntimeError(
                 f"a tensor of shape {tuple(self.tensor.shape)} (weights or a feature map) was"
                 " changed in place between the forward pass and the backward pass"
@@ -93,79 +124,104 @@ class _Kept:
         return self.tensor
 
 
-def _may_forget(x: Tensor) -> bool:
-    return (
-        torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
-        and type(x) is Tensor  # not a FakeTensor, which has no address
-        and not x.is_meta
-        and not _others_decide()
-    )
+class _Recomputed:
+    """The output of a cheap function, to be computed again."""
+
+    __slots__ = ("_autocast", "_dtype", "_function", "_options", "_output", "_source", "version")
+
+    def __init__(
+        self,
+        source: "_Saved | _View",
+        function: Callable[..., Tensor],
+        options: list[Any],
+        output_version: int,
+        autocast: Callable[[], torch.autocast],
+        dtype: torch.dtype,
+        output: weakref.ref[Tensor],
+    ) -> None:
+        self._source = source
+        self._function = function
+        self._options = options
+        self.version = output_version
+        self._autocast = autocast
+        self._dtype = dtype
+        self._output = output
+
+    def unpack(self) -> Tensor:
+        options = [o.unpack() if isinstance(o, _Saved) else o for o in self._options]
+        with torch.no_grad(), self._autocast():
+            return self._function(self._source.unpack(), *options).to(self._dtype)
 
 
-def _others_decide() -> bool:
-    """Whether there are hooks of others, of activation checkpointing say, or none are allowed."""
-    hooks = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
-    if hooks is None:  # torch < 2.8 does not tell
-        return True
-    disabled = torch._C._autograd._saved_tensors_hooks_get_disabled_error_message()
-    return hooks(False) is not None or disabled is not None
+class _View:
+    """A saved tensor that is a view of a recomputed one."""
+
+    __slots__ = ("_record", "_size", "_stride")
+
+    def __init__(self, record: _Recomputed, size: torch.Size, stride: tuple[int, ...]) -> None:
+        self._record = record
+        self._size = size
+        self._stride = stride
+
+    def unpack(self) -> Tensor:
+        return self._record.unpack().as_strided(self._size, self._stride)
 
 
-def _repetitions(steps: Sequence[Step]) -> list[Step] | None:
-    """A function for each step, as `_repetition` gives them; None if one of them has none."""
-    found = [repetition for step in steps if (repetition := _repetition(step))]
-    return found if len(found) == len(steps) else None
+def _unpack(packed: _Saved | _View) -> Tensor:
+    return packed.unpack()
 
 
-def _repetition(step: Step) -> Step | None:
-    """A function that gives again what a step gives now, and does nothing else.
-
-    A module's function has the mode and the parameters that the module has now.
-
-    Returns:
-        None where the module is of another type than `REPEATABLE` (SyncBatchNorm has the statistics
-        of all processes), or where hooks or a replaced `forward` may change its output.
-    """
-    if not isinstance(step, nn.Module):
-        return step
-    if type(step) not in REPEATABLE or _is_altered(step):
-        return None
-    if isinstance(step, nn.GELU):
-        return partial(F.gelu, approximate=step.approximate)
-    if isinstance(step, nn.LayerNorm):
-        shape, weight, bias = step.normalized_shape, step.weight, step.bias
-        return partial(F.layer_norm, normalized_shape=shape, weight=weight, bias=bias, eps=step.eps)
-    if isinstance(step, nn.BatchNorm2d | nn.BatchNorm3d):
-        of_batch = step.training or step.running_mean is None
-        return partial(
-            F.batch_norm,
-            running_mean=None if of_batch else step.running_mean,
-            running_var=None if of_batch else step.running_var,
-            weight=step.weight,
-            bias=step.bias,
-            training=of_batch,
-            eps=step.eps,
-        )
-    return None if step.training and isinstance(step, nn.Dropout) else _identity
+def _active() -> _Context | None:
+    return None if torch.compiler.is_compiling() else getattr(_local, "context", None)
 
 
-def _is_altered(module: nn.Module) -> bool:
-    """Whether somebody's hooks, or a `forward` of its own, may make its output another one."""
-    return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or hooks_of_all_modules._global_forward_hooks
-        or hooks_of_all_modules._global_forward_pre_hooks
-        or "forward" in vars(module)
-    )
+class LayerNorm(nn.LayerNorm):
+    """LayerNorm before a linear layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) to (..., C)."""
+        output = super().forward(x)
+        if (context := _active()) is None:
+            return output
+        options = (self.normalized_shape, self.weight, self.bias, self.eps)
+        return context.record(output, x, F.layer_norm, *options)
 
 
-def _identity(x: Tensor) -> Tensor:
-    return x
+class _BatchNorm(nn.modules.batchnorm._BatchNorm):
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, ...) to (B, C, ...)."""
+        output = super().forward(x)
+        if (context := _active()) is None:
+            return output
+        if self.training or self.running_mean is None:  # again, without a second update
+            options = (None, None, self.weight, self.bias, True, 0.0, self.eps)
+        else:
+            statistics = (self.running_mean, self.running_var)
+            options = (*statistics, self.weight, self.bias, False, 0.0, self.eps)
+        return context.record(output, x, F.batch_norm, *options)
 
 
-def _tensors_of(step: Any) -> Sequence[Tensor]:
-    arguments = step.keywords.values() if isinstance(step, partial) else ()
-    return [value for value in arguments if isinstance(value, Tensor)]
+class BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
+    """BatchNorm of images before a convolution."""
+
+
+class BatchNorm3d(_BatchNorm, nn.BatchNorm3d):
+    """BatchNorm of videos before a convolution."""
+
+
+class GELU(nn.GELU):
+    """GELU before a linear layer or a convolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same shape."""
+        output = super().forward(x)
+        if (context := _active()) is None:
+            return output
+        return context.record(output, x, _gelu, self.approximate)
+
+
+def _gelu(x: Tensor, approximate: str) -> Tensor:
+    return F.gelu(x, approximate=approximate)
+
+
+BATCH_NORMS_BEFORE_CONV: dict[int, type[nn.Module]] = {2: BatchNorm2d, 3: BatchNorm3d}
