@@ -1,12 +1,14 @@
 """UniFormer for OpenMMLab 2.x.
 
-Importing this package registers the backbones and some hooks in mmengine's root registries
+Importing this package registers the backbones, the initializer that loads their checkpoints, and
+some hooks in mmengine's root registries
 (``type='mmengine.UniFormer'`` in the configs of any codebase) and repairs what is broken in the
 OpenMMLab stack on current PyTorch, see `uniformer_mm.compat`.
 """
 
 from typing import TYPE_CHECKING, Any
 
+import uniformer_mm.checkpoints  # noqa: F401
 import uniformer_mm.hooks  # noqa: F401
 from uniformer_mm.compat import repair_stack
 from uniformer_mm.models import UniFormer, UniFormerLight

@@ -7,8 +7,8 @@ import torch
 from mmengine.registry import MODELS
 from torch import nn
 
-from uniformer_mm.models import ARCHS, UniFormer, UniFormerLight
-from uniformer_mm.models.uniformer_light import LIGHT_ARCHS
+from uniformer_mm.models import ARCHS, LIGHT_ARCHS, UniFormer, UniFormerLight
+from uniformer_mm.models.uniformer import DropPath
 
 TINY = {"depths": (1, 1, 4, 1), "embed_dims": (16, 32, 64, 64), "head_dim": 32}
 VARIANTS = [
@@ -292,8 +292,6 @@ def test_stochastic_depth_rises_linearly_and_acts_in_training_only():
 
 
 def test_dropped_branches_keep_their_expected_value():
-    from uniformer_mm.models.blocks import DropPath
-
     torch.manual_seed(0)
     out = DropPath(0.25)(torch.ones(10000, 2))
     assert torch.equal(out[:, 0], out[:, 1])

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 from uniformer_mm.doctor.parity import fill
 from uniformer_mm.models import UniFormerLight
-from uniformer_mm.models.attention import Attention
-from uniformer_mm.models.uniformer_light import pooled_scores
+from uniformer_mm.models.uniformer import Attention
+from uniformer_mm.models.uniformer_light import pool_scores
 
 TINY = {"depths": (1, 1, 3, 2), "embed_dims": (16, 16, 32, 64), "head_dim": 16}
 CLASSIFIER = {"output_norm": "batch", "class_token": True}
@@ -90,17 +90,17 @@ def test_a_block_is_what_its_definition_says(size):
 
 def test_scores_are_pooled_to_the_next_stage_with_their_sum():
     scores = torch.arange(1.0, 21.0).view(1, 4, 5)
-    pooled = pooled_scores(scores)
+    pooled = pool_scores(scores)
     assert pooled.sum() == pytest.approx(scores.sum())
     ratio = pooled / F.avg_pool2d(scores, 2).flatten(1)
     torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))
-    assert pooled_scores(torch.rand(2, 3, 4, 6)).shape == (2, 3 * 2 * 3)
+    assert pool_scores(torch.rand(2, 3, 4, 6)).shape == (2, 3 * 2 * 3)
 
 
 def test_scores_follow_an_embedding_that_rounds_up():
     """The last column is a mean of the two tokens that are left, not of them and of zeros."""
     scores = torch.arange(1.0, 21.0).view(1, 4, 5)
-    pooled = pooled_scores(scores, ceil=True).view(2, 3)
+    pooled = pool_scores(scores, ceil=True).view(2, 3)
     assert pooled.sum() == pytest.approx(scores.sum())
     assert pooled[0, 2] / pooled[0, 0] == pytest.approx(7.5 / 4)
 
@@ -250,7 +250,7 @@ def test_a_class_token_that_attends_to_few_tokens_is_no_division_by_zero():
     (output.sum() + scores_after.sum()).backward()
     assert torch.isfinite(output).all()
     assert torch.isfinite(scores.grad).all()
-    assert not pooled_scores(torch.zeros(1, 4, 4)).any()
+    assert not pool_scores(torch.zeros(1, 4, 4)).any()
 
 
 def test_a_batch_is_its_images():

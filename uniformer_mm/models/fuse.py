@@ -118,7 +118,8 @@ class FusedHourglassBlock(nn.Module):
         self.block = block
         block.attn.qkv = FusedLinear(block.attn.qkv)
         block.attn.proj = FusedLinear(block.attn.proj)
-        block.mlp = FusedFeedForward(None, block.mlp.fc1, block.mlp.fc2, residual=False)
+        mlp = FusedFeedForward(None, block.mlp.fc1, block.mlp.fc2, residual=False)
+        block.mlp = mlp  # type: ignore[assignment]
         del block.pos_embed
 
     def forward(

@@ -43,11 +43,8 @@ BLOCK_NORM_EPS = 1e-6
 PATCH_NORM_EPS = 1e-5
 """Epsilon of the LayerNorm in patch embeddings: PyTorch's default, also in the official code."""
 
-CONVS: dict[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
-BATCH_NORMS: dict[int, type[nn.BatchNorm2d | nn.BatchNorm3d]] = {
-    2: nn.BatchNorm2d,
-    3: nn.BatchNorm3d,
-}
+CONVS: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
+BATCH_NORMS: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 @MODELS.register_module()
@@ -222,9 +219,11 @@ class UniFormer(BaseModule):
     @property
     def stages(self) -> list["Stage"]:
         """The stages that are built."""
-        parts = ("patch_embed", "blocks", "norm")
-        numbers = range(1, max(self.out_indices) + 2)
-        return [Stage(*(getattr(self, f"{part}{i}", None) for part in parts)) for i in numbers]
+        stages = []
+        for i in range(1, max(self.out_indices) + 2):
+            parts = (getattr(self, f"{part}{i}", None) for part in Stage._fields)
+            stages.append(Stage(*parts))  # type: ignore[arg-type]
+        return stages
 
     def train(self, mode: bool = True) -> "UniFormer":
         """Set the mode, except for frozen stages and (with `norm_eval`) for BatchNorm."""

@@ -128,7 +128,8 @@ class UniFormerLight(UniFormer):
         """
         x = self._channels_last(x)
         outputs = {}
-        class_token = scores = None
+        class_token: Any = None
+        scores: Any = None
         with recompute_activations(x):
             for i, stage in enumerate(self.stages):
                 grid = x.shape[:-1]

@@ -40,7 +40,7 @@ class Depthwise(nn.Module):
     """Whether the kernels return the type of the input under autocast, as a residual stream."""
 
     def __init__(self, dim: int, kernel_size: int, channels_last: bool = False) -> None:
-        super().__init__(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)  # type: ignore[call-arg]
+        super().__init__(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
         self.channels_last = channels_last
 
     def forward(self, x: Tensor) -> Tensor:

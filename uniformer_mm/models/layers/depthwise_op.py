@@ -156,7 +156,7 @@ def _unwrapped(kernel: Any) -> Any:
     return kernel
 
 
-def _save(ctx: Any, inputs: tuple, output: Any = None) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Any = None) -> None:
     x, weight, bias, ctx.flipped = inputs
     ctx.save_for_backward(x, weight)
     ctx.bias_dtype = None if bias is None else bias.dtype
@@ -176,7 +176,7 @@ def _differentiate(
     return grad_x, grad_weight, grad_bias, None
 
 
-def _save_for_second(ctx: Any, inputs: tuple, output: Any = None) -> None:
+def _save_for_second(ctx: Any, inputs: tuple[Any, ...], output: Any = None) -> None:
     x, grad, _, ctx.flipped = inputs
     ctx.save_for_backward(x, grad)
 

@@ -193,11 +193,12 @@ class _BatchNorm(nn.modules.batchnorm._BatchNorm):
         output = super().forward(x)
         if (context := _active()) is None:
             return output
+        options: tuple[Any, ...]
         if self.training or self.running_mean is None:  # again, without a second update
             options = (None, None, self.weight, self.bias, True, 0.0, self.eps)
         else:
-            statistics = (self.running_mean, self.running_var)
-            options = (*statistics, self.weight, self.bias, False, 0.0, self.eps)
+            mean, variance = self.running_mean, self.running_var
+            options = (mean, variance, self.weight, self.bias, False, 0.0, self.eps)
         return context.record(output, x, F.batch_norm, *options)
 
 
