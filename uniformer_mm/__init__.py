@@ -8,7 +8,7 @@ OpenMMLab stack on current PyTorch, see `uniformer_mm.compat`.
 
 from typing import TYPE_CHECKING, Any
 
-import uniformer_mm.checkpoints  # noqa: F401
+import uniformer_mm.checkpoints
 import uniformer_mm.hooks  # noqa: F401
 from uniformer_mm.compat import repair_stack
 from uniformer_mm.models import UniFormer, UniFormerLight

@@ -9,9 +9,9 @@ from uniformer_mm.models.uniformer import Attention
 
 
 def test_hybrid_is_global_in_every_fourth_block():
-    assert window_sizes("hybrid", 14, 9) == [14, 14, 14, 0, 14, 14, 14, 0, 14]
-    assert window_sizes("window", 7, 3) == [7, 7, 7]
-    assert window_sizes("global", 7, 3) == [0, 0, 0]
+    assert window_sizes("hybrid", 14, 9) == (14, 14, 14, 0, 14, 14, 14, 0, 14)
+    assert window_sizes("window", 7, 3) == (7, 7, 7)
+    assert window_sizes("global", 7, 3) == (0, 0, 0)
 
 
 def test_stage_4_is_global_in_every_mode():

@@ -7,6 +7,7 @@ another type is refused even where Python would take it: `split="false"` is true
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -101,51 +102,85 @@ def resolve_arch(
     return settings
 
 
-def check_options(
-    settings: Mapping[str, Any],
-    *,
-    dims: int,
-    in_channels: int,
-    attention: str,
-    flags: Mapping[str, bool],
-    rates: Mapping[str, float],
-    layer_scale_init: float,
-    output_norm: str,
-    frozen_stages: int,
-    init_cfg: Any,
-) -> None:
-    """Check the options of a backbone, and the settings of its arch.
+@dataclass(frozen=True)
+class Settings:
+    """Options of a backbone, resolved and checked.
+
+    Attributes:
+        arch: All settings of the arch.
+        layer_scales: Initial layer scale of the blocks of each stage; None for no layer scale.
+        windows: Window size of each block of stage 3, 0 for global attention.
+        drop_paths: Stochastic depth of the blocks of each stage.
+        output_norm: 'layer' or 'batch'.
+        returns_tuple: Whether the backbone returns a tuple.
+        out_indices: Stages to return, from 0.
+        checkpointed_blocks: Number of checkpointed blocks of each stage.
+    """
+
+    arch: Mapping[str, Any]
+    layer_scales: tuple[float | None, ...]
+    windows: tuple[int, ...]
+    drop_paths: tuple[tuple[float, ...], ...]
+    output_norm: str
+    returns_tuple: bool
+    out_indices: tuple[int, ...]
+    checkpointed_blocks: tuple[int, ...]
+
+
+def resolve_options(
+    options: Mapping[str, Any],
+    archs: Mapping[str, Mapping[str, Any]] = ARCHS,
+    defaults: Mapping[str, Any] = ARCH_DEFAULTS,
+) -> Settings:
+    """Resolve and check the options of a backbone, by the names of its arguments.
 
     Raises:
         ValueError: An option has a value that is not allowed, or contradicts another one.
     """
+    arch = resolve_arch(options["arch"], archs, defaults)
+    for name in ("head_dim", "layer_scale"):
+        if options[name] is not None:
+            arch[name] = options[name]
+    dims, depths, widths = options["dims"], arch["depths"], arch["embed_dims"]
+    output_norm = options["output_norm"] or ("layer" if dims == 2 else "batch")
     check_choice("dims", dims, (2, 3))
-    for name in ("stem", "downsample"):
-        check_choice(name, settings[name], EMBEDDINGS)
-    check_choice("layer_scale", settings["layer_scale"], LAYER_SCALES)
+    check_choice("stem", arch["stem"], EMBEDDINGS)
+    check_choice("downsample", arch["downsample"], EMBEDDINGS)
+    check_choice("layer_scale", arch["layer_scale"], LAYER_SCALES)
     check_choice("output_norm", output_norm, OUTPUT_NORMS)
-    for name, flag in flags.items():
-        check_choice(name, flag, (True, False))
-    for name, rate in rates.items():
-        check_number(name, rate, below=1)
-    check_number("layer_scale_init", layer_scale_init)
-    for cfg in init_cfg if isinstance(init_cfg, list) else [init_cfg] if init_cfg else []:
-        check_init_cfg(cfg)
-    check_int("in_channels", in_channels, 1)
-    check_int("head_dim", settings["head_dim"], 1)
-    check_int("frozen_stages", frozen_stages, -1, NUM_STAGES)
-    if dims == 3 and attention != "global":
-        raise ValueError(f"attention must be 'global' for dims=3, got {attention!r}")
-    if dims == 2 and (flags["split"] or flags["std"]):
+    for name in ("qkv_bias", "split", "std", "norm_eval", "kernels"):
+        check_choice(name, options[name], (True, False))
+    for name in ("drop_rate", "attn_drop_rate", "drop_path_rate"):
+        check_number(name, options[name], below=1)
+    check_number("layer_scale_init", options["layer_scale_init"])
+    check_int("in_channels", options["in_channels"], 1)
+    check_int("head_dim", arch["head_dim"], 1)
+    check_int("frozen_stages", options["frozen_stages"], -1, NUM_STAGES)
+    check_init_cfg(options["init_cfg"])
+    if dims == 3 and options["attention"] != "global":
+        raise ValueError(f"attention must be 'global' for dims=3, got {options['attention']!r}")
+    if dims == 2 and (options["split"] or options["std"]):
         raise ValueError("split and std are options of videos: they need dims=3")
-    if flags["std"] and settings["downsample"] != "patch":
+    if options["std"] and arch["downsample"] != "patch":
         raise ValueError("std is about embeddings of kind 'patch', got downsample='conv'")
-    widths = settings["embed_dims"][2:]
-    if any(dim % settings["head_dim"] for dim in widths):
+    if any(dim % arch["head_dim"] for dim in widths[2:]):
         raise ValueError(
-            f"head_dim must divide the embed_dims of stages 3 and 4, {widths},"
-            f" got {settings['head_dim']}"
+            f"head_dim must divide the embed_dims of stages 3 and 4, {widths[2:]},"
+            f" got {arch['head_dim']}"
         )
+    scaled = {"none": (), "global": (2, 3), "all": (0, 1, 2, 3)}[arch["layer_scale"]]
+    scale = options["layer_scale_init"]
+    returns_tuple, out_indices = resolve_out_indices(options["out_indices"], output_norm)
+    return Settings(
+        arch=arch,
+        layer_scales=tuple(scale if i in scaled else None for i in range(NUM_STAGES)),
+        windows=window_sizes(options["attention"], options["window_size"], depths[2]),
+        drop_paths=drop_path_rates(options["drop_path_rate"], depths),
+        output_norm=output_norm,
+        returns_tuple=returns_tuple,
+        out_indices=out_indices,
+        checkpointed_blocks=resolve_checkpointing(options["with_cp"], depths),
+    )
 
 
 def resolve_out_indices(
@@ -187,7 +222,17 @@ def resolve_checkpointing(with_cp: bool | Sequence[int], depths: Sequence[int]) 
     return tuple(with_cp)
 
 
-def window_sizes(attention: str, window_size: int, depth: int) -> list[int]:
+def drop_path_rates(rate: float, depths: Sequence[int]) -> tuple[tuple[float, ...], ...]:
+    """Return the stochastic depth of the blocks of each stage, from 0 to `rate` linearly."""
+    last = max(sum(depths) - 1, 1)
+    starts = [sum(depths[:i]) for i in range(len(depths))]
+    return tuple(
+        tuple(rate * (start + j) / last for j in range(depth))
+        for start, depth in zip(starts, depths, strict=True)
+    )
+
+
+def window_sizes(attention: str, window_size: int, depth: int) -> tuple[int, ...]:
     """Return the window size of each block of stage 3, 0 for global attention.
 
     In the hybrid mode every fourth block is global (arXiv 2201.09450, Section 3.4).
@@ -202,29 +247,30 @@ def window_sizes(attention: str, window_size: int, depth: int) -> list[int]:
         "window": [False] * depth,
         "hybrid": [i % 4 == 3 for i in range(depth)],
     }
-    return [0 if every else window_size for every in is_global[attention]]
+    return tuple(0 if every else window_size for every in is_global[attention])
 
 
-def check_init_cfg(cfg: Any) -> None:
-    """Check an entry of `init_cfg`, whose mistakes would otherwise show when training begins.
+def check_init_cfg(init_cfg: Any) -> None:
+    """Check an `init_cfg`, whose mistakes would otherwise show when training begins.
 
     Raises:
-        ValueError: It has no known type, or 'Pretrained' has no checkpoint.
+        ValueError: An entry has no known type, or 'Pretrained' has no checkpoint.
     """
-    if not isinstance(cfg, Mapping):
-        raise ValueError(f"init_cfg must be a dict, a list of dicts, or None, got {cfg!r}")
-    kind = cfg.get("type")
-    if isinstance(kind, str) and "." not in kind:
-        registries = (WEIGHT_INITIALIZERS, *WEIGHT_INITIALIZERS.children.values())
-        known = any(kind in registry.module_dict for registry in registries)
-    else:  # the registry of the scope finds a name that has one
-        known = callable(kind) or bool(kind and re.fullmatch(r"\w+(\.\w+)+", str(kind)))
-    if not known:
-        raise ValueError(
-            f"init_cfg needs the type of an initializer, such as 'Pretrained', got {kind!r}"
-        )
-    if kind in PRETRAINED and "checkpoint" not in cfg:
-        raise ValueError(f"init_cfg of type 'Pretrained' needs a checkpoint, got {dict(cfg)}")
+    for cfg in init_cfg if isinstance(init_cfg, list) else [init_cfg] if init_cfg else []:
+        if not isinstance(cfg, Mapping):
+            raise ValueError(f"init_cfg must be a dict, a list of dicts, or None, got {cfg!r}")
+        kind = cfg.get("type")
+        if isinstance(kind, str) and "." not in kind:
+            registries = (WEIGHT_INITIALIZERS, *WEIGHT_INITIALIZERS.children.values())
+            known = any(kind in registry.module_dict for registry in registries)
+        else:  # the registry of its scope finds a name that has one
+            known = callable(kind) or bool(kind and re.fullmatch(r"\w+(\.\w+)+", str(kind)))
+        if not known:
+            raise ValueError(
+                f"init_cfg needs the type of an initializer, such as 'Pretrained', got {kind!r}"
+            )
+        if kind in PRETRAINED and "checkpoint" not in cfg:
+            raise ValueError(f"init_cfg of type 'Pretrained' needs a checkpoint, got {dict(cfg)}")
 
 
 def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:

@@ -21,11 +21,8 @@ from uniformer_mm.models.archs import (
     MIN_SIZE,
     NUM_STAGES,
     PRETRAINED,
-    check_options,
-    resolve_arch,
-    resolve_checkpointing,
-    resolve_out_indices,
-    window_sizes,
+    Settings,
+    resolve_options,
 )
 from uniformer_mm.models.layers.checkpoint import run_block
 from uniformer_mm.models.layers.depthwise import DEPTHWISE, use_kernels
@@ -127,65 +124,41 @@ class UniFormer(BaseModule):
         kernels: bool = False,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
-        settings = resolve_arch(arch, self.archs, self.arch_defaults)
-        overrides = {"head_dim": head_dim, "layer_scale": layer_scale}
-        settings.update({key: value for key, value in overrides.items() if value is not None})
-        output_norm = output_norm or ("layer" if dims == 2 else "batch")
-        check_options(
-            settings,
-            dims=dims,
-            in_channels=in_channels,
-            attention=attention,
-            flags={
-                "qkv_bias": qkv_bias,
-                "split": split,
-                "std": std,
-                "norm_eval": norm_eval,
-                "kernels": kernels,
-            },
-            rates={
-                "drop_rate": drop_rate,
-                "attn_drop_rate": attn_drop_rate,
-                "drop_path_rate": drop_path_rate,
-            },
-            layer_scale_init=layer_scale_init,
-            output_norm=output_norm,
-            frozen_stages=frozen_stages,
-            init_cfg=init_cfg,
-        )
+        settings = resolve_options(locals(), self.archs, self.arch_defaults)
         super().__init__(init_cfg=_load_strictly(init_cfg))
-        depths = settings["depths"]
         self.dims = dims
         self.in_channels = in_channels
-        self.embed_dims = settings["embed_dims"]
-        self.head_dim = settings["head_dim"]
-        self.output_norm = output_norm
-        self.returns_tuple, self.out_indices = resolve_out_indices(out_indices, output_norm)
+        self.embed_dims = settings.arch["embed_dims"]
+        self.head_dim = settings.arch["head_dim"]
+        self.output_norm = settings.output_norm
+        self.returns_tuple = settings.returns_tuple
+        self.out_indices = settings.out_indices
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
-        self.checkpointed_blocks = resolve_checkpointing(with_cp, depths)
+        self.checkpointed_blocks = settings.checkpointed_blocks
 
-        windows = window_sizes(attention, window_size, depths[2])
-        drop_paths = [drop_path_rate * i / max(sum(depths) - 1, 1) for i in range(sum(depths))]
-        local = {"mlp_ratio": settings["mlp_ratio"], "drop": drop_rate, "layer_scale": None}
-        global_ = {**local, "qkv_bias": qkv_bias, "attn_drop": attn_drop_rate}
-        if settings["layer_scale"] == "all":
-            local["layer_scale"] = layer_scale_init
-        if settings["layer_scale"] != "none":
-            global_["layer_scale"] = layer_scale_init
         # Stages after the last output would never get a gradient: they are not built.
         for i in range(max(self.out_indices) + 1):
             self.add_module(f"patch_embed{i + 1}", self._patch_embed(i, settings, std))
             blocks = nn.ModuleList()
-            for j in range(depths[i]):
-                options = {**(local if i < 2 else global_), "drop_path": drop_paths.pop(0)}
-                if i == 2 and windows[j]:
-                    options["window_size"] = windows[j]
-                blocks.append(self._block(i, j, settings, split, options))
+            for j, drop_path in enumerate(settings.drop_paths[i]):
+                options: dict[str, Any] = {
+                    "mlp_ratio": settings.arch["mlp_ratio"],
+                    "drop": drop_rate,
+                    "drop_path": drop_path,
+                    "layer_scale": settings.layer_scales[i],
+                }
+                if i < 2:
+                    blocks.append(LocalBlock(dims, self.embed_dims[i], **options))
+                    continue
+                options.update(qkv_bias=qkv_bias, attn_drop=attn_drop_rate)
+                if i == 2 and settings.windows[j]:
+                    options["window_size"] = settings.windows[j]
+                blocks.append(self._global_block(i, j, settings, split, options))
             self.add_module(f"blocks{i + 1}", blocks)
-            if output_norm == "layer" and i in self.out_indices:
+            if self.output_norm == "layer" and i in self.out_indices:
                 self.add_module(f"norm{i + 1}", nn.LayerNorm(self.embed_dims[i], BLOCK_NORM_EPS))
-        if output_norm == "batch":
+        if self.output_norm == "batch":
             self.norm = BATCH_NORMS[dims](self.embed_dims[-1])
         self.pos_drop = nn.Dropout(drop_rate) if drop_rate else nn.Identity()
         self.apply(init_parameters)
@@ -235,26 +208,25 @@ class UniFormer(BaseModule):
                     module.eval()
         return self
 
-    def _patch_embed(self, stage: int, settings: Mapping[str, Any], std: bool) -> nn.Module:
+    def _patch_embed(self, stage: int, settings: Settings, std: bool) -> nn.Module:
         """Build the embedding of a stage: 4 times fewer rows and columns at first, then 2."""
         source = self.embed_dims[stage - 1] if stage else self.in_channels
-        dim = self.embed_dims[stage]
-        if stage == 0 and settings["stem"] == "conv":
-            strides: list[Any] = [2, 2] if self.dims == 2 else [(1, 2, 2), (2, 2, 2)]
-            return ConvEmbed(self.dims, source, dim, strides)
-        if stage == 0:
-            return PatchEmbed(self.dims, source, dim, 4, kernel_time=3, stride_time=2)
-        if settings["downsample"] == "conv":
-            return ConvEmbed(self.dims, source, dim, [2] if self.dims == 2 else [(1, 2, 2)])
-        return PatchEmbed(self.dims, source, dim, 2, kernel_time=3 if std else 1)
+        kind = settings.arch["downsample" if stage else "stem"]
+        if kind == "conv":
+            # The first stage halves the frames of a video as well.
+            strides = [(1, 2, 2)] if stage else [(1, 2, 2), (2, 2, 2)]
+            return ConvEmbed(self.dims, source, self.embed_dims[stage], strides)
+        patch, stride_time = (2, 1) if stage else (4, 2)
+        kernel_time = 3 if std or stage == 0 else 1
+        size = (kernel_time, patch, patch)
+        stride = (stride_time, patch, patch)
+        return PatchEmbed(self.dims, source, self.embed_dims[stage], size, stride)
 
-    def _block(
-        self, stage: int, index: int, settings: Mapping[str, Any], split: bool, options: Any
+    def _global_block(
+        self, stage: int, index: int, settings: Settings, split: bool, options: Any
     ) -> nn.Module:
-        """Build a block, of a stage and with an index from 0."""
+        """Build a block of stage 2 or 3, both counted from 0."""
         dim = self.embed_dims[stage]
-        if stage < 2:
-            return LocalBlock(self.dims, dim, **options)
         if split:
             return DividedGlobalBlock(dim, self.head_dim, **options)
         return GlobalBlock(self.dims, dim, self.head_dim, **options)
@@ -369,17 +341,11 @@ class LocalBlock(nn.Module):
 class GlobalBlock(nn.Module):
     """DPE, global MHRA and feed-forward network (arXiv 2201.09450, Sections 3.3 and 3.4).
 
-    Args:
-        dims: 2 for images, 3 for videos.
-        dim: Channels C.
+    Args: as for `LocalBlock`, and:
         head_dim: Channels of one attention head.
         window_size: Side of the attention windows (images only), 0 for global attention.
-        mlp_ratio: Hidden channels of the feed-forward network over C.
         qkv_bias: Whether query, key and value have a bias.
-        drop: Dropout probability of projections.
         attn_drop: Dropout probability of attention weights.
-        drop_path: Probability to drop a branch for a sample (stochastic depth).
-        layer_scale: Initial value of the learned scale of each branch; None for no scale.
     """
 
     def __init__(
@@ -592,15 +558,15 @@ class FeedForward(nn.Module):
 class PatchEmbed(nn.Module):
     """Patch embedding: an unpadded strided convolution, then LayerNorm over the channels.
 
-    Sizes are rounded down: 333 pixels give 83, 41, 20 and 10 tokens.
+    Sizes are rounded down: 333 pixels give 83, 41, 20 and 10 tokens. Time is padded by half of the
+    kernel.
 
     Args:
         dims: 2 for images, 3 for videos.
         in_channels: Channels of the input.
         dim: Channels C of the output.
-        patch: Kernel and stride along height and width.
-        kernel_time: Kernel along time; above 1 the time axis is padded by kernel_time // 2.
-        stride_time: Stride along time.
+        kernel_size: Along time, height and width; images have no time.
+        stride: The same.
     """
 
     def __init__(
@@ -608,21 +574,15 @@ class PatchEmbed(nn.Module):
         dims: int,
         in_channels: int,
         dim: int,
-        patch: int,
-        *,
-        kernel_time: int = 1,
-        stride_time: int = 1,
+        kernel_size: tuple[int, int, int],
+        stride: tuple[int, int, int],
     ) -> None:
         super().__init__()
-        kernel: tuple[int, ...] = (patch, patch)
-        stride: tuple[int, ...] = (patch, patch)
-        padding: tuple[int, ...] = (0, 0)
-        if dims == 3:
-            kernel = (kernel_time, *kernel)
-            stride = (stride_time, *stride)
-            padding = (kernel_time // 2, *padding)
+        padding = (kernel_size[0] // 2, 0, 0)
         self.norm = nn.LayerNorm(dim, eps=PATCH_NORM_EPS)
-        self.proj = CONVS[dims](in_channels, dim, kernel, stride, padding)
+        self.proj = CONVS[dims](
+            in_channels, dim, kernel_size[-dims:], stride[-dims:], padding[-dims:]
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Channels-last map to a smaller channels-last map."""
@@ -636,23 +596,20 @@ class ConvEmbed(nn.Module):
         dims: 2 for images, 3 for videos.
         in_channels: Channels of the input.
         dim: Channels C of the output.
-        strides: One convolution per entry, an int for all axes or one per axis. All but the last
-            are followed by GELU and have C / 2 output channels.
+        strides: Of each convolution along time, height and width; images have no time. All
+            convolutions but the last are followed by GELU and have C / 2 output channels.
     """
 
     def __init__(
-        self, dims: int, in_channels: int, dim: int, strides: Sequence[int | tuple[int, ...]]
+        self, dims: int, in_channels: int, dim: int, strides: Sequence[tuple[int, int, int]]
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for i, stride in enumerate(strides):
-            is_last = i == len(strides) - 1
-            channels = dim if is_last else dim // 2
-            layers.append(CONVS[dims](in_channels, channels, 3, stride, 1))
-            layers.append(BATCH_NORMS[dims](channels))
-            if not is_last:
-                layers.append(nn.GELU())
-            in_channels = channels
+        for stride in strides[:-1]:
+            conv = CONVS[dims](in_channels, dim // 2, 3, stride[-dims:], 1)
+            layers += [conv, BATCH_NORMS[dims](dim // 2), nn.GELU()]
+            in_channels = dim // 2
+        layers += [CONVS[dims](in_channels, dim, 3, strides[-1][-dims:], 1), BATCH_NORMS[dims](dim)]
         self.proj = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

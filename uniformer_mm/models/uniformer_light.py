@@ -9,14 +9,19 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from uniformer_mm.models.archs import LAST_STAGE, LIGHT_ARCHS, LIGHT_DEFAULTS, check_choice
+from uniformer_mm.models.archs import (
+    LAST_STAGE,
+    LIGHT_ARCHS,
+    LIGHT_DEFAULTS,
+    Settings,
+    check_choice,
+)
 from uniformer_mm.models.layers.checkpoint import run_block
 from uniformer_mm.models.layers.recompute import recompute_activations
 from uniformer_mm.models.uniformer import (
     Attention,
     ConvEmbed,
     GlobalBlock,
-    LocalBlock,
     UniFormer,
     init_parameters,
     layer_scale_parameter,
@@ -157,17 +162,15 @@ class UniFormerLight(UniFormer):
                 return features, self.norm_cls(class_token[:, 0])
             return features
 
-    def _block(
-        self, stage: int, index: int, settings: Mapping[str, Any], split: bool, options: Any
+    def _global_block(
+        self, stage: int, index: int, settings: Settings, split: bool, options: Any
     ) -> nn.Module:
-        if stage < 2:
-            return LocalBlock(self.dims, self.embed_dims[stage], **options)
         return HourglassBlock(
             self.dims,
             self.embed_dims[stage],
             self.head_dim,
-            keep_ratio=1.0 if stage == 2 and index == 0 else settings["keep_ratio"],
-            score_update=settings["score_update"],
+            keep_ratio=1.0 if stage == 2 and index == 0 else settings.arch["keep_ratio"],
+            score_update=settings.arch["score_update"],
             **options,
         )
 
