@@ -47,47 +47,6 @@ def assert_same(outputs, expected):
         assert torch.equal(a, b)
 
 
-def plain(block, x, class_token, scores):
-    """A block that keeps half of the tokens, in the order of the definition, one image."""
-    x = x.permute(0, 3, 1, 2)
-    position = block.pos_embed
-    x = x + F.conv2d(x, position.weight, position.bias, padding=1, groups=x.shape[1])
-    x = x.permute(0, 2, 3, 1)
-    tokens, shape = x.flatten(1, 2)[0], x.shape
-    number = len(tokens) // 2
-    order = sorted(range(len(tokens)), key=lambda i: -scores[0, i].item())
-    kept, dropped = order[:number], order[number:]
-    weight = scores[0, dropped] / scores[0, dropped].sum()
-    rest = (weight[:, None] * tokens[dropped]).sum(0)
-    sequence = torch.cat([class_token[0], tokens[kept], rest[None]])[None]
-    heads = block.attn.num_heads
-    qkv = block.attn.qkv(block.norm1(sequence)).view(len(sequence[0]), 3, heads, -1)
-    query, key, value = qkv.permute(1, 2, 0, 3)
-    weights = (query @ key.transpose(1, 2) * query.shape[-1] ** -0.5).softmax(-1)
-    attended = block.attn.proj((weights @ value).transpose(0, 1).flatten(1))
-    sequence = sequence[0] + attended
-    fed = block.mlp(block.norm2(sequence))
-    sequence = sequence + fed
-    tokens = tokens.clone()
-    tokens[kept] = sequence[1:-1]
-    tokens[dropped] = tokens[dropped] + attended[-1] + fed[-1]
-    scores = scores.clone()
-    scores[0, kept] = 0.5 * scores[0, kept] + 0.5 * weights.mean(0)[0, 1:-1]
-    return tokens.view(shape), sequence[:1][None], scores
-
-
-@pytest.mark.parametrize("size", [(4, 4), (5, 7)])
-def test_a_block_is_what_its_definition_says(size):
-    block = make().blocks3[1]
-    x, class_token = torch.randn(1, *size, 32), torch.randn(1, 1, 32)
-    scores = torch.rand(1, size[0] * size[1])
-    with torch.no_grad():
-        outputs = block(x, class_token, scores)
-        expected = plain(block, x, class_token, scores)
-    for output, reference in zip(outputs, expected, strict=True):
-        torch.testing.assert_close(output, reference, rtol=1e-4, atol=1e-5)
-
-
 def test_scores_are_pooled_to_the_next_stage_with_their_sum():
     scores = torch.arange(1.0, 21.0).view(1, 4, 5)
     pooled = pool_scores(scores)
@@ -149,29 +108,6 @@ def test_it_is_copied_and_pickled_after_a_forward_pass():
     expected = model(example(model))
     for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert_same(again(example(model)), expected)
-
-
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("options", [*USES, {"with_cp": True}])
-def test_every_parameter_gets_a_gradient_in_any_mode(training, options):
-    """So DDP needs no search for unused parameters."""
-    model = make(**options).train(training)
-    total(model(example(model))).backward()
-    without = [name for name, p in model.named_parameters() if p.grad is None]
-    assert without == []
-    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
-
-
-def test_checkpointing_changes_nothing():
-    gradients = []
-    for with_cp in (False, True):
-        model = make(with_cp=with_cp).train()
-        x = torch.linspace(-1, 1, 2 * 3 * 64 * 64).view(2, 3, 64, 64)
-        model(x)[-1].square().mean().backward()
-        gradients.append(
-            torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-        )
-    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -253,25 +189,6 @@ def test_a_class_token_that_attends_to_few_tokens_is_no_division_by_zero():
     assert not pool_scores(torch.zeros(1, 4, 4)).any()
 
 
-def test_a_batch_is_its_images():
-    model = make()
-    images = torch.randn(3, 3, 64, 96)
-    with torch.no_grad():
-        together = model(images)
-        for i in range(3):
-            for a, b in zip(model(images[i : i + 1]), together, strict=True):
-                torch.testing.assert_close(a[0], b[i], rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("options", [{}, RECOGNIZER], ids=["dense", "video"])
-def test_it_compiles_without_a_break(options):
-    torch._dynamo.reset()
-    model = make(**options)
-    compiled = torch.compile(model, fullgraph=True, backend="eager")
-    with torch.no_grad():
-        assert_same(compiled(example(model)), model(example(model)))
-
-
 @pytest.mark.parametrize("size", [(32, 32), (33, 64), (250, 333)])
 def test_sizes_are_rounded_up_by_the_stem_and_down_after_it(size):
     with torch.no_grad():
@@ -317,25 +234,6 @@ def test_frozen_stages_include_the_class_token():
     frozen = make(frozen_stages=4, **CLASSIFIER).train()
     assert not any(p.requires_grad for p in frozen.parameters())
     assert not frozen.norm.training
-
-
-def test_norm_eval_keeps_running_statistics():
-    model = make(norm_eval=True).train()
-    before = copy.deepcopy(model.state_dict())
-    model(example(model))
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-    assert model.blocks3[0].training
-
-
-def test_stochastic_depth_rises_linearly_and_acts_in_training_only():
-    model = make(drop_path_rate=0.3)
-    blocks = [block for i in range(1, 5) for block in getattr(model, f"blocks{i}")]
-    rates = [getattr(block.drop_path, "drop_prob", 0.0) for block in blocks]
-    assert rates == pytest.approx(torch.linspace(0, 0.3, 7).tolist())
-    x = example(model)
-    assert torch.equal(model(x)[3], model(x)[3])
-    model.train()
-    assert not torch.equal(model(x)[3], model(x)[3])
 
 
 @pytest.mark.parametrize(("dims", "gammas"), [(2, 3), (3, 2)])

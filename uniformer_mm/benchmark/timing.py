@@ -1,12 +1,15 @@
 """Times and memory of functions that run in turns, so that noise hits them alike."""
 
+import json
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -79,10 +82,12 @@ def peak_memory(function: Function, device: torch.device) -> int:
         torch.profiler.profile(activities=activity, profile_memory=True) as profiler,
     ):
         function()
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder, "trace.json")
+        profiler.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text())["traceEvents"]
     changes = [
-        (event.start_ns(), event.nbytes())
-        for event in profiler.profiler.kineto_results.events()
-        if event.name() == "[memory]"
+        (event["ts"], event["args"]["Bytes"]) for event in events if event["name"] == "[memory]"
     ]
     alive = peak = 0
     for _, change in sorted(changes, key=lambda entry: entry[0]):

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.exc import UserError as TorchUserError
 from torch.export import Dim, ExportedProgram
-from torch.fx.experimental import _config as symbolic_shapes
 from torch.utils._pytree import tree_leaves
 from torch.utils._sympy.value_ranges import ValueRanges
 
 from uniformer_mm.apis.faults import reason
+from uniformer_mm.compat.torch_internals import drop_layout_guards, size_oblivious_export
 from uniformer_mm.errors import UserError
 from uniformer_mm.export.adapting import adapt
 from uniformer_mm.models.archs import MIN_SIZE
@@ -148,8 +148,7 @@ def trace(part: Part, sizes: Mapping[str, int], dynamic: bool = True) -> Exporte
     example = torch.zeros(part.shape(sizes))
     free = {i: Dim.DYNAMIC for i, name in enumerate(axes) if name in LEAST}
     # Sizes of 1 are not told apart, nor is a layout in memory that only holds for some sizes.
-    oblivious = symbolic_shapes.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
-    with torch.no_grad(), oblivious:
+    with torch.no_grad(), size_oblivious_export():
         try:
             program = torch.export.export(
                 part, (example,), dynamic_shapes=(free,) if dynamic else None, strict=False
@@ -183,7 +182,7 @@ def _forget_layouts(program: ExportedProgram, axes: Sequence[str]) -> None:
     torch notes for which sizes convolutions chose their layout in memory, and would refuse others:
     a single image, or one whose last map has a single row. Results do not depend on the layout.
     """
-    program._guards_code.clear()
+    drop_layout_guards(program)
     (shape,) = (
         node.meta["val"].shape
         for node in program.graph.nodes

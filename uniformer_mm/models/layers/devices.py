@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from uniformer_mm.models.layers.torch_internals import is_exporting
+from uniformer_mm.compat.torch_internals import is_exporting
 
 
 def runs_on_gpu(x: Tensor) -> bool:

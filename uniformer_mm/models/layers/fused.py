@@ -11,9 +11,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from uniformer_mm.compat.torch_internals import linear_pointwise
 from uniformer_mm.models.layers.depthwise import Depthwise
 from uniformer_mm.models.layers.devices import has_epilogues
-from uniformer_mm.models.layers.torch_internals import linear_pointwise
 
 SLICE = 2**20
 """Hidden values of a feed-forward network that a CPU computes at a time: 4 MB in fp32."""

@@ -1,16 +1,16 @@
 """Recompute cheap activations in the backward pass instead of storing them.
 
-The outputs of norms and GELU cost little to compute and much to store: 4 of the 15 maps of C
-channels that a local block keeps for its gradient, and 4 of the 17 of a global one, or more with
-an MLP ratio above 1. Inside `recompute_activations`, the modules of this file record how they
-computed their output. Where a layer saves such an output for the gradient of its weights, the hook
-of autograd stores the module's input instead, which the module's own gradient needs anyway.
+The outputs of norms and GELU cost little to compute and much to store: 6 of the 15 maps of C
+channels that a local block keeps for its gradient, and 6 of the 17 of a global block. Inside
+`recompute_activations`, the modules of this file record how they computed their output. Where a
+layer saves such an output for the gradient of its weights, the hook of autograd stores the module's
+input instead, which the module's own gradient needs anyway.
 """
 
 import threading
 import weakref
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from uniformer_mm.models.layers.torch_internals import (
+from uniformer_mm.compat.torch_internals import (
     TENSORS_HAVE_VERSIONS,
     saved_tensors_hooks_are_active,
     version,
@@ -48,7 +48,7 @@ def recompute_activations(x: Tensor) -> AbstractContextManager[Any]:
         or saved_tensors_hooks_are_active()
     ):
         return nullcontext()
-    return _Context(x.device.type)
+    return _Context(x.device.type).recording()
 
 
 class _Context:
@@ -57,19 +57,23 @@ class _Context:
     def __init__(self, device: str) -> None:
         self._device = device
         self._records: dict[int, _Recomputed] = {}
-        self._hooks = saved_tensors_hooks(self._pack, _unpack)
 
-    def __enter__(self) -> None:
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Record outputs, and replace them where they are saved."""
+        hooks = saved_tensors_hooks(self._pack, _unpack)
         try:
-            self._hooks.__enter__()
+            hooks.__enter__()
         except RuntimeError:  # disabled, as by the transforms of torch.func
+            yield
             return
         _local.context = self
-
-    def __exit__(self, *error: object) -> None:
-        if _active() is self:
+        try:
+            yield
+        finally:
             _local.context = None
-            self._hooks.__exit__(*error)
+            hooks.__exit__()
+            self._records.clear()
 
     def record(self, output: Tensor, source: Tensor, function: Any, *options: Any) -> Tensor:
         """Record that `function(source, *options)` gives `output`; return the output.

@@ -1,11 +1,11 @@
-"""The parts of torch's internals that the models use, each with a fallback.
+"""The private parts of torch that the package uses, each with a fallback.
 
-Nothing else in `uniformer_mm.models` reads a private attribute of torch. Where a release of torch
-lacks one, results stay the same: activations are stored instead of recomputed, and matrix products
-run without epilogues.
+Where a release of torch lacks one, results stay the same: activations are stored instead of
+recomputed, matrix products run without epilogues, and an exported graph may take fewer sizes.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -38,3 +38,24 @@ is_exporting = cast(
     Callable[[], bool], getattr(torch.compiler, "is_exporting", torch.jit.is_tracing)
 )
 """Public since torch 2.7; before, an export by tracing."""
+
+
+def size_oblivious_export() -> AbstractContextManager[Any]:
+    """Return the context in which `torch.export` does not treat sizes of 1 differently.
+
+    Fallback: the graph may refuse axes of size 1.
+    """
+    from torch.fx.experimental import _config
+
+    if not hasattr(_config, "backed_size_oblivious"):
+        return nullcontext()
+    context: AbstractContextManager[Any] = _config.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
+    return context
+
+
+def drop_layout_guards(program: Any) -> None:
+    """Drop the guards of an exported program for sizes at which convolutions change their layout.
+
+    Results do not depend on the layout. Fallback: the program refuses some sizes.
+    """
+    getattr(program, "_guards_code", []).clear()
