@@ -17,7 +17,6 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from uniformer_mm.benchmark.timing import peak_memory
 from uniformer_mm.models import UniFormer, UniFormerLight, uniformer, uniformer_light
-from uniformer_mm.models.fuse import fuse
 from uniformer_mm.models.layers.recompute import (
     GELU,
     BatchNorm2d,
@@ -445,31 +444,3 @@ def test_hooks_of_others_decide():
         out = recomputed(layer, x, norm)
     out.sum().backward()
     assert any(torch.equal(tensor, normed) for tensor in packed)
-
-
-def without_version(monkeypatch):
-    monkeypatch.setattr("uniformer_mm.models.layers.recompute.TENSORS_HAVE_VERSIONS", False)
-
-
-def without_top_of_hooks(monkeypatch):
-    monkeypatch.delattr(torch._C._autograd, "_top_saved_tensors_default_hooks")
-
-
-@pytest.mark.parametrize("remove", [without_version, without_top_of_hooks])
-def test_without_an_internal_of_torch_training_gives_the_same(monkeypatch, remove):
-    ours = trained("hybrid")
-    remove(monkeypatch)
-    for key, expected in trained("hybrid").items():
-        torch.testing.assert_close(ours[key], expected, rtol=1e-4, atol=1e-6, msg=key)
-    assert any(name.endswith("norm1") for name in stored_outputs())
-
-
-def test_without_an_internal_of_torch_a_fused_model_predicts_the_same(monkeypatch):
-    model, x = UniFormer(TINY).eval(), torch.randn(1, 3, 64, 64)
-    fused = fuse(model)
-    with torch.no_grad():
-        expected = fused(x)
-        monkeypatch.setattr(torch.ops, "mkldnn", object())
-        outputs = fused(x)
-    for output, wanted in zip(outputs, expected, strict=True):
-        torch.testing.assert_close(output, wanted, rtol=1e-4, atol=1e-5)
