@@ -61,18 +61,11 @@ COSTS = [
     ),
     ("large", {"output_norm": "batch"}, (3, 384, 384), 100.104 - 2 * 0.641, 62.764 - 0.0928),
     ("small", {"attention": "hybrid"}, (3, 800, 1280), 21.033, 98.765),
-    ("small", {"attention": "window"}, (3, 800, 1280), 21.033, 80.042),
-    ("small", {"attention": "hybrid", "window_size": 32}, (3, 800, 1280), 21.033, 122.923),
-    ("small", {}, (3, 800, 1280), 21.033, 154.935),
     ("small", {"attention": "window", "window_size": 32}, (3, 512, 2048), 21.033, 96.317),
-    ("small", {}, (3, 512, 512), 21.033, 23.475),
     ("base", {"attention": "hybrid"}, (3, 800, 1280), 49.265, 229.495),
-    ("base", {"attention": "window"}, (3, 800, 1280), 49.265, 182.687),
     ("base", {}, (3, 512, 2048), 49.265, 384.006),
     ("small", {}, (3, 256, 192), 21.033, 3.553),
-    ("base", {}, (3, 448, 320), 49.265, 26.268),
     ("small", {"dims": 3}, (3, 8, 224, 224), 21.4 - 0.205, 17.566),
-    ("small", {"dims": 3}, (3, 32, 224, 224), 21.4 - 0.205, 109.445),
     ("base", {"dims": 3}, (3, 16, 224, 224), 49.813 - 0.205, 96.554),
     ("small", {"dims": 3, "split": True}, (3, 16, 224, 224), 27.848 - 0.205, 36.68),
 ]
@@ -99,7 +92,7 @@ def test_parameters_and_multiply_adds_are_official(
         model = UniFormer(arch, **options).eval()
         image = torch.empty(1, *shape)
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=1.1e-3)
-    with FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(image)
     measured = counter.get_total_flops() / 2e9 + padding_gmacs(arch, options, shape)
     assert measured == pytest.approx(gmacs, abs=1.1e-3)

@@ -251,22 +251,12 @@ def test_layer_scale_starts_as_asked_for(dims, gammas):
 # millions, multiply-adds in 10^9 of convolutions, linear layers and attention.
 COSTS = [
     ("xxs", 1000, (128, 128), 10.215, 0.425),
-    ("xxs", 1000, (160, 160), 10.215, 0.657),
-    ("xxs", 1000, (192, 192), 10.215, 0.951),
     ("xxs", 1000, (224, 224), 10.215, 1.299),
-    ("xs", 1000, (192, 192), 16.509, 1.417),
     ("xs", 1000, (224, 224), 16.509, 1.931),
     ("xxs", 0, (800, 1280), 9.317, 45.408),
-    ("xxs", 0, (512, 2048), 9.317, 46.993),
     ("xs", 0, (800, 1280), 15.483, 63.067),
-    ("xs", 0, (512, 2048), 15.483, 65.203),
-    ("xxs", 400, (4, 128, 128), 9.834, 0.998),
     ("xxs", 400, (4, 160, 160), 9.834, 1.569),
-    ("xxs", 400, (8, 128, 128), 9.834, 2.022),
-    ("xxs", 400, (8, 160, 160), 9.834, 3.223),
-    ("xxs", 400, (16, 128, 128), 9.834, 4.193),
     ("xxs", 400, (16, 160, 160), 9.834, 6.833),
-    ("xxs", 400, (32, 160, 160), 9.834, 15.263),
     ("xs", 400, (32, 192, 192), 16.1, 33.787),
 ]
 
@@ -290,7 +280,7 @@ def test_parameters_and_multiply_adds_are_official(
     heads = 2 * num_classes * (width + 1)
     parameters = sum(p.numel() for p in model.parameters()) + heads
     assert parameters / 1e6 == pytest.approx(millions, abs=1.1e-3)
-    with FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(inputs)
     measured = counter.get_total_flops() / 2 + num_classes * width
     # The mean of the dropped tokens is a product here, which the counter sees: up to 0.02 %.

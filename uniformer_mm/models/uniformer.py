@@ -464,13 +464,18 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Channels-last map or tokens, (B, ..., C), to the same shape."""
-        qkv = self.qkv(x)
-        if not self.window_size:
-            return self.project(self.attend_heads(qkv.flatten(1, -2)).view(x.shape))
-        # As in the official code, padding is not masked: its input is zero, so its query, key and
-        # value are the bias.
-        windows = partition(qkv, self.window_size, padding=self.qkv.bias)
-        return self.project(merge(self.attend_heads(windows), self.window_size, x.shape))
+        if self.window_size:
+            return self.project(self._attend_windows(x))
+        return self.project(self.attend_heads(self.qkv(x).flatten(1, -2)).view(x.shape))
+
+    def _attend_windows(self, x: Tensor) -> Tensor:
+        # As in the official code, padded tokens are not masked: they are zero, so their query, key
+        # and value are the bias, and the projection can skip them.
+        if torch.compiler.is_compiling():  # concatenating the bias would fix the size of the graph
+            qkv = self.qkv(partition(x, self.window_size))
+        else:
+            qkv = partition(self.qkv(x), self.window_size, padding=self.qkv.bias)
+        return merge(self.attend_heads(qkv), self.window_size, x.shape)
 
     def attend_heads(self, qkv: Tensor) -> Tensor:
         """Packed projections (B, N, 3 C) to the weighted values of all heads (B, N, C)."""
