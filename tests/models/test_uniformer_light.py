@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import threading
 
 import pytest
 import torch
@@ -64,31 +63,6 @@ def test_scores_follow_an_embedding_that_rounds_up():
     assert pooled[0, 2] / pooled[0, 0] == pytest.approx(7.5 / 4)
 
 
-@pytest.mark.parametrize("shared", [False, True], ids=["two models", "one model"])
-def test_two_threads_do_not_mix(shared):
-    first = make()
-    models = [first, first if shared else make()]
-    images = [torch.randn(1, 3, 64, 96), torch.randn(2, 3, 96, 64)]
-    with torch.no_grad():
-        alone = [m(x) for m, x in zip(models, images, strict=True)]
-    together = [[], []]
-
-    def work(i):
-        with torch.no_grad():
-            for _ in range(5):
-                together[i].append(models[i](images[i]))
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for i in range(2):
-        assert len(together[i]) == 5
-        for outputs in together[i]:
-            assert_same(outputs, alone[i])
-
-
 @pytest.mark.parametrize("training", [True, False])
 def test_a_forward_pass_between_does_not_change_gradients(training):
     """Those of another model, and of the same one: two passes and one backward pass."""
@@ -129,17 +103,6 @@ def test_tokens_beyond_2048_are_put_back_right_in_half_precision(dtype):
         assert torch.equal(half(x, class_token.to(dtype), scores)[0], x), "all updates are zero"
 
 
-def test_an_image_with_more_than_2048_tokens_in_half_precision():
-    model = make(out_indices=(0, 1, 2))
-    image = torch.randn(1, 3, 720, 800)
-    with torch.no_grad():
-        expected = model(image)[-1]
-        output = model.to(torch.bfloat16)(image.bfloat16())[-1]
-    assert expected.shape == (1, 32, 45, 50)
-    error = (output.float() - expected).abs().mean() / expected.abs().mean()
-    assert error < 0.04
-
-
 @pytest.mark.parametrize(("fp32", "dtype"), [(False, torch.bfloat16), (True, torch.float32)])
 def test_attention_is_in_single_precision_under_autocast_when_asked_for(fp32, dtype):
     model = make(fp32_attention=fp32)
@@ -167,13 +130,6 @@ def test_attention_in_single_precision_is_finite_where_fp16_overflows(fp32, monk
     if fp32:
         total([output.float() for output in outputs]).backward()
         assert all(torch.isfinite(p.grad).all() for p in model.parameters())
-
-
-def test_attention_in_single_precision_takes_a_model_in_half_precision():
-    model = make(fp32_attention=True).to(torch.bfloat16)
-    with torch.no_grad():
-        outputs = model(example(model).bfloat16())
-    assert {output.dtype for output in outputs} == {torch.bfloat16}
 
 
 def test_a_class_token_that_attends_to_few_tokens_is_no_division_by_zero():

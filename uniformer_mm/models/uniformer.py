@@ -124,7 +124,7 @@ class UniFormer(BaseModule):
         kernels: bool = False,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
-        settings = resolve_options(locals(), self.archs, self.arch_defaults)
+        settings = resolve_options(locals(), self.archs, self.arch_defaults)  # all arguments
         super().__init__(init_cfg=_load_strictly(init_cfg))
         self.dims = dims
         self.in_channels = in_channels

@@ -6,6 +6,7 @@ import gc
 import multiprocessing
 import os
 import re
+import threading
 import weakref
 
 import pytest
@@ -444,3 +445,25 @@ def test_hooks_of_others_decide():
         out = recomputed(layer, x, norm)
     out.sum().backward()
     assert any(torch.equal(tensor, normed) for tensor in packed)
+
+
+def test_two_threads_do_not_mix():
+    models, expected = [], []
+    for kind in (UniFormer, UniFormerLight):
+        torch.manual_seed(0)
+        models.append(kind(TINY).double().train())
+        expected.append(gradients(models[-1], torch.ones(2, 3, 64, 64).double()))
+    found = [None, None]
+
+    def work(i):
+        for _ in range(3):
+            found[i] = gradients(models[i], torch.ones(2, 3, 64, 64).double())
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for ours, alone in zip(found, expected, strict=True):
+        for name, gradient in alone.items():
+            torch.testing.assert_close(ours[name], gradient, msg=name)
