@@ -466,7 +466,8 @@ class Attention(nn.Module):
         """Channels-last map or tokens, (B, ..., C), to the same shape."""
         if self.window_size:
             return self.project(self._attend_windows(x))
-        return self.project(self.attend_heads(self.qkv(x).flatten(1, -2)).view(x.shape))
+        tokens = x.flatten(1, -2)
+        return self.project(self.attend_heads(self.qkv(tokens)).view(x.shape))
 
     def _attend_windows(self, x: Tensor) -> Tensor:
         # As in the official code, padded tokens are not masked: they are zero, so their query, key
