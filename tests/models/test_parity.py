@@ -83,16 +83,50 @@ def padding_gmacs(arch, options, shape):
     return blocks * (math.prod(padded) - math.prod(tokens)) * 4 * width**2 / 1e9
 
 
+# The same of lightweight models with two classifiers, of which one runs in testing.
+LIGHT_COSTS = [
+    ("xxs", 1000, (3, 128, 128), 10.215, 0.425),
+    ("xxs", 1000, (3, 224, 224), 10.215, 1.299),
+    ("xs", 1000, (3, 224, 224), 16.509, 1.931),
+    ("xxs", 0, (3, 800, 1280), 9.317, 45.408),
+    ("xs", 0, (3, 800, 1280), 15.483, 63.067),
+    ("xxs", 400, (3, 4, 160, 160), 9.834, 1.569),
+    ("xxs", 400, (3, 16, 160, 160), 9.834, 6.833),
+    ("xs", 400, (3, 32, 192, 192), 16.1, 33.787),
+]
+
+
+def costs(kind, arch, options, shape, monkeypatch):
+    """Return the model, its parameters in millions and its multiply-adds in 10^9."""
+    monkeypatch.setattr(Attention, "fused", False)  # the counter knows matrix products only
+    with torch.device("meta"):
+        model = kind(arch, **options).eval()
+        inputs = torch.empty(1, *shape)
+    with FlopCounterMode(display=False) as counter:
+        model(inputs)
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    return model, millions, counter.get_total_flops() / 2e9
+
+
 @pytest.mark.parametrize(("arch", "options", "shape", "millions", "gmacs"), COSTS)
 def test_parameters_and_multiply_adds_are_official(
     monkeypatch, arch, options, shape, millions, gmacs
 ):
-    monkeypatch.setattr(Attention, "fused", False)  # the counter knows matrix products only
-    with torch.device("meta"):
-        model = UniFormer(arch, **options).eval()
-        image = torch.empty(1, *shape)
-    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=1.1e-3)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(image)
-    measured = counter.get_total_flops() / 2e9 + padding_gmacs(arch, options, shape)
-    assert measured == pytest.approx(gmacs, abs=1.1e-3)
+    _, measured_millions, measured = costs(UniFormer, arch, options, shape, monkeypatch)
+    assert measured_millions == pytest.approx(millions, abs=1.1e-3)
+    assert measured + padding_gmacs(arch, options, shape) == pytest.approx(gmacs, abs=1.1e-3)
+
+
+@pytest.mark.parametrize(("arch", "num_classes", "shape", "millions", "gmacs"), LIGHT_COSTS)
+def test_parameters_and_multiply_adds_of_lightweight_models_are_official(
+    monkeypatch, arch, num_classes, shape, millions, gmacs
+):
+    options = {"dims": len(shape) - 1, "output_norm": "batch" if num_classes else "layer"}
+    options["class_token"] = num_classes > 0
+    model, measured_millions, measured = costs(UniFormerLight, arch, options, shape, monkeypatch)
+    width = model.embed_dims[3]
+    measured_millions += 2 * num_classes * (width + 1) / 1e6
+    assert measured_millions == pytest.approx(millions, abs=1.1e-3)
+    # The mean of the dropped tokens is a product here, which the counter sees: up to 0.02 %.
+    measured += num_classes * width / 1e9
+    assert measured == pytest.approx(gmacs, abs=1.1e-3, rel=3e-4)

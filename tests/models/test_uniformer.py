@@ -69,13 +69,6 @@ def test_one_registration_serves_every_codebase(scope):
     assert MODELS.get("UniFormer") is UniFormer
 
 
-@pytest.mark.parametrize("arch", ARCHS)
-def test_presets_build(arch):
-    with torch.device("meta"):
-        model = UniFormer(arch)
-    assert len(model.blocks3) == ARCHS[arch]["depths"][2]
-
-
 def test_presets_carry_their_head_dim():
     """Published: 64 channels per head, 32 in S+; no tensor shape depends on it."""
     assert UniFormer("small").blocks4[0].attn.num_heads == 8

@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -128,47 +129,34 @@ class _Saved:
         return self.tensor
 
 
+@dataclass(slots=True, eq=False)
 class _Recomputed:
     """The output of a cheap function, to be computed again."""
 
-    __slots__ = ("_autocast", "_dtype", "_function", "_options", "_output", "_source", "version")
-
-    def __init__(
-        self,
-        source: "_Saved | _View",
-        function: Callable[..., Tensor],
-        options: list[Any],
-        output_version: int,
-        autocast: Callable[[], torch.autocast],
-        dtype: torch.dtype,
-        output: weakref.ref[Tensor],
-    ) -> None:
-        self._source = source
-        self._function = function
-        self._options = options
-        self.version = output_version
-        self._autocast = autocast
-        self._dtype = dtype
-        self._output = output
+    source: "_Saved | _View"
+    function: Callable[..., Tensor]
+    options: list[Any]
+    version: int
+    autocast: Callable[[], torch.autocast]
+    dtype: torch.dtype
+    output: "weakref.ref[Tensor]"
 
     def unpack(self) -> Tensor:
-        options = [o.unpack() if isinstance(o, _Saved) else o for o in self._options]
-        with torch.no_grad(), self._autocast():
-            return self._function(self._source.unpack(), *options).to(self._dtype)
+        options = [o.unpack() if isinstance(o, _Saved) else o for o in self.options]
+        with torch.no_grad(), self.autocast():
+            return self.function(self.source.unpack(), *options).to(self.dtype)
 
 
+@dataclass(slots=True, eq=False)
 class _View:
     """A saved tensor that is a view of a recomputed one."""
 
-    __slots__ = ("_record", "_size", "_stride")
-
-    def __init__(self, record: _Recomputed, size: torch.Size, stride: tuple[int, ...]) -> None:
-        self._record = record
-        self._size = size
-        self._stride = stride
+    record: _Recomputed
+    size: torch.Size
+    stride: tuple[int, ...]
 
     def unpack(self) -> Tensor:
-        return self._record.unpack().as_strided(self._size, self._stride)
+        return self.record.unpack().as_strided(self.size, self.stride)
 
 
 def _unpack(packed: _Saved | _View) -> Tensor:
