@@ -88,7 +88,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     def note(name: str, op: Any) -> Any:
         return lambda *args, **kwargs: (names.add(name), op(*args, **kwargs))[1]
 
-    for name in stand_in.__all__:
+    for name in stand_in.OPS:
         monkeypatch.setattr(ext, name, note(name, getattr(ext, name)))
     return names
 
