@@ -43,7 +43,7 @@ print(json.dumps(dict(
 
 FORK = """
 import json, os, sys
-import torch, mmengine
+import torch, mmengine.optim
 for line in sys.stdin:
     code, argv, *outputs = json.loads(line)
     if os.fork():

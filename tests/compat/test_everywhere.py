@@ -1,4 +1,4 @@
-"""Programs that know nothing of this package run with the stack repaired."""
+"""Programs that do not import this package run with the stack repaired."""
 
 import json
 import subprocess

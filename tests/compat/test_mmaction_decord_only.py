@@ -1,6 +1,6 @@
-"""mmaction2's own parts read videos with the exact reader where they knew decord only.
+"""mmaction2 reads videos with `VideoReader` where it supports decord only.
 
-That the inferencer does is proven with a real model in tests/checkpoints/test_inferencers.py.
+The inferencer is tested with a real model in tests/checkpoints/test_inferencers.py.
 """
 
 from types import SimpleNamespace

@@ -16,7 +16,6 @@ pytestmark = pytest.mark.stack
 @pytest.mark.parametrize("averaging", ["prob", "score", None])
 def test_average_of_views(loss, averaging):
     repair_stack()
-    repair_stack()
     head = I3DHead(3, 4, loss_cls={"type": loss}, average_clips=averaging)
     scores = torch.randn(4, 3)
     views = scores.view(2, 2, 3)

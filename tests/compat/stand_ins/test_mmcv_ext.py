@@ -27,7 +27,8 @@ def locations(*shape: int) -> Tensor:
     return pattern(*shape, step=43, low=-0.2, high=1.2)
 
 
-# Autograd function of mmcv.ops, its differentiable inputs, and what makes its arguments of them.
+# Autograd function of mmcv.ops, its differentiable inputs, and a function from these to all
+# arguments.
 FUNCTIONS: dict[str, tuple[str, tuple[Tensor, ...], Callable[..., tuple]]] = {
     "deform_conv": (
         "deform_conv.DeformConv2dFunction",
@@ -108,13 +109,17 @@ def mmcv_ops() -> ModuleType:
     return importlib.import_module("mmcv.ops")
 
 
+def op_of(name: str) -> Callable[..., Tensor]:
+    module, function = FUNCTIONS[name][0].split(".")
+    return getattr(importlib.import_module(f"mmcv.ops.{module}"), function).apply
+
+
 @pytest.fixture(params=FUNCTIONS)
 def function(request: pytest.FixtureRequest, mmcv_ops: ModuleType) -> tuple[Callable, tuple]:
     """A function of differentiable inputs that calls an op, and these inputs."""
-    path, inputs, arguments = FUNCTIONS[request.param]
-    module, name = path.split(".")
-    op = getattr(importlib.import_module(f"mmcv.ops.{module}"), name)
-    return lambda *tensors: op.apply(*arguments(*tensors)), inputs
+    _, inputs, arguments = FUNCTIONS[request.param]
+    op = op_of(request.param)
+    return lambda *tensors: op(*arguments(*tensors)), inputs
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -163,7 +168,7 @@ def test_channels_last_inputs_give_the_same(function: tuple[Callable, tuple]) ->
     results = []
     for layout in (torch.contiguous_format, torch.channels_last):
         tensors = [
-            (x.contiguous(memory_format=layout) if x.ndim == 4 else x.clone()).requires_grad_()
+            (x.clone(memory_format=layout) if x.ndim == 4 else x.clone()).requires_grad_()
             for x in inputs
         ]
         output = run(*tensors)
@@ -270,9 +275,7 @@ def test_no_inputs_give_no_outputs(
     name: str, mmcv_ops: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"{__name__}.TARGET", TARGET[:0])
-    path, inputs, arguments = FUNCTIONS[name]
-    module, function = path.split(".")
-    op = getattr(importlib.import_module(f"mmcv.ops.{module}"), function)
+    _, inputs, arguments = FUNCTIONS[name]
     tensors = [x.clone() for x in inputs]
     for number, dimension in NOTHING[name].items():
         tensors[number] = tensors[number].narrow(dimension, 0, 0)
@@ -280,7 +283,7 @@ def test_no_inputs_give_no_outputs(
     arguments_ = list(arguments(*tensors))
     if name == "sigmoid_focal_loss":
         arguments_[-1] = "sum"
-    output = op.apply(*arguments_)
+    output = op_of(name)(*arguments_)
     output.sum().backward()
     assert output.numel() == 0 or output == 0
     assert all(x.grad is None or not x.grad.any() for x in tensors)
