@@ -121,12 +121,6 @@ def test_roi_align_backward_adds_to_the_gradient() -> None:
     torch.testing.assert_close(roi_align(features, start=1)[1], roi_align(features)[1] + 1)
 
 
-def test_roi_align_reads_channels_last_features() -> None:
-    features = pattern(2, 3, 5, 6, step=37)
-    channels_last = features.contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(roi_align(channels_last), roi_align(features), rtol=0, atol=0)
-
-
 @pytest.mark.parametrize("autocast", [False, True])
 def test_roi_align_computes_in_the_type_of_its_input(autocast: bool) -> None:
     features, rois = pattern(2, 1, 5, 6, step=37).half(), ROIS.half()

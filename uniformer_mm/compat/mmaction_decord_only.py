@@ -6,8 +6,8 @@ Defect: its inferencer replaces the reader of every config by decord, its visual
     and cut files (https://github.com/dmlc/decord/issues/252, 365).
 Versions: mmaction2 1.2.0.
 Shows as: "Please install decord to load video file.", "RepeatAugDataset requires decord".
-Repair: `VideoReader` in the inferencer and the visualizer; any pair of transforms that
-    opens and decodes a video in RepeatAugDataset; where decord is absent, DecordInit and DecordDecode read
+Repair: `VideoReader` in the inferencer and the visualizer; any pair of transforms that opens and
+    decodes a video in RepeatAugDataset; where decord is absent, DecordInit and DecordDecode read
     with `VideoReader`.
 """
 

@@ -58,6 +58,11 @@ FUNCTIONS: dict[str, tuple[str, tuple[Tensor, ...], Callable[..., tuple]]] = {
         (pattern(2, 2, 6, 7, step=37),),
         lambda x: (x, ROIS.to(x.dtype), (2, 3), 0.3),
     ),
+    "mean_roi_align": (
+        "roi_align.RoIAlignFunction",
+        (pattern(2, 2, 6, 7, step=37),),
+        lambda x: (x, ROIS.to(x.dtype), (2, 3), 0.3, 0, "avg", False),
+    ),
     "max_roi_align": (
         "roi_align.RoIAlignFunction",
         (pattern(2, 2, 6, 7, step=37),),

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import shared
 from .shared import (
     add_at_pixels,
     add_rows,
     corners,
+    equal_sizes,
     first_rows,
     float32,
     is_inside,
@@ -54,30 +54,26 @@ def roi_pool_forward(
     is_roi = (right > left) & (bottom > top)
     y, rows = _bins(top, bottom, pooled_height, height)
     x, columns = _bins(left, right, pooled_width, width)  # first pixels and sizes, (K, bins)
-    largest = torch.stack([rows.amax(1), columns.amax(1)], 1) * is_roi[:, None]
-    kinds, kind = torch.unique(largest, dim=0, return_inverse=True)
-    for number, (most_rows, most_columns) in enumerate(kinds.tolist()):
-        if not most_rows * most_columns:
-            continue
-        members = (kind == number).nonzero()[:, 0]
-        elements_per_roi = channels * pooled_height * pooled_width * most_rows * most_columns
-        for index in members.split(max(1, shared.CHUNK // max(1, elements_per_roi))):
-            row = torch.arange(most_rows, device=rois.device)[:, None]
-            column = torch.arange(most_columns, device=rois.device)
-            in_rows = row < rows[index][:, :, None, None, None]  # (k, bins, 1, samples, 1)
-            in_columns = column < columns[index][:, None, :, None, None]
-            pixel = (y[index][:, :, None, None, None] + row) * width + (
-                x[index][:, None, :, None, None] + column
-            )
-            inside = (in_rows & in_columns).flatten(3)
-            pixel = torch.where(inside, pixel.flatten(3), 0)  # (k, bins, bins, S)
-            values = pixels[first[index] + pixel]
-            best_value, best = values.masked_fill_(~inside[..., None], -torch.inf).max(dim=3)
-            is_empty = ~inside.any(3, keepdim=True)
-            best_value = best_value.masked_fill_(is_empty, 0)
-            best_pixel = pixel.gather(3, best).masked_fill_(is_empty, -1)
-            output[index] = best_value.permute(0, 3, 1, 2).to(output.dtype)
-            argmax[index] = best_pixel.permute(0, 3, 1, 2).to(argmax.dtype)
+    largest = torch.stack([columns.amax(1), rows.amax(1)], 1) * is_roi[:, None]
+    for index, most_columns, most_rows in equal_sizes(
+        largest, channels * pooled_height * pooled_width
+    ):
+        row = torch.arange(most_rows, device=rois.device)[:, None]
+        column = torch.arange(most_columns, device=rois.device)
+        in_rows = row < rows[index][:, :, None, None, None]  # (k, bins, 1, samples, 1)
+        in_columns = column < columns[index][:, None, :, None, None]
+        pixel = (y[index][:, :, None, None, None] + row) * width + (
+            x[index][:, None, :, None, None] + column
+        )
+        inside = (in_rows & in_columns).flatten(3)
+        pixel = torch.where(inside, pixel.flatten(3), 0)  # (k, bins, bins, S)
+        values = pixels[first[index] + pixel]
+        best_value, best = values.masked_fill_(~inside[..., None], -torch.inf).max(dim=3)
+        is_empty = ~inside.any(3, keepdim=True)
+        best_value = best_value.masked_fill_(is_empty, 0)
+        best_pixel = pixel.gather(3, best).masked_fill_(is_empty, -1)
+        output[index] = best_value.permute(0, 3, 1, 2).to(output.dtype)
+        argmax[index] = best_pixel.permute(0, 3, 1, 2).to(argmax.dtype)
 
 
 def _bins(start: Tensor, end: Tensor, number: int, size: int) -> tuple[Tensor, Tensor]:
@@ -96,7 +92,7 @@ def roi_pool_backward(
 ) -> None:
     """Add the gradient to `grad_input`."""
     grad = single(grad_output) * (argmax != -1)
-    add_at_pixels(grad_input, rois, iter([(argmax.long().clamp(min=0), grad)]))
+    add_at_pixels(grad_input, rois, [(argmax.long().clamp(min=0), grad)])
 
 
 @op

@@ -99,16 +99,32 @@ def add_at_pixels(features: Tensor, rois: Tensor, values: Iterator[tuple[Tensor,
     """
     channels = features.shape[1]
     first = first_rows(rois, features.shape[2:])
-    rows: Tensor | None = None
+    rows = single(features).new_zeros(features.numel() // max(1, channels), channels)
     for pixel, value in values:
-        if rows is None:
-            rows = value.new_zeros(features.numel() // max(1, channels), channels)
-        index, value = (
+        index, added = (
             tensor.permute(0, 2, 3, 1).reshape(-1, channels) for tensor in (first + pixel, value)
         )
-        rows.scatter_add_(0, index, value)
-    if rows is not None:
-        add_rows(rows, features)
+        rows.scatter_add_(0, index, added)
+    add_rows(rows, features)
+
+
+def equal_sizes(sizes: Tensor, elements: int) -> Iterator[tuple[Tensor, int, int]]:
+    """Group RoIs by size, in chunks whose temporary tensors have at most `CHUNK` elements.
+
+    Args:
+        sizes: (K, 2) columns and rows of each RoI. RoIs with 0 of them are left out.
+        elements: Elements of a temporary tensor per RoI, column and row.
+
+    Yields:
+        Indices (k,) of RoIs of equal size, their columns and rows.
+    """
+    # One transfer from the GPU tells the different sizes, which are few.
+    kinds, kind = torch.unique(sizes, dim=0, return_inverse=True)
+    for number, (columns, rows) in enumerate(kinds.tolist()):
+        if columns * rows:
+            members = (kind == number).nonzero()[:, 0]
+            for index in members.split(max(1, CHUNK // max(1, elements * columns * rows))):
+                yield index, columns, rows
 
 
 def sample_positions(
@@ -140,22 +156,16 @@ def sample_positions(
         extent = extent.clamp(min=1)
     step = extent / extent.new_tensor([shape[3], shape[2]])
     samples = torch.full_like(step, sampling_ratio) if sampling_ratio > 0 else step.float().ceil()
-    # One transfer from the GPU tells the different numbers of samples, which are few.
-    kinds, kind = torch.unique(samples.long().clamp(min=0), dim=0, return_inverse=True)
-    for number, (columns, rows) in enumerate(kinds.tolist()):
-        if not rows * columns:
-            continue
-        members = (kind == number).nonzero()[:, 0]
-        elements_per_roi = shape[1] * shape[2] * shape[3] * rows * columns
-        for index in members.split(max(1, CHUNK // max(1, elements_per_roi))):
-            x = _axis_positions(start[index, 0], step[index, 0], shape[3], columns)
-            y = _axis_positions(start[index, 1], step[index, 1], shape[2], rows)
-            y, x = y[:, :, None, :, None], x[:, None, :, None, :]
-            if shift is not None:
-                dx, dy = (shift[index] * extent[index, :, None, None])[..., None, None].unbind(1)
-                y, x = y + dy, x + dx
-            y, x = torch.broadcast_tensors(y, x)
-            yield index, y.flatten(3), x.flatten(3)
+    bins = shape[1] * shape[2] * shape[3]
+    for index, columns, rows in equal_sizes(samples.long().clamp(min=0), bins):
+        x = _axis_positions(start[index, 0], step[index, 0], shape[3], columns)
+        y = _axis_positions(start[index, 1], step[index, 1], shape[2], rows)
+        y, x = y[:, :, None, :, None], x[:, None, :, None, :]
+        if shift is not None:
+            dx, dy = (shift[index] * extent[index, :, None, None])[..., None, None].unbind(1)
+            y, x = y + dy, x + dx
+        y, x = torch.broadcast_tensors(y, x)
+        yield index, y.flatten(3), x.flatten(3)
 
 
 def _axis_positions(start: Tensor, step: Tensor, bins: int, samples: int) -> Tensor:
