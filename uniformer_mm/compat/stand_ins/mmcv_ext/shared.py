@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -88,7 +88,7 @@ def first_rows(rois: Tensor, size: Sequence[int]) -> Tensor:
     return (rois[:, 0].long() * (size[0] * size[1]))[:, None, None, None]
 
 
-def add_at_pixels(features: Tensor, rois: Tensor, values: Iterator[tuple[Tensor, Tensor]]) -> None:
+def add_at_pixels(features: Tensor, rois: Tensor, values: Iterable[tuple[Tensor, Tensor]]) -> None:
     """Add values to pixels of the images of RoIs.
 
     Args:
