@@ -19,7 +19,7 @@ from uniformer_mm.compat import mmcv_ext_missing
 from uniformer_mm.compat.stand_ins import mmcv_ext
 from uniformer_mm.compat.supplying import STAND_INS
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.stack
 
 COMPILED = json.loads(Path(__file__).with_name("compiled_mmcv_ops.json").read_text())
 ROIS = torch.tensor(COMPILED["roi_align"]["rois"])
@@ -225,12 +225,14 @@ def test_mmengine_sees_the_ops(mmcv_ops: ModuleType) -> None:
     assert model(torch.zeros(2, 2, 3, 3)).shape == (2, 2, 3, 3)
 
 
+@pytest.mark.slow
 def test_environment_report_says_not_compiled(all_codebases: dict[str, str]) -> None:
     if all_codebases["ext_file"] != str(STAND_INS / "mmcv_ext" / "__init__.py"):
         pytest.skip("mmcv has compiled ops")
     assert all_codebases["compiler"] == "n/a"
 
 
+@pytest.mark.slow
 def test_compiled_mmcv_stays_in_charge(run_python: Callable, tmp_path: Path) -> None:
     pytest.importorskip("mmcv")
     compiled = tmp_path / "_ext.py"

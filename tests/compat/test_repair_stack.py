@@ -13,8 +13,6 @@ import torch
 from uniformer_mm.compat import REPAIRS, repair_stack
 from uniformer_mm.compat.supplying import FINDER
 
-pytestmark = pytest.mark.slow
-
 
 def test_second_call_changes_nothing() -> None:
     repair_stack()
@@ -28,6 +26,7 @@ def test_second_call_changes_nothing() -> None:
     assert warnings.filters == filters
 
 
+@pytest.mark.slow
 def test_importing_the_plugin_repairs_and_imports_nothing_heavy(
     all_codebases: dict[str, Any],
 ) -> None:
@@ -35,10 +34,12 @@ def test_importing_the_plugin_repairs_and_imports_nothing_heavy(
     assert all_codebases["last_finder"]
 
 
+@pytest.mark.slow
 def test_importing_every_codebase_prints_nothing(all_codebases: dict[str, Any]) -> None:
     assert all_codebases["stderr"] == ""
 
 
+@pytest.mark.slow
 def test_the_stack_can_be_left_as_it_is(run_python: Callable) -> None:
     result = run_python(
         "import os, sys, warnings; os.environ['UNIFORMER_MM_NO_PATCH'] = '1'\n"

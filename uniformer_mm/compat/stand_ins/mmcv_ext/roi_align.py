@@ -46,17 +46,33 @@ def roi_align_forward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Write the RoIAlign of `input` into `output`."""
-    if pool_mode == 0:
-        how = (spatial_scale, sampling_ratio, aligned)
-        _max_forward(input, rois, output, argmax_y, argmax_x, *how)
+    """Write the RoIAlign of `input` into `output`.
+
+    The maximum for a RoI without samples (no width, or no height) is 0; the compiled op gives
+    -10000 on a CPU and the lowest number on a GPU.
+    """
+    if pool_mode == 1:
+        dtype = _mean_dtype(input, rois)
+        pooled = torchvision_ops().roi_align(
+            *(input.to(dtype), rois.to(dtype), float32(spatial_scale)),
+            *(aligned_height, aligned_width, sampling_ratio, aligned),
+        )
+        output.copy_(pooled)
         return
-    dtype = _mean_dtype(input, rois)
-    pooled = torchvision_ops().roi_align(
-        *(input.to(dtype), rois.to(dtype), float32(spatial_scale)),
-        *(aligned_height, aligned_width, sampling_ratio, aligned),
-    )
-    output.copy_(pooled)
+    output.zero_()
+    argmax_y.fill_(-1)
+    argmax_x.fill_(-1)
+    rows, size = to_rows(input), input.shape[2:]
+    first = first_rows(rois, size)
+    for index, y, x in sample_positions(rois, output.shape, spatial_scale, sampling_ratio, aligned):
+        values, best = sample(rows, first[index], y, x, size).max(dim=3)
+        # (k, rows, columns, C)
+        for target, source in (
+            (output, values),
+            (argmax_y, y.gather(3, best)),
+            (argmax_x, x.gather(3, best)),
+        ):
+            target[index] = source.permute(0, 3, 1, 2).to(target.dtype)
 
 
 @op
@@ -74,17 +90,16 @@ def roi_align_backward(
     aligned: bool,
 ) -> None:
     """Add the gradient to `grad_input`."""
-    if pool_mode == 0:
-        grad = single(grad_output) * (argmax_y != -1)
-        positions = (single(argmax_y), single(argmax_x))
-        around = corners(*positions, grad_input.shape[2:])
-        add_at_pixels(grad_input, rois, ((pixel, grad * weight) for pixel, weight in around))
+    if pool_mode == 1:
+        dtype = _mean_dtype(grad_output, rois)
+        grad_input += torchvision_ops()._roi_align_backward(
+            *(grad_output.to(dtype), rois.to(dtype), float32(spatial_scale)),
+            *(aligned_height, aligned_width, *grad_input.shape, sampling_ratio, aligned),
+        )
         return
-    dtype = _mean_dtype(grad_output, rois)
-    grad_input += torchvision_ops()._roi_align_backward(
-        *(grad_output.to(dtype), rois.to(dtype), float32(spatial_scale)),
-        *(aligned_height, aligned_width, *grad_input.shape, sampling_ratio, aligned),
-    )
+    grad = single(grad_output) * (argmax_y != -1)
+    around = corners(single(argmax_y), single(argmax_x), grad_input.shape[2:])
+    add_at_pixels(grad_input, rois, ((pixel, grad * weight) for pixel, weight in around))
 
 
 def _mean_dtype(features: Tensor, rois: Tensor) -> torch.dtype:
@@ -96,34 +111,3 @@ def _mean_dtype(features: Tensor, rois: Tensor) -> torch.dtype:
     if features.dtype == rois.dtype != torch.bfloat16:
         return features.dtype
     return torch.promote_types(torch.promote_types(features.dtype, rois.dtype), torch.float32)
-
-
-def _max_forward(
-    input: Tensor,
-    rois: Tensor,
-    output: Tensor,
-    argmax_y: Tensor,
-    argmax_x: Tensor,
-    spatial_scale: float,
-    sampling_ratio: int,
-    aligned: bool,
-) -> None:
-    """RoIAlign with the maximum of the samples of each bin.
-
-    A RoI without samples (no width, or no height) gives zeros; the compiled op gives -10000 on a
-    CPU and the lowest number on a GPU.
-    """
-    output.zero_()
-    argmax_y.fill_(-1)
-    argmax_x.fill_(-1)
-    rows, size = to_rows(input), input.shape[2:]
-    first = first_rows(rois, size)
-    for index, y, x in sample_positions(rois, output.shape, spatial_scale, sampling_ratio, aligned):
-        values, best = sample(rows, first[index], y, x, size).max(dim=3)
-        # (k, rows, columns, C)
-        for target, source in (
-            (output, values),
-            (argmax_y, y.gather(3, best)),
-            (argmax_x, x.gather(3, best)),
-        ):
-            target[index] = source.permute(0, 3, 1, 2).to(target.dtype)

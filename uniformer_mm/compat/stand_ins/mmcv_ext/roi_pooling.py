@@ -92,7 +92,7 @@ def roi_pool_backward(
 ) -> None:
     """Add the gradient to `grad_input`."""
     grad = single(grad_output) * (argmax != -1)
-    add_at_pixels(grad_input, rois, [(argmax.long().clamp(min=0), grad)])
+    add_at_pixels(grad_input, rois, [(argmax.clamp(min=0), grad)])
 
 
 @op
