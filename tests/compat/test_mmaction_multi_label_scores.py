@@ -1,4 +1,4 @@
-"""Views of several labels are averaged as sigmoids, those of one label as before."""
+"""Multi-label scores are averaged after a sigmoid, single-label scores as before."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The stand-in gives what the compiled mmcv 2.1.0 gave, see compiled_mmcv_ops.json."""
+"""The stand-in matches the compiled mmcv 2.1.0, recorded in compiled_mmcv_ops.json."""
 
 import importlib
 import json
@@ -99,7 +99,7 @@ def test_nms_takes_boxes_and_scores_of_any_type(dtype: torch.dtype, offset: int)
     assert nms(boxes, scores, 0.5, offset) == nms(boxes.float(), scores, 0.5, offset) == [1, 2]
 
 
-def test_nms_of_no_boxes_keeps_none() -> None:
+def test_nms_of_no_boxes_is_empty() -> None:
     assert nms(torch.empty(0, 4), torch.empty(0)) == []
 
 
@@ -233,7 +233,7 @@ def test_environment_report_says_not_compiled(all_codebases: dict[str, str]) -> 
 
 
 @pytest.mark.slow
-def test_compiled_mmcv_stays_in_charge(run_python: Callable, tmp_path: Path) -> None:
+def test_compiled_mmcv_takes_precedence(run_python: Callable, tmp_path: Path) -> None:
     pytest.importorskip("mmcv")
     compiled = tmp_path / "_ext.py"
     compiled.write_text(

@@ -65,5 +65,5 @@ def test_more_formats_may_be_read(root, messages):
     assert len(build(root, with_label=False)) == 3
 
 
-def test_it_is_known_whether_mmpretrain_is_there():
+def test_repair_is_active():
     assert compat.is_active(mmpretrain_hidden_folders)

@@ -1,4 +1,4 @@
-"""mmengine finds packages without pkg_resources, and uses it where it is installed."""
+"""mmengine finds packages without pkg_resources and uses it where it is installed."""
 
 import importlib
 import json
@@ -58,7 +58,7 @@ def test_mmengine_finds_packages_without_pkg_resources(
     ]
 
 
-def test_installed_pkg_resources_stays_in_charge(
+def test_installed_pkg_resources_takes_precedence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     compat.apply(pkg_resources_missing)

@@ -1,4 +1,4 @@
-"""The stand-in for xtcocotools gives its scores, and the real one stays in charge."""
+"""The stand-in for xtcocotools computes the same scores."""
 
 import contextlib
 import importlib

@@ -1,4 +1,4 @@
-"""The ops give what the compiled ones gave, and their gradients are those of what they compute."""
+"""The ops match the recorded results of the compiled ones, and their gradients are correct."""
 
 import importlib
 import json
@@ -128,7 +128,7 @@ def function(request: pytest.FixtureRequest, mmcv_ops: ModuleType) -> tuple[Call
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_op_gives_what_the_compiled_op_gives(name: str) -> None:
+def test_op_matches_the_compiled_op(name: str) -> None:
     op, settings = CASES[name]
     results = op(mmcv_ext, **settings)
     assert len(results) == len(COMPILED[name])
@@ -142,7 +142,7 @@ def test_op_gives_what_the_compiled_op_gives(name: str) -> None:
         )
 
 
-def test_gradients_are_those_of_the_outputs(function: tuple[Callable, tuple]) -> None:
+def test_gradients_match_numerical_ones(function: tuple[Callable, tuple]) -> None:
     run, inputs = function
     assert torch.autograd.gradcheck(run, [x.clone().requires_grad_() for x in inputs])
 
@@ -163,12 +163,12 @@ def test_half_precision_is_float32_rounded_once(
     for exact, rounded in zip(*results, strict=True):
         assert rounded.dtype == dtype
         scale = exact.abs().max().item()
-        # Max RoIAlign hands the places of its maxima over in the type of its input.
+        # Max RoIAlign passes the positions of its maxima in the type of its input.
         tolerance = 4 * torch.finfo(dtype).eps * scale
         torch.testing.assert_close(rounded.float(), exact, rtol=0, atol=tolerance)
 
 
-def test_channels_last_inputs_give_the_same(function: tuple[Callable, tuple]) -> None:
+def test_channels_last_inputs_give_the_same_results(function: tuple[Callable, tuple]) -> None:
     run, inputs = function
     results = []
     for layout in (torch.contiguous_format, torch.channels_last):
@@ -193,7 +193,7 @@ def test_deform_conv_without_offsets_is_a_convolution(mmcv_ops: ModuleType) -> N
     torch.testing.assert_close(output, expected)
 
 
-def test_gradient_of_deform_conv_weights_is_right_for_any_order_of_passes(
+def test_gradient_of_deform_conv_weights_does_not_depend_on_the_order_of_passes(
     mmcv_ops: ModuleType,
 ) -> None:
     x, weight = pattern(2, 2, 4, 4, step=37), pattern(2, 2, 3, 3, step=29)
@@ -225,7 +225,7 @@ def test_offsets_of_a_smaller_map_are_refused() -> None:
         )
 
 
-def test_attention_equals_the_plain_version_of_mmcv(mmcv_ops: ModuleType) -> None:
+def test_attention_equals_the_pytorch_version_of_mmcv(mmcv_ops: ModuleType) -> None:
     from mmcv.ops import multi_scale_deform_attn as module
 
     value, weights = pattern(2, 16, 2, 3, step=37), pattern(2, 5, 2, 2, 3, step=31)
@@ -255,7 +255,7 @@ def test_focal_loss_of_certain_predictions_is_finite(values: float, mmcv_ops: Mo
     assert logits.grad.isfinite().all()
 
 
-def test_many_rois_are_pooled_in_parts(
+def test_many_rois_are_pooled_in_chunks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = ("max_roi_align sampling_ratio=0 aligned=False", "roi_pool scale=0.5")
@@ -266,8 +266,8 @@ def test_many_rois_are_pooled_in_parts(
     torch.testing.assert_close(parts, whole)
 
 
-NOTHING: dict[str, dict[int, int]] = {
-    # Inputs by number, and the dimension of which nothing is left.
+EMPTY: dict[str, dict[int, int]] = {
+    # Inputs by number, and the dimension that is empty.
     "ms_deform_attn": {1: 1, 2: 1},
     "sigmoid_focal_loss": {0: 0},
     "carafe": {0: 0, 1: 0},
@@ -275,14 +275,14 @@ NOTHING: dict[str, dict[int, int]] = {
 }
 
 
-@pytest.mark.parametrize("name", NOTHING)
+@pytest.mark.parametrize("name", EMPTY)
 def test_no_inputs_give_no_outputs(
     name: str, mmcv_ops: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"{__name__}.TARGET", TARGET[:0])
     _, inputs, arguments = FUNCTIONS[name]
     tensors = [x.clone() for x in inputs]
-    for number, dimension in NOTHING[name].items():
+    for number, dimension in EMPTY[name].items():
         tensors[number] = tensors[number].narrow(dimension, 0, 0)
     tensors = [x.requires_grad_() for x in tensors]
     arguments_ = list(arguments(*tensors))
