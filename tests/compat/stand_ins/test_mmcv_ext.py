@@ -184,15 +184,6 @@ def test_channels_last_inputs_give_the_same_results(function: tuple[Callable, tu
     torch.testing.assert_close(*results)
 
 
-def test_deform_conv_without_offsets_is_a_convolution(mmcv_ops: ModuleType) -> None:
-    x, weight = pattern(2, 4, 6, 5, step=37), pattern(4, 2, 3, 3, step=29)
-    settings = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2)}
-    expected = F.conv2d(x, weight, groups=2, **settings)
-    offset = x.new_zeros(2, 18, *expected.shape[2:])
-    output = mmcv_ops.deform_conv2d(x, offset, weight, *settings.values(), 2, 1)
-    torch.testing.assert_close(output, expected)
-
-
 def test_gradient_of_deform_conv_weights_does_not_depend_on_the_order_of_passes(
     mmcv_ops: ModuleType,
 ) -> None:
@@ -223,27 +214,6 @@ def test_offsets_of_a_smaller_map_are_refused() -> None:
             *(offset, offset[:, :9], x.clone(), none),
             **settings,
         )
-
-
-def test_attention_equals_the_pytorch_version_of_mmcv(mmcv_ops: ModuleType) -> None:
-    from mmcv.ops import multi_scale_deform_attn as module
-
-    value, weights = pattern(2, 16, 2, 3, step=37), pattern(2, 5, 2, 2, 3, step=31)
-    where = locations(2, 5, 2, 2, 3, 2)
-    output = module.MultiScaleDeformableAttnFunction.apply(
-        value, SHAPES, STARTS, where, weights, 64
-    )
-    expected = module.multi_scale_deformable_attn_pytorch(value, SHAPES, where, weights)
-    torch.testing.assert_close(output, expected)
-
-
-def test_focal_loss_equals_that_of_torchvision(mmcv_ops: ModuleType) -> None:
-    from torchvision.ops import sigmoid_focal_loss
-
-    logits = pattern(5, 3, step=37, low=-4, high=4)
-    loss = mmcv_ops.sigmoid_focal_loss(logits, TARGET, 2.0, 0.25, None, "none")
-    expected = sigmoid_focal_loss(logits, F.one_hot(TARGET, 3).double(), 0.25, 2.0)
-    torch.testing.assert_close(loss, expected)
 
 
 @pytest.mark.parametrize("values", [1e4, -1e4])
