@@ -21,6 +21,7 @@ from mmengine.config import config as config_module
 from mmengine.config import utils as config_utils
 from mmengine.runner import CheckpointLoader
 from runs import forget_runs
+from yapf.yapflib import yapf_api
 
 import uniformer_mm  # noqa: F401  # the stack is repaired before any test imports more of it
 
@@ -49,11 +50,16 @@ def quick_garbage_collection():
     gc.freeze()
 
 
+def _keep_format(text, **_):
+    return text, True
+
+
 @pytest.fixture(autouse=True)
 def process_settings(monkeypatch, request):
     """Give every test the same state of the process, in any order."""
     if "compat" not in request.path.parts:  # yapf takes longer than most trainings here
-        monkeypatch.setattr(config_module, "FormatCode", lambda text, **_: (text, True))
+        for module in (config_module, yapf_api):  # mmengine's fork takes the latter
+            monkeypatch.setattr(module, "FormatCode", _keep_format, raising=False)
     monkeypatch.setattr(CheckpointLoader, "_schemes", dict(CheckpointLoader._schemes))
     forget_runs()
     random.seed(0)
