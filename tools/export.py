@@ -30,7 +30,7 @@ from uniformer_mm.errors import UserError
 from uniformer_mm.export.checking import check_sizes, differences
 from uniformer_mm.export.files import SUFFIXES, Run, check_packages, metadata, runner, write
 from uniformer_mm.export.graph import PARTS, Part, exportable, trace
-from uniformer_mm.models.fusion import fuse
+from uniformer_mm.models.fuse import fuse
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """UniFormer for OpenMMLab 2.x.
 
-Importing this package registers the backbones and some hooks in mmengine's root registries
+Importing this package registers the backbones, the initializer that loads their checkpoints, and
+some hooks in mmengine's root registries
 (``type='mmengine.UniFormer'`` in the configs of any codebase) and repairs what is broken in the
 OpenMMLab stack on current PyTorch, see `uniformer_mm.compat`.
 """
@@ -17,6 +18,7 @@ except ModuleNotFoundError as error:
         name="mmengine",
     ) from error
 
+import uniformer_mm.checkpoints
 import uniformer_mm.engine.hooks  # noqa: F401
 from uniformer_mm.compat import repair_stack
 from uniformer_mm.models import UniFormer, UniFormerLight

@@ -4,7 +4,8 @@
 """
 
 from uniformer_mm.engine.schedulers import WarmupCosineLR
-from uniformer_mm.models import class_token_head, mix_token, token_labeling_head
+from uniformer_mm.models.data_preprocessors import mix_token
+from uniformer_mm.models.heads import class_token_head, token_labeling_head
 
 __all__ = [
     "WarmupCosineLR",

@@ -4,6 +4,6 @@
 """
 
 from uniformer_mm.datasets.transforms import pose_transforms
-from uniformer_mm.models import heatmap_head
+from uniformer_mm.models.heads import heatmap_head
 
 __all__ = ["heatmap_head", "pose_transforms"]

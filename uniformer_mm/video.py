@@ -6,8 +6,8 @@
 from uniformer_mm.datasets import video_dataset
 from uniformer_mm.datasets.transforms import video_transforms
 from uniformer_mm.engine.schedulers import WarmupCosineLR
-from uniformer_mm.models import class_token_video_head, spare_outputs_head
-from uniformer_mm.models.mix_clips import MixClips
+from uniformer_mm.models.data_preprocessors.mix_clips import MixClips
+from uniformer_mm.models.heads import class_token_video_head, spare_outputs_head
 
 __all__ = [
     "MixClips",

@@ -17,7 +17,7 @@ from uniformer_mm.analysis.timing import Ceiling, Timing, count_flops, interleav
 from uniformer_mm.analysis.variants import build_backbone, make_variant
 from uniformer_mm.errors import UserError
 from uniformer_mm.models import UniFormer, UniFormerLight
-from uniformer_mm.models.fusion import fuse
+from uniformer_mm.models.fuse import fuse
 
 CPU = torch.device("cpu")
 ARCH = {"depths": (1, 1, 4, 1), "embed_dims": (16, 32, 64, 64), "head_dim": 32}

@@ -18,7 +18,7 @@ from uniformer_mm.analysis.overlays import (
     draw_panel,
     input_frames,
 )
-from uniformer_mm.models.blocks import LocalBlock
+from uniformer_mm.models.uniformer import LocalBlock
 from uniformer_mm.tasks import TASKS
 
 

@@ -16,9 +16,9 @@ from uniformer_mm.export import files
 from uniformer_mm.export.adapting import AdaptivePool, adapt
 from uniformer_mm.export.checking import check_sizes, differences
 from uniformer_mm.export.graph import Part, exportable, trace
-from uniformer_mm.export.torch_internals import clear_guards
 from uniformer_mm.models import UniFormer, UniFormerLight
 from uniformer_mm.tasks import TASKS, task_of
+from uniformer_mm.torch_internals import drop_layout_guards
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {"depths": (1, 1, 2, 1), "embed_dims": [8, 8, 16, 16], "head_dim": 8}
@@ -181,9 +181,9 @@ def test_recorded_conditions_are_removed_if_torch_records_them():
         pass
 
     program = Program()
-    clear_guards(program)
+    drop_layout_guards(program)
     program._guards_code = ["x.size()[0] > 1"]
-    clear_guards(program)
+    drop_layout_guards(program)
     assert not program._guards_code
     assert not traced("plus", True)[1]._guards_code
 

@@ -16,8 +16,7 @@ from small_models import DETECTOR
 
 from uniformer_mm.errors import UserError
 from uniformer_mm.models import UniFormer, UniFormerLight
-from uniformer_mm.models.uniformer import ARCH_DEFAULTS
-from uniformer_mm.models.uniformer_light import LIGHT_DEFAULTS
+from uniformer_mm.models.archs import ARCH_DEFAULTS, LIGHT_DEFAULTS
 
 BACKBONES = {
     "image": (UniFormer, {"attention": "hybrid", "window_size": 2}, ARCH_DEFAULTS),

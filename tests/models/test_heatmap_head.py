@@ -7,7 +7,7 @@ from mmpose.models.heads import HeatmapHead
 from mmpose.registry import MODELS
 from torch import nn
 
-import uniformer_mm.models.heatmap_head  # noqa: F401
+import uniformer_mm.models.heads.heatmap_head  # noqa: F401
 from uniformer_mm.apis.config import replace_sync_batch_norm
 
 SIZES = {"in_channels": 512, "out_channels": 17}

@@ -8,7 +8,7 @@ pytest.importorskip("mmaction")
 
 from mmaction.structures import ActionDataSample
 
-from uniformer_mm.models.mix_clips import MixClips
+from uniformer_mm.models.data_preprocessors.mix_clips import MixClips
 
 SHAPES = [(4, 1, 3, 2, 16, 24), (4, 8, 3, 16, 24)]
 

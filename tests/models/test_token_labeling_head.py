@@ -54,7 +54,7 @@ def test_scores_are_official(config, case):
 def make_head(classes=5, channels=8):
     from mmpretrain.registry import MODELS
 
-    import uniformer_mm.models.token_labeling_head  # noqa: F401 (registers the head)
+    import uniformer_mm.models.heads.token_labeling_head  # noqa: F401 (registers the head)
 
     loss = {"type": "LabelSmoothLoss", "label_smooth_val": 0.1, "mode": "original"}
     torch.manual_seed(0)
@@ -123,7 +123,7 @@ def test_initial_weights_are_those_of_the_authors():
 
 def mix(monkeypatch, images, area, row, column, training=True):
     """The preprocessor's batch, with a box of a given share of the area around a given token."""
-    from uniformer_mm.models.mix_token import MixTokenDataPreprocessor
+    from uniformer_mm.models.data_preprocessors.mix_token import MixTokenDataPreprocessor
 
     monkeypatch.setattr(np.random, "beta", lambda a, b: 1 - area)
     places = iter((row, column))
@@ -163,7 +163,7 @@ def test_mixing_pixels_is_mixing_the_tokens_of_the_stem(monkeypatch):
 
 
 def test_boxes_have_a_uniform_area_and_lie_inside():
-    from uniformer_mm.models.mix_token import random_box
+    from uniformer_mm.models.data_preprocessors.mix_token import random_box
 
     np.random.seed(0)
     boxes = [random_box(56, 40) for _ in range(2000)]

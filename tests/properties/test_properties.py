@@ -10,7 +10,7 @@ from profiles import share
 from reference import Reference
 
 from uniformer_mm.models import ARCHS, LIGHT_ARCHS, UniFormer, UniFormerLight
-from uniformer_mm.models.fusion import fuse
+from uniformer_mm.models.fuse import fuse
 
 LONGEST = 700
 """Side of the largest inputs, in pixels."""

@@ -15,7 +15,7 @@ from torch import distributed, nn
 from torch.utils.data import Dataset
 
 from uniformer_mm.models import UniFormer
-from uniformer_mm.models.blocks import GlobalBlock, LocalBlock
+from uniformer_mm.models.uniformer import GlobalBlock, LocalBlock
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack]
 

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from uniformer_mm.analysis.feature_recorder import BlockRecord
-from uniformer_mm.models.attention import attention_weights
-from uniformer_mm.models.blocks import DividedGlobalBlock, HourglassBlock
+from uniformer_mm.models.uniformer import DividedGlobalBlock, attention_weights
+from uniformer_mm.models.uniformer_light import HourglassBlock
 
 PADDING = "padding of the window"
 CLASS_TOKEN = "class token"

@@ -36,8 +36,8 @@ from uniformer_mm.datasets.media import (
     write_image,
 )
 from uniformer_mm.errors import UserError
-from uniformer_mm.models.blocks import DividedGlobalBlock, HourglassBlock
-from uniformer_mm.models.uniformer_light import UniFormerLight
+from uniformer_mm.models.uniformer import DividedGlobalBlock
+from uniformer_mm.models.uniformer_light import HourglassBlock, UniFormerLight
 from uniformer_mm.visualization.drawing import side_by_side
 from uniformer_mm.visualization.result_folder import stems_of
 

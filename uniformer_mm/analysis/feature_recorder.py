@@ -9,8 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from uniformer_mm.errors import UserError
-from uniformer_mm.models.attention import partition
-from uniformer_mm.models.uniformer import UniFormer
+from uniformer_mm.models.uniformer import UniFormer, partition
 
 
 @dataclass(eq=False)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from uniformer_mm.errors import UserError
 from uniformer_mm.models import UniFormer, UniFormerLight
-from uniformer_mm.models.blocks import ConvEmbed, DropPath
+from uniformer_mm.models.uniformer import ConvEmbed, DropPath
 
 CHECKOUT_FILES = {
     (UniFormer, 2, "layer"): "object_detection/mmdet/models/backbones/uniformer.py",

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from uniformer_mm.errors import UserError
-from uniformer_mm.models.attention import Attention
-from uniformer_mm.models.convolutions import use_kernels
-from uniformer_mm.models.fusion import fuse
+from uniformer_mm.models.fuse import fuse
+from uniformer_mm.models.layers.depthwise import use_kernels
+from uniformer_mm.models.uniformer import Attention
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

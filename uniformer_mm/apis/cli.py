@@ -104,7 +104,7 @@ def add_compile_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_fuse_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the switch for `uniformer_mm.models.fusion.fuse`."""
+    """Add the switch for `uniformer_mm.models.fuse.fuse`."""
     parser.add_argument(
         "--fuse",
         action="store_true",

@@ -25,7 +25,7 @@ from uniformer_mm.datasets.error_context import unusable
 from uniformer_mm.datasets.finding import Sources, find_sources, is_image
 from uniformer_mm.datasets.media import MAX_PIXELS, Clip, Frame, ImageFile, Video, read_image
 from uniformer_mm.errors import UserError, add_hint, is_in_own_code, listing, printable
-from uniformer_mm.models.fusion import fuse
+from uniformer_mm.models.fuse import fuse
 from uniformer_mm.tasks import task_of
 from uniformer_mm.visualization import Prediction
 from uniformer_mm.visualization.boxes import Boxes, as_boxes, persons, read_boxes

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.logging import print_log
+from mmengine.model import update_init_info
+from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
 from uniformer_mm.checkpoints.causes import option_differences
@@ -146,6 +148,29 @@ def load_whole(model: nn.Module, content: Any, path: Path) -> tuple[dict[str, Te
             f"{', ...' if len(heads) > 3 else ''}"
         )
     return fitting, report
+
+
+@WEIGHT_INITIALIZERS.register_module()
+class UniFormerPretrained:
+    """Initializer that loads a checkpoint and raises if it does not fit.
+
+    `UniFormer` uses it for ``init_cfg=dict(type='Pretrained', ...)``.
+
+    Args:
+        **options: Options of `load_pretrained`.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be read or does not fit the backbone.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def __call__(self, module: nn.Module) -> None:
+        """Load the checkpoint into a backbone."""
+        load_pretrained(module, **self.options)
+        if hasattr(module, "_params_init_info"):
+            update_init_info(module, init_info=f"{type(self).__name__}: {self.options}")
 
 
 def align_state_dict(

@@ -14,10 +14,11 @@ from torch.utils._sympy.value_ranges import ValueRanges
 from uniformer_mm.apis.diagnosis import reason
 from uniformer_mm.errors import UserError
 from uniformer_mm.export.adapting import adapt
-from uniformer_mm.export.torch_internals import clear_guards
-from uniformer_mm.models.fusion import fuse
-from uniformer_mm.models.uniformer import MIN_SIZE, UniFormer
+from uniformer_mm.models.archs import MIN_SIZE
+from uniformer_mm.models.fuse import fuse
+from uniformer_mm.models.uniformer import UniFormer
 from uniformer_mm.tasks import Task
+from uniformer_mm.torch_internals import drop_layout_guards
 
 PARTS = ("backbone", "neck", "model")
 
@@ -159,7 +160,7 @@ def trace(part: Part, sizes: Mapping[str, int], dynamic: bool = True) -> Exporte
                 f" {reason(error)}"
             ) from error
     if dynamic:
-        clear_guards(program)
+        drop_layout_guards(program)
         _set_size_ranges(program, axes)
     return program
 

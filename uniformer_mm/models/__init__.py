@@ -1,6 +1,7 @@
 """UniFormer backbones."""
 
-from uniformer_mm.models.uniformer import ARCHS, UniFormer
-from uniformer_mm.models.uniformer_light import LIGHT_ARCHS, UniFormerLight
+from uniformer_mm.models.archs import ARCHS, LIGHT_ARCHS
+from uniformer_mm.models.uniformer import UniFormer
+from uniformer_mm.models.uniformer_light import UniFormerLight
 
 __all__ = ["ARCHS", "LIGHT_ARCHS", "UniFormer", "UniFormerLight"]

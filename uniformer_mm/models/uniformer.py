@@ -1,67 +1,47 @@
-"""The UniFormer backbone, for images and videos."""
+"""The UniFormer backbone, for images and videos: backbone, blocks, attention, embeddings.
 
-import contextlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+Between the parts of the model a feature map is channels-last, (B, H, W, C) or (B, T, H, W, C).
+LayerNorm, linear layers and attention take it as it is. Convolutions see it through a view whose
+memory format is `torch.channels_last`, so nothing is copied. Sub-module names are those of the
+official checkpoints.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
-from mmengine.model import BaseModule, PretrainedInit, initialize
-from mmengine.registry import MODELS, WEIGHT_INITIALIZERS
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from uniformer_mm.models.attention import window_sizes
-from uniformer_mm.models.blocks import (
-    BLOCK_NORM_EPS,
-    ConvEmbed,
-    DividedGlobalBlock,
-    GlobalBlock,
-    LocalBlock,
-    PatchEmbed,
+from uniformer_mm.models.archs import (
+    ARCH_DEFAULTS,
+    ARCHS,
+    MIN_SIZE,
+    NUM_STAGES,
+    PRETRAINED,
+    Settings,
+    resolve_options,
 )
-from uniformer_mm.models.checks import (
-    are_whole,
-    check_choice,
-    check_number,
-    check_whole,
-    is_whole,
+from uniformer_mm.models.layers.checkpoint import run_block
+from uniformer_mm.models.layers.depthwise import DEPTHWISE, use_kernels
+from uniformer_mm.models.layers.pointwise import POINTWISE
+from uniformer_mm.models.layers.recompute import (
+    BATCH_NORMS_BEFORE_CONV,
+    GELU,
+    LayerNorm,
+    recompute_activations,
 )
-from uniformer_mm.models.convolutions import BATCH_NORMS, use_kernels
 
-ARCHS: dict[str, dict[str, Any]] = {
-    "small": {"depths": (3, 4, 8, 3)},
-    "small_plus": {"depths": (3, 5, 9, 3), "head_dim": 32, "stem": "conv", "downsample": "conv"},
-    "base": {"depths": (5, 8, 20, 7)},
-    "large": {
-        "depths": (5, 10, 24, 7),
-        "embed_dims": (128, 192, 448, 640),
-        "layer_scale": "all",
-    },
-}
-"""Presets of the papers (arXiv 2201.09450, Table 1 and Section 4.1); what one leaves out is in
-`ARCH_DEFAULTS`."""
+BLOCK_NORM_EPS = 1e-6
+"""Epsilon of the LayerNorms in blocks and at outputs. Both known ports have 1e-5 by mistake."""
 
-ARCH_DEFAULTS: dict[str, Any] = {
-    "depths": None,
-    "embed_dims": (64, 128, 320, 512),
-    "head_dim": 64,
-    "mlp_ratio": 4.0,
-    "stem": "patch",
-    "downsample": "patch",
-    "layer_scale": "none",
-}
-"""What an arch may say, and what holds when it does not. `depths` has to be given."""
+PATCH_NORM_EPS = 1e-5
+"""Epsilon of the LayerNorm in patch embeddings: PyTorch's default, also in the official code."""
 
-EMBEDDINGS = ("patch", "conv")
-LAYER_SCALES = ("none", "global", "all")
-OUTPUT_NORMS = ("layer", "batch")
-NUM_STAGES = 4
-PRETRAINED = ("Pretrained", PretrainedInit)
-"""Types of `init_cfg` that load a checkpoint."""
-
-MIN_SIZE = 32
-"""Smallest height and width in pixels: one token is left in the last stage."""
+CONVS: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
+BATCH_NORMS: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 @MODELS.register_module()
@@ -70,17 +50,17 @@ class UniFormer(BaseModule):
 
     "UniFormer: Unifying Convolution and Self-attention for Visual Recognition", arXiv 2201.09450
     (images, dense prediction), and "UniFormer: Unified Transformer for Efficient Spatiotemporal
-    Representation Learning", arXiv 2201.04676 (videos). Registered in mmengine's root registry:
-    from the scope of any codebase it is ``type='mmengine.UniFormer'``.
+    Representation Learning", arXiv 2201.04676 (videos). It is registered in mmengine's root
+    registry: from the scope of any codebase it is ``type='mmengine.UniFormer'``.
 
-    Tensor names and shapes are those of the official checkpoints.
+    State-dict keys and shapes match the official checkpoints.
 
     Args:
-        arch: A name from `ARCHS`, or a dict of `depths` and whatever differs from
-            `ARCH_DEFAULTS`: `depths`, `embed_dims` (one per stage), `head_dim`, `mlp_ratio`,
-            `stem` ('patch': unpadded strided convolution and LayerNorm; 'conv': overlapping
-            3x3 convolutions and BatchNorm), `downsample` (the same choice for stages 2 to 4),
-            `layer_scale` ('none', 'global': blocks of stages 3 and 4, 'all').
+        arch: A name from `ARCHS`, or a dict with `depths` and any other key of `ARCH_DEFAULTS`:
+            `embed_dims` (one per stage), `head_dim`, `mlp_ratio`, `stem` ('patch': unpadded
+            strided convolution and LayerNorm; 'conv': overlapping 3x3 convolutions and BatchNorm),
+            `downsample` (the same choice for stages 2 to 4), `layer_scale` ('none', 'global':
+            blocks of stages 3 and 4, 'all').
         dims: 2 for images, 3 for videos.
         in_channels: Channels of the input.
         attention: 'global'; 'window' for windows in every block of stage 3; 'hybrid' for windows
@@ -102,7 +82,7 @@ class UniFormer(BaseModule):
             images, 'batch' for videos.
         out_indices: Stages to return, from 0. An int gives a tensor, a sequence a tuple.
             Default: all four with LayerNorm, an int for the last one with BatchNorm. Stages
-            behind the last one returned are not built.
+            after the last one returned are not built.
         frozen_stages: -1 freezes nothing, 0 the first patch embedding, k stages 1 to k with their
             embeddings and output norms: no gradient, and evaluation mode.
         norm_eval: Keep every BatchNorm in evaluation mode while training.
@@ -114,8 +94,11 @@ class UniFormer(BaseModule):
             UniFormer weights and raises if they do not fit; otherwise as in mmengine.
 
     Raises:
-        ValueError: An argument has a value outside of what is listed here.
+        ValueError: An argument has a value that is not listed here.
     """
+
+    archs: Mapping[str, Mapping[str, Any]] = ARCHS
+    arch_defaults: Mapping[str, Any] = ARCH_DEFAULTS
 
     def __init__(
         self,
@@ -139,100 +122,50 @@ class UniFormer(BaseModule):
         norm_eval: bool = False,
         with_cp: bool | Sequence[int] = False,
         kernels: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
-        super().__init__(init_cfg=init_cfg)
-        settings = self._resolve_arch(arch)
-        if head_dim is not None:
-            settings["head_dim"] = head_dim
-        if layer_scale is not None:
-            settings["layer_scale"] = layer_scale
-        check_choice("dims", dims, (2, 3))
-        check_choice("stem", settings["stem"], EMBEDDINGS)
-        check_choice("downsample", settings["downsample"], EMBEDDINGS)
-        check_choice("layer_scale", settings["layer_scale"], LAYER_SCALES)
-        if output_norm is None:
-            output_norm = "layer" if dims == 2 else "batch"
-        check_choice("output_norm", output_norm, OUTPUT_NORMS)
-        flags = {"qkv_bias": qkv_bias, "split": split, "std": std, "norm_eval": norm_eval}
-        flags["kernels"] = kernels
-        for name, flag in flags.items():
-            check_choice(name, flag, (True, False))
-        rates = {"drop_rate": drop_rate, "attn_drop_rate": attn_drop_rate}
-        for name, rate in {**rates, "drop_path_rate": drop_path_rate}.items():
-            check_number(name, rate, below=1)
-        check_number("layer_scale_init", layer_scale_init)
-        for cfg in init_cfg if isinstance(init_cfg, list) else [init_cfg] if init_cfg else []:
-            _check_init_cfg(cfg)
-        check_whole("in_channels", in_channels, 1)
-        check_whole("head_dim", settings["head_dim"], 1)
-        check_whole("frozen_stages", frozen_stages, -1, NUM_STAGES)
-        if dims == 3 and attention != "global":
-            raise ValueError(f"attention must be 'global' for dims=3, got {attention!r}")
-        if dims == 2 and (split or std):
-            raise ValueError("split and std are options of videos: they need dims=3")
-        if std and settings["downsample"] != "patch":
-            raise ValueError("std is about embeddings of kind 'patch', got downsample='conv'")
-        depths, widths = settings["depths"], settings["embed_dims"]
-        if any(dim % settings["head_dim"] for dim in widths[2:]):
-            raise ValueError(
-                f"head_dim must divide the embed_dims of stages 3 and 4, {widths[2:]},"
-                f" got {settings['head_dim']}"
-            )
+        settings = resolve_options(locals(), self.archs, self.arch_defaults)  # all arguments
+        super().__init__(init_cfg=_load_strictly(init_cfg))
         self.dims = dims
         self.in_channels = in_channels
-        self.embed_dims = widths
-        self.head_dim = settings["head_dim"]
-        self.output_norm = output_norm
-        self.returns_tuple, self.out_indices = _resolve_out_indices(out_indices, output_norm)
+        self.embed_dims = settings.arch["embed_dims"]
+        self.head_dim = settings.arch["head_dim"]
+        self.output_norm = settings.output_norm
+        self.returns_tuple = settings.returns_tuple
+        self.out_indices = settings.out_indices
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
-        self.checkpointed_blocks = _resolve_checkpointing(with_cp, depths)
+        self.checkpointed_blocks = settings.checkpointed_blocks
 
-        last_block = max(sum(depths) - 1, 1)
-        drop_paths = (drop_path_rate * block / last_block for block in range(sum(depths)))
-        windows = window_sizes(attention, window_size, depths[2])
-        shared: dict[str, Any] = {"mlp_ratio": settings["mlp_ratio"], "drop": drop_rate}
-        scales = settings["layer_scale"]
-        local = {**shared, "layer_scale": layer_scale_init if scales == "all" else None}
-        global_ = {
-            **shared,
-            "layer_scale": None if scales == "none" else layer_scale_init,
-            "qkv_bias": qkv_bias,
-            "attn_drop": attn_drop_rate,
-        }
-        # Stages behind the last output would never get a gradient: they are not built.
-        for i, (depth, dim) in enumerate(zip(depths, widths, strict=True)):
-            if i > max(self.out_indices):
-                break
-            source = widths[i - 1] if i else in_channels
-            self.add_module(f"patch_embed{i + 1}", _embedding(settings, dims, i, source, dim, std))
+        # Stages after the last output would never get a gradient: they are not built.
+        for i in range(max(self.out_indices) + 1):
+            self.add_module(f"patch_embed{i + 1}", self._patch_embed(i, settings, std))
             blocks = nn.ModuleList()
-            for j in range(depth):
-                drop_path = next(drop_paths)
+            for j, drop_path in enumerate(settings.drop_paths[i]):
+                options: dict[str, Any] = {
+                    "mlp_ratio": settings.arch["mlp_ratio"],
+                    "drop": drop_rate,
+                    "drop_path": drop_path,
+                    "layer_scale": settings.layer_scales[i],
+                }
                 if i < 2:
-                    blocks.append(LocalBlock(dims, dim, drop_path=drop_path, **local))
-                elif split:
-                    blocks.append(
-                        DividedGlobalBlock(
-                            dim, settings["head_dim"], drop_path=drop_path, **global_
-                        )
-                    )
-                else:
-                    window = windows[j] if i == 2 else 0
-                    options = {**global_, "drop_path": drop_path, "window_size": window}
-                    blocks.append(self._global_block(settings, i, j, options))
+                    blocks.append(LocalBlock(dims, self.embed_dims[i], **options))
+                    continue
+                options.update(qkv_bias=qkv_bias, attn_drop=attn_drop_rate)
+                if i == 2 and settings.windows[j]:
+                    options["window_size"] = settings.windows[j]
+                blocks.append(self._global_block(i, j, settings, split, options))
             self.add_module(f"blocks{i + 1}", blocks)
-            if output_norm == "layer" and i in self.out_indices:
-                self.add_module(f"norm{i + 1}", nn.LayerNorm(dim, eps=BLOCK_NORM_EPS))
-        if output_norm == "batch":
-            self.norm = BATCH_NORMS[dims](widths[-1])
+            if self.output_norm == "layer" and i in self.out_indices:
+                self.add_module(f"norm{i + 1}", nn.LayerNorm(self.embed_dims[i], BLOCK_NORM_EPS))
+        if self.output_norm == "batch":
+            self.norm = BATCH_NORMS[dims](self.embed_dims[-1])
         self.pos_drop = nn.Dropout(drop_rate) if drop_rate else nn.Identity()
         self.apply(init_parameters)
         use_kernels(self, kernels)
         self._freeze()
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> Any:
         """Features of images (B, C, H, W) or clips (B, C, T, H, W), at least 32 x 32 pixels.
 
         Returns:
@@ -243,27 +176,27 @@ class UniFormer(BaseModule):
         Raises:
             ValueError: Wrong rank, channels or a size below 32.
         """
-        return self._features(x)[0]
-
-    def _features(self, x: Tensor) -> tuple[Tensor | tuple[Tensor, ...], list[Tensor]]:
-        """What `forward` returns, and what the last stage carries on."""
-        self._check_input(x)
-        memory = torch.channels_last if self.dims == 2 else torch.channels_last_3d
-        x = x.contiguous(memory_format=memory).movedim(1, -1)
+        x = self._channels_last(x)
         outputs = {}
-        carried: list[Tensor] = []
-        for i in range(max(self.out_indices) + 1):
-            x = getattr(self, f"patch_embed{i + 1}")(x)
-            if i == 0:
-                x = self.pos_drop(x)
-            x, *carried = self._stage(i, x, *carried)
-            if i in self.out_indices:
-                outputs[i] = self._output(x, i)
-        features = tuple(outputs[i] for i in self.out_indices)
-        return features if self.returns_tuple else features[0], carried
+        with recompute_activations(x):
+            for i, stage in enumerate(self.stages):
+                x = stage.patch_embed(x)
+                if i == 0:
+                    x = self.pos_drop(x)
+                for j, block in enumerate(stage.blocks):
+                    x = run_block(block, x, checkpointed=j < self.checkpointed_blocks[i])
+                if i in self.out_indices:
+                    outputs[i] = self._output(x, stage.norm)
+        return self._select(outputs)
 
-    def _resolve_arch(self, arch: str | Mapping[str, Any]) -> dict[str, Any]:
-        return resolve_arch(arch)
+    @property
+    def stages(self) -> list["Stage"]:
+        """The stages that are built."""
+        stages = []
+        for i in range(1, max(self.out_indices) + 2):
+            parts = (getattr(self, f"{part}{i}", None) for part in Stage._fields)
+            stages.append(Stage(*parts))  # type: ignore[arg-type]
+        return stages
 
     def train(self, mode: bool = True) -> "UniFormer":
         """Set the mode, except for frozen stages and (with `norm_eval`) for BatchNorm."""
@@ -275,60 +208,42 @@ class UniFormer(BaseModule):
                     module.eval()
         return self
 
-    def init_weights(self) -> None:
-        """Initialise from `init_cfg`.
-
-        Raises:
-            CheckpointError: `init_cfg` names a pretrained checkpoint that cannot be read or does
-                not fit this architecture.
-        """
-        from uniformer_mm.checkpoints import load_pretrained
-
-        configs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg or {}]
-        pretrained = [cfg for cfg in configs if cfg.get("type") in PRETRAINED]
-        if not pretrained:
-            super().init_weights()
-            return
-        initialize(self, [cfg for cfg in configs if cfg not in pretrained])
-        for cfg in pretrained:
-            load_pretrained(self, **{key: value for key, value in cfg.items() if key != "type"})
-        self._is_init = True
+    def _patch_embed(self, stage: int, settings: Settings, std: bool) -> nn.Module:
+        """Build the embedding of a stage: 4 times fewer rows and columns at first, then 2."""
+        source = self.embed_dims[stage - 1] if stage else self.in_channels
+        kind = settings.arch["downsample" if stage else "stem"]
+        if kind == "conv":
+            # The first stage halves the frames of a video as well.
+            strides = [(1, 2, 2)] if stage else [(1, 2, 2), (2, 2, 2)]
+            return ConvEmbed(self.dims, source, self.embed_dims[stage], strides)
+        patch, stride_time = (2, 1) if stage else (4, 2)
+        kernel_time = 3 if std or stage == 0 else 1
+        size = (kernel_time, patch, patch)
+        stride = (stride_time, patch, patch)
+        return PatchEmbed(self.dims, source, self.embed_dims[stage], size, stride)
 
     def _global_block(
-        self, settings: dict[str, Any], stage: int, index: int, options: dict[str, Any]
+        self, stage: int, index: int, settings: Settings, split: bool, options: Any
     ) -> nn.Module:
-        """A block of stage 2 or 3, counted from 0."""
-        dim, head_dim = settings["embed_dims"][stage], settings["head_dim"]
-        return GlobalBlock(self.dims, dim, head_dim, **options)
+        """Build a block of stage 2 or 3, both counted from 0."""
+        dim = self.embed_dims[stage]
+        if split:
+            return DividedGlobalBlock(dim, self.head_dim, **options)
+        return GlobalBlock(self.dims, dim, self.head_dim, **options)
 
-    def _stage(self, stage: int, x: Tensor, *carried: Tensor) -> tuple[Tensor, ...]:
-        """Run the blocks of a stage.
+    def _channels_last(self, x: Tensor) -> Tensor:
+        self._check_input(x)
+        memory_format = torch.channels_last if self.dims == 2 else torch.channels_last_3d
+        return x.contiguous(memory_format=memory_format).movedim(1, -1)
 
-        Args:
-            stage: Counted from 0.
-            x: Channels-last map.
-            carried: What passes from stage to stage beside the map; nothing here.
-
-        Returns:
-            The map, and what is carried on.
-        """
-        for index, block in enumerate(getattr(self, f"blocks{stage + 1}")):
-            x = self._run(stage, index, block, x)
-        return x, *carried
-
-    def _run(self, stage: int, index: int, block: nn.Module, *inputs: Tensor | None) -> Any:
-        """Run a block, with checkpointing if it is one of those."""
-        if index < self.checkpointed_blocks[stage] and torch.is_grad_enabled():
-            return _checkpointed(block, *inputs)
-        return block(*inputs)
-
-    def _output(self, x: Tensor, stage: int) -> Tensor:
-        if self.output_norm == "layer":
-            x = getattr(self, f"norm{stage + 1}")(x).movedim(-1, 1)
-        else:
-            x = self.norm(x.movedim(-1, 1))
+    def _output(self, x: Tensor, norm: nn.Module | None) -> Tensor:
+        x = self.norm(x.movedim(-1, 1)) if norm is None else norm(x).movedim(-1, 1)
         # mmcv's compiled RoIAlign reads its input as packed channels-first without checking.
         return x.contiguous()
+
+    def _select(self, outputs: Mapping[int, Tensor]) -> Tensor | tuple[Tensor, ...]:
+        selected = tuple(outputs[i] for i in self.out_indices)
+        return selected if self.returns_tuple else selected[0]
 
     def _check_input(self, x: Tensor) -> None:
         layout = "(B, C, H, W)" if self.dims == 2 else "(B, C, T, H, W)"
@@ -348,128 +263,401 @@ class UniFormer(BaseModule):
             )
 
     def _freeze(self) -> None:
-        frozen = [self.patch_embed1] if self.frozen_stages >= 0 else []
-        for i in range(1, self.frozen_stages + 1):
-            names = (f"patch_embed{i}", f"blocks{i}", f"norm{i}")
-            frozen += [getattr(self, name) for name in names if hasattr(self, name)]
-        if self.frozen_stages == NUM_STAGES and self.output_norm == "batch":
-            frozen.append(self.norm)
-        for module in frozen:
+        for module in self._frozen():
             module.eval()
             module.requires_grad_(False)
 
+    def _frozen(self) -> list[nn.Module]:
+        """Return the modules that `frozen_stages` freezes."""
+        frozen = [self.stages[0].patch_embed] if self.frozen_stages >= 0 else []
+        for stage in self.stages[: max(self.frozen_stages, 0)]:
+            frozen += [module for module in stage if module is not None]
+        if self.frozen_stages == NUM_STAGES and self.output_norm == "batch":
+            frozen.append(self.norm)
+        return frozen
 
-def resolve_arch(
-    arch: str | Mapping[str, Any],
-    archs: Mapping[str, Mapping[str, Any]] = ARCHS,
-    defaults: Mapping[str, Any] = ARCH_DEFAULTS,
-) -> dict[str, Any]:
-    """All settings of an arch, given by name or as a dict.
 
-    Raises:
-        ValueError: An unknown name or key, sequences that are not one entry per stage, or something
-            that is no number where one is needed.
+class Stage(NamedTuple):
+    """Modules of a stage: embedding, blocks, and LayerNorm of its output, if it has one."""
+
+    patch_embed: nn.Module
+    blocks: nn.ModuleList
+    norm: nn.Module | None
+
+
+class LocalBlock(nn.Module):
+    """DPE, local MHRA and feed-forward network (arXiv 2201.09450, Section 3.3).
+
+    The local relation aggregator is a 5x5(x5) depthwise convolution between two pointwise ones,
+    without an activation in between. Its attribute is called `attn` in the official checkpoints.
+
+    Args:
+        dims: 2 for images, 3 for videos.
+        dim: Channels C.
+        mlp_ratio: Hidden channels of the feed-forward network over C.
+        drop: Dropout probability in the feed-forward network.
+        drop_path: Probability to drop a branch for a sample (stochastic depth).
+        layer_scale: Initial value of the learned scale of each branch; None for no scale.
     """
-    if isinstance(arch, str) and arch in archs:
-        arch = archs[arch]
-    if not isinstance(arch, Mapping):
-        raise ValueError(f"arch must be one of {tuple(archs)} or a dict, got {arch!r}")
-    unknown = [key for key in arch if key not in defaults]
-    if unknown:
-        raise ValueError(f"unknown keys {unknown} in arch; it may have {tuple(defaults)}")
-    settings = {**defaults, **arch}
-    for key in ("depths", "embed_dims"):
-        value = settings[key]
-        if not are_whole(value, NUM_STAGES, least=1):
-            raise ValueError(
-                f"arch needs {NUM_STAGES} {key}, one per stage, got {value!r}: each is a whole"
-                " number above 0"
-            )
-        settings[key] = tuple(value)
-    for key, default in defaults.items():
-        if isinstance(default, float):
-            check_number(key, settings[key])
-    if int(min(settings["embed_dims"]) * settings["mlp_ratio"]) < 1:
-        raise ValueError(f"mlp_ratio leaves no hidden channels: {settings['mlp_ratio']}")
-    return settings
 
-
-def _embedding(
-    settings: dict[str, Any], dims: int, stage: int, source: int, dim: int, std: bool
-) -> nn.Module:
-    """The embedding in front of a stage, which makes the map smaller: by 4 first, then by 2."""
-    if stage == 0 and settings["stem"] == "conv":
-        strides: list[int | tuple[int, ...]] = [2, 2] if dims == 2 else [(1, 2, 2), (2, 2, 2)]
-        return ConvEmbed(dims, source, dim, strides)
-    if stage == 0:
-        return PatchEmbed(dims, source, dim, 4, kernel_time=3, stride_time=2)
-    if settings["downsample"] == "conv":
-        return ConvEmbed(dims, source, dim, [2] if dims == 2 else [(1, 2, 2)])
-    return PatchEmbed(dims, source, dim, 2, kernel_time=3 if std else 1)
-
-
-def _resolve_out_indices(
-    out_indices: int | Sequence[int] | None, output_norm: str
-) -> tuple[bool, tuple[int, ...]]:
-    """Whether a tuple is returned, and the stages from 0."""
-    last = NUM_STAGES - 1
-    if out_indices is None:
-        out_indices = tuple(range(NUM_STAGES)) if output_norm == "layer" else last
-    as_tuple = isinstance(out_indices, Sequence)
-    indices = tuple(out_indices) if isinstance(out_indices, Sequence) else (out_indices,)
-    indices = tuple(i + NUM_STAGES if is_whole(i) and i < 0 else i for i in indices)
-    known = all(is_whole(i) and 0 <= i <= last for i in indices)
-    if not indices or not known or len(set(indices)) < len(indices):
-        raise ValueError(f"out_indices must be distinct stages from 0 to {last}, got {out_indices}")
-    if output_norm == "batch" and indices != (last,):
-        raise ValueError(
-            f"output_norm='batch' normalises the last stage only: out_indices must be {last}"
-            f" or ({last},), got {out_indices}"
+    def __init__(
+        self,
+        dims: int,
+        dim: int,
+        *,
+        mlp_ratio: float = 4.0,
+        drop: float = 0.0,
+        drop_path: float = 0.0,
+        layer_scale: float | None = None,
+    ) -> None:
+        super().__init__()
+        # Norms come first: mmcv's `fuse_conv_bn` takes a BatchNorm to follow the convolution that
+        # is registered before it.
+        self.norm1 = BATCH_NORMS_BEFORE_CONV[dims](dim)
+        self.norm2 = BATCH_NORMS_BEFORE_CONV[dims](dim)
+        self.pos_embed = DEPTHWISE[dims](dim, 3)
+        self.conv1 = POINTWISE[dims](dim, dim, 1)
+        self.conv2 = POINTWISE[dims](dim, dim, 1)
+        self.attn = DEPTHWISE[dims](dim, 5)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        hidden = int(dim * mlp_ratio)
+        self.mlp = FeedForward(
+            POINTWISE[dims](dim, hidden, 1), POINTWISE[dims](hidden, dim, 1), drop
         )
-    return as_tuple, indices
+        self.gamma_1 = layer_scale_parameter((1, dim) + (1,) * dims, layer_scale)
+        self.gamma_2 = layer_scale_parameter((1, dim) + (1,) * dims, layer_scale)
 
-
-def _resolve_checkpointing(with_cp: bool | Sequence[int], depths: Sequence[int]) -> tuple[int, ...]:
-    """Number of checkpointed blocks per stage."""
-    if isinstance(with_cp, bool):
-        return tuple(depths) if with_cp else (0,) * NUM_STAGES
-    if not are_whole(with_cp, NUM_STAGES, least=0):
-        raise ValueError(f"with_cp must be a bool or {NUM_STAGES} counts, got {with_cp!r}")
-    return tuple(with_cp)
-
-
-def _checkpointed(block: nn.Module, *inputs: Tensor | None) -> Any:
-    """Run a block without keeping its activations; they are computed again for the gradient."""
-    if isinstance(block, LocalBlock) and not torch.compiler.is_compiling():
-        # The second forward pass must not update the running statistics a second time. A compiled
-        # one does not: it recomputes values only.
-        return checkpoint(
-            block,
-            *inputs,
-            use_reentrant=False,
-            context_fn=lambda: (contextlib.nullcontext(), _untracked_statistics(block)),
+    def forward(self, x: Tensor) -> Tensor:
+        """Channels-last map to channels-last map of the same shape."""
+        x = x.movedim(-1, 1)
+        x = x + self.pos_embed(x)
+        x = x + self.drop_path(
+            scale(self.gamma_1, self.conv2(self.attn(self.conv1(self.norm1(x)))))
         )
-    return checkpoint(block, *inputs, use_reentrant=False)
+        x = x + self.drop_path(scale(self.gamma_2, self.mlp(self.norm2(x))))
+        return x.movedim(1, -1)
 
 
-@contextlib.contextmanager
-def _untracked_statistics(block: nn.Module) -> Iterator[None]:
-    norms = [
-        m for m in block.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training
-    ]
-    before = [(norm.momentum, norm.get_buffer("num_batches_tracked").clone()) for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0  # what is saved for the gradient stays the same
-    try:
-        yield
-    finally:
-        for norm, (momentum, count) in zip(norms, before, strict=True):
-            norm.momentum = momentum
-            norm.get_buffer("num_batches_tracked").copy_(count)
+class GlobalBlock(nn.Module):
+    """DPE, global MHRA and feed-forward network (arXiv 2201.09450, Sections 3.3 and 3.4).
+
+    Args: as for `LocalBlock`, and:
+        head_dim: Channels of one attention head.
+        window_size: Side of the attention windows (images only), 0 for global attention.
+        qkv_bias: Whether query, key and value have a bias.
+        attn_drop: Dropout probability of attention weights.
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        dim: int,
+        head_dim: int,
+        *,
+        window_size: int = 0,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        drop: float = 0.0,
+        attn_drop: float = 0.0,
+        drop_path: float = 0.0,
+        layer_scale: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.window_size = window_size
+        self.pos_embed = DEPTHWISE[dims](dim, 3, channels_last=True)
+        self.norm1 = LayerNorm(dim, eps=BLOCK_NORM_EPS)
+        self.attn = Attention(
+            dim,
+            head_dim,
+            window_size=window_size,
+            qkv_bias=qkv_bias,
+            attn_drop=attn_drop,
+            proj_drop=drop,
+        )
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.norm2 = LayerNorm(dim, eps=BLOCK_NORM_EPS)
+        hidden = int(dim * mlp_ratio)
+        self.mlp = FeedForward(nn.Linear(dim, hidden), nn.Linear(hidden, dim), drop)
+        self.gamma_1 = layer_scale_parameter((dim,), layer_scale)
+        self.gamma_2 = layer_scale_parameter((dim,), layer_scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Channels-last map to channels-last map of the same shape."""
+        x = x + self.pos_embed(x)
+        x = x + self.drop_path(scale(self.gamma_1, self.attn(self.norm1(x))))
+        return x + self.drop_path(scale(self.gamma_2, self.mlp(self.norm2(x))))
+
+
+class DividedGlobalBlock(GlobalBlock):
+    """Global block whose attention is divided into a temporal and a spatial step (videos).
+
+    The option `SPLIT` of the official video code. The spatial step reads the temporal step's
+    output, but its residual starts from the input of both. Temporal attention starts as zero
+    queries, keys and values with an all-one projection, so a block pretrained on images starts
+    out unchanged.
+
+    Args: as for `GlobalBlock`, without windows.
+    """
+
+    def __init__(self, dim: int, head_dim: int, **options: Any) -> None:
+        super().__init__(3, dim, head_dim, **options)
+        self.t_norm = LayerNorm(dim, eps=BLOCK_NORM_EPS)
+        self.t_attn = Attention(
+            dim,
+            head_dim,
+            qkv_bias=options.get("qkv_bias", True),
+            attn_drop=options.get("attn_drop", 0.0),
+            proj_drop=options.get("drop", 0.0),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, H, W, C) map to a map of the same shape."""
+        x = x + self.pos_embed(x)
+        frames = self.attend_over_time(x)
+        spatial = self.attn(self.norm1(frames)).view(x.shape)
+        x = x + self.drop_path(scale(self.gamma_1, spatial))
+        return x + self.drop_path(scale(self.gamma_2, self.mlp(self.norm2(x))))
+
+    def attend_over_time(self, x: Tensor) -> Tensor:
+        """Temporal step: (B, T, H, W, C) map to its frames (B * T, H, W, C)."""
+        x = x.permute(0, 2, 3, 1, 4)  # (B, H, W, T, C)
+        tubes = self.t_norm(x).flatten(0, 2)
+        x = x + self.drop_path(self.t_attn(tubes).view(x.shape))
+        return x.permute(0, 3, 1, 2, 4).flatten(0, 1)
+
+
+class Attention(nn.Module):
+    """Global MHRA: multi-head self-attention over a map, or inside windows of it.
+
+    UniFormer (arXiv 2201.09450), Sections 3.3 and 3.4. The packed projection is laid out as
+    (3, heads, head_dim); the scale is ``head_dim ** -0.5``.
+
+    Args:
+        dim: Channels C of the tokens.
+        head_dim: Channels of one head; must divide `dim`.
+        window_size: Side of the non-overlapping windows of an image, 0 for none.
+        qkv_bias: Whether the packed query / key / value projection has a bias.
+        attn_drop: Dropout probability of the attention weights.
+        proj_drop: Dropout probability of the output.
+    """
+
+    fused = True
+    """Class-wide or per-module switch: False computes the softmax in plain tensor operations."""
+
+    def __init__(
+        self,
+        dim: int,
+        head_dim: int,
+        *,
+        window_size: int = 0,
+        qkv_bias: bool = True,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.num_heads = dim // head_dim
+        self.window_size = window_size
+        self.attn_drop = attn_drop
+        self.qkv = nn.Linear(dim, dim * 3, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+        self.proj_drop = nn.Dropout(proj_drop) if proj_drop else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Channels-last map or tokens, (B, ..., C), to the same shape."""
+        if self.window_size:
+            return self.project(self._attend_windows(x))
+        tokens = x.flatten(1, -2)
+        return self.project(self.attend_heads(self.qkv(tokens)).view(x.shape))
+
+    def _attend_windows(self, x: Tensor) -> Tensor:
+        # As in the official code, padded tokens are not masked: they are zero, so their query, key
+        # and value are the bias, and the projection can skip them.
+        if torch.compiler.is_compiling():  # concatenating the bias would fix the size of the graph
+            qkv = self.qkv(partition(x, self.window_size))
+        else:
+            qkv = partition(self.qkv(x), self.window_size, padding=self.qkv.bias)
+        return merge(self.attend_heads(qkv), self.window_size, x.shape)
+
+    def attend_heads(self, qkv: Tensor) -> Tensor:
+        """Packed projections (B, N, 3 C) to the weighted values of all heads (B, N, C)."""
+        return self.attend(*self.split(qkv)).transpose(1, 2).flatten(2)
+
+    def split(self, qkv: Tensor) -> tuple[Tensor, ...]:
+        """Packed projections (B, N, 3 C) to query, key and value (B, heads, N, head_dim)."""
+        qkv = qkv.unflatten(-1, (3, self.num_heads, -1))
+        return qkv.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Weighted values (B, heads, N, head_dim)."""
+        attend = F.scaled_dot_product_attention if self.fused else softmax_attention
+        return attend(query, key, value, dropout_p=self.attn_drop if self.training else 0.0)
+
+    def project(self, x: Tensor) -> Tensor:
+        """Output projection, (..., C) to (..., C)."""
+        x = self.proj(x)
+        return self.proj_drop(x)
+
+
+def softmax_attention(query: Tensor, key: Tensor, value: Tensor, dropout_p: float = 0.0) -> Tensor:
+    """`scaled_dot_product_attention` in plain tensor operations, (B, heads, N, head_dim)."""
+    return F.dropout(attention_weights(query, key), dropout_p) @ value
+
+
+def attention_weights(query: Tensor, key: Tensor) -> Tensor:
+    """Attention weights (B, heads, M, N) of M queries for N keys, both (B, heads, ., head_dim)."""
+    weights = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
+    return weights.softmax(dim=-1)
+
+
+def partition(x: Tensor, size: int, padding: Tensor | None = None) -> Tensor:
+    """Cut a (B, H, W, C) map into windows (B * rows * columns, size * size, C).
+
+    Args:
+        x: The map, padded on the right and at the bottom to a multiple of `size`.
+        size: Side of the windows.
+        padding: Value of a padded token (C,); None for zeros.
+    """
+    batch, height, width, channels = x.shape
+    rows, columns = _num_windows(height, size), _num_windows(width, size)
+    bottom, right = rows * size - height, columns * size - width
+    if padding is None:
+        x = F.pad(x, (0, 0, 0, right, 0, bottom))
+    else:
+        padding = padding.to(x.dtype)
+        x = torch.cat([x, padding.expand(batch, bottom, width, channels)], dim=1)
+        x = torch.cat([x, padding.expand(batch, rows * size, right, channels)], dim=2)
+    # (B, rows, size, columns, size, C) to (B, rows, columns, size, size, C)
+    grid = x.reshape(batch, rows, size, columns, size, channels).transpose(2, 3)
+    return grid.reshape(-1, size * size, channels)
+
+
+def merge(windows: Tensor, size: int, shape: Sequence[int]) -> Tensor:
+    """Merge windows (B * rows * columns, size * size, C) into a map of shape (B, H, W, C)."""
+    batch, height, width, channels = shape
+    rows, columns = _num_windows(height, size), _num_windows(width, size)
+    grid = windows.reshape(batch, rows, columns, size, size, channels).transpose(2, 3)
+    return grid.reshape(batch, rows * size, columns * size, channels)[:, :height, :width]
+
+
+def _num_windows(tokens: int, size: int) -> int:
+    # No remainders, and no quotients of negative numbers, which ONNX does not round down: export
+    # derives shapes for every height and width from this.
+    return (tokens + size - 1) // size
+
+
+class FeedForward(nn.Module):
+    """Two pointwise layers, linear or convolutional, with an exact (erf) GELU between."""
+
+    def __init__(self, fc1: nn.Module, fc2: nn.Module, drop: float = 0.0) -> None:
+        super().__init__()
+        self.fc1 = fc1
+        self.act = GELU()
+        self.fc2 = fc2
+        self.drop = nn.Dropout(drop) if drop else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape that the two layers take to the same shape."""
+        x = self.drop(self.act(self.fc1(x)))
+        return self.drop(self.fc2(x))
+
+
+class PatchEmbed(nn.Module):
+    """Patch embedding: an unpadded strided convolution, then LayerNorm over the channels.
+
+    Sizes are rounded down: 333 pixels give 83, 41, 20 and 10 tokens. Time is padded by half of the
+    kernel.
+
+    Args:
+        dims: 2 for images, 3 for videos.
+        in_channels: Channels of the input.
+        dim: Channels C of the output.
+        kernel_size: Along time, height and width; images have no time.
+        stride: The same.
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        in_channels: int,
+        dim: int,
+        kernel_size: tuple[int, int, int],
+        stride: tuple[int, int, int],
+    ) -> None:
+        super().__init__()
+        padding = (kernel_size[0] // 2, 0, 0)
+        self.norm = nn.LayerNorm(dim, eps=PATCH_NORM_EPS)
+        self.proj = CONVS[dims](
+            in_channels, dim, kernel_size[-dims:], stride[-dims:], padding[-dims:]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Channels-last map to a smaller channels-last map."""
+        return self.norm(self.proj(x.movedim(-1, 1)).movedim(1, -1))
+
+
+class ConvEmbed(nn.Module):
+    """Patch embedding of overlapping 3x3(x3) convolutions with BatchNorm ("plus" stem).
+
+    Args:
+        dims: 2 for images, 3 for videos.
+        in_channels: Channels of the input.
+        dim: Channels C of the output.
+        strides: Of each convolution along time, height and width; images have no time. All
+            convolutions but the last are followed by GELU and have C / 2 output channels.
+    """
+
+    def __init__(
+        self, dims: int, in_channels: int, dim: int, strides: Sequence[tuple[int, int, int]]
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for stride in strides[:-1]:
+            conv = CONVS[dims](in_channels, dim // 2, 3, stride[-dims:], 1)
+            layers += [conv, BATCH_NORMS[dims](dim // 2), nn.GELU()]
+            in_channels = dim // 2
+        layers += [CONVS[dims](in_channels, dim, 3, strides[-1][-dims:], 1), BATCH_NORMS[dims](dim)]
+        self.proj = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Channels-last map to a smaller channels-last map."""
+        return self.proj(x.movedim(-1, 1)).movedim(1, -1)
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (arXiv 1603.09382): drops a residual branch per sample while training.
+
+    What is kept is divided by the probability of keeping it.
+    """
+
+    def __init__(self, drop_prob: float) -> None:
+        super().__init__()
+        self.drop_prob = drop_prob
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) to (B, ...)."""
+        if not self.training:
+            return x
+        keep = 1.0 - self.drop_prob
+        mask = x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(keep)
+        return x * mask.div_(keep)
+
+    def extra_repr(self) -> str:
+        """Show the probability in `print(model)`."""
+        return f"drop_prob={self.drop_prob:.3f}"
+
+
+def layer_scale_parameter(shape: tuple[int, ...], value: float | None) -> nn.Parameter | None:
+    """Return a learned scale per channel, None for no scale."""
+    return None if value is None else nn.Parameter(torch.full(shape, value))
+
+
+def scale(gamma: Tensor | None, x: Tensor) -> Tensor:
+    """Apply layer scale, if there is one."""
+    return x if gamma is None else gamma * x
 
 
 def init_parameters(module: nn.Module) -> None:
-    """Linear layers as in the official code (truncated normal, 0.02); the rest is PyTorch's."""
+    """Initialize linear layers as the official code does (truncated normal, 0.02)."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
@@ -479,19 +667,11 @@ def init_parameters(module: nn.Module) -> None:
         nn.init.ones_(module.t_attn.proj.weight)
 
 
-def _check_init_cfg(cfg: Any) -> None:
-    """Where it is wrong, it would show when the training begins."""
-    if not isinstance(cfg, Mapping):
-        raise ValueError(f"init_cfg must be a dict, a list of dicts, or None, got {cfg!r}")
-    kind = cfg.get("type")
-    if isinstance(kind, str) and "." not in kind:
-        registries = (WEIGHT_INITIALIZERS, *WEIGHT_INITIALIZERS.children.values())
-        known = any(kind in registry.module_dict for registry in registries)
-    else:  # a name with a scope in front is for its registry to find
-        known = callable(kind) or bool(kind and re.fullmatch(r"\w+(\.\w+)+", str(kind)))
-    if not known:
-        raise ValueError(
-            f"init_cfg needs the type of an initializer, such as 'Pretrained', got {kind!r}"
-        )
-    if cfg.get("type") in PRETRAINED and "checkpoint" not in cfg:
-        raise ValueError(f"init_cfg of type 'Pretrained' needs a checkpoint, got {dict(cfg)}")
+def _load_strictly(init_cfg: Any) -> Any:
+    """Let checkpoints of `init_cfg` be loaded by `uniformer_mm.checkpoints`, after the rest."""
+    configs = init_cfg if isinstance(init_cfg, list) else [init_cfg] if init_cfg else []
+    pretrained = [cfg for cfg in configs if cfg["type"] in PRETRAINED]
+    if not pretrained:
+        return init_cfg
+    others = [cfg for cfg in configs if cfg["type"] not in PRETRAINED]
+    return others + [{**cfg, "type": "mmengine.UniFormerPretrained"} for cfg in pretrained]

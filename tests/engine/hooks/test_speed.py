@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 import uniformer_mm
-from uniformer_mm.models import fusion
+from uniformer_mm.models.fuse import FusedLocalBlock
 
 
 class Model(nn.Module):
@@ -34,7 +34,7 @@ def test_the_model_is_fused_while_it_is_tested():
     with torch.no_grad():
         expected = model.test_step(x)
         hook.before_test(runner)
-        assert isinstance(runner.model.backbone.blocks1[0], fusion.FusedLocalBlock)
+        assert isinstance(runner.model.backbone.blocks1[0], FusedLocalBlock)
         for a, b in zip(runner.model.test_step(x), expected, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
     hook.after_test(runner)

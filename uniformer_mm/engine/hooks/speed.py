@@ -6,14 +6,14 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from uniformer_mm.models import UniFormer
-from uniformer_mm.models.fusion import fuse
+from uniformer_mm.models.fuse import fuse
 
 
 class FuseHook(Hook):
     """Fuses the backbones of a model while it is tested: ``tools/test.py --fuse``.
 
     The Runner's model is a fused copy during the test; training, validation and checkpoints keep
-    the original. See `uniformer_mm.models.fusion`.
+    the original. See `uniformer_mm.models.fuse`.
     """
 
     priority = "LOW"  # after hooks that replace weights before a test

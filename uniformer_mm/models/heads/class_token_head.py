@@ -1,4 +1,4 @@
-"""The head of the light image classifiers; needs mmpretrain."""
+"""The head of the lightweight image classifiers; needs mmpretrain."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 @MODELS.register_module()
 class ClassTokenHead(LinearClsHead):
-    """A classifier of the image, and in training one of the class token beside it.
+    """Classifier of the image and, in training, of the class token.
 
     The authors' loss for `UniFormerLight` is half of each; in testing the image's scores count
     alone. Official checkpoints call the layers `head` and `head_cls`; here they are `head.fc` and
@@ -31,7 +31,7 @@ class ClassTokenHead(LinearClsHead):
     def loss(
         self, feats: Sequence[Tensor], data_samples: list[DataSample], **options: object
     ) -> dict[str, Tensor]:
-        """Half of the image's loss and half of the class token's."""
+        """Return half of the image's loss and half of the class token's."""
         image = self._get_loss(self(feats), data_samples, **options)
         token = self._get_loss(self.class_token_fc(feats[1]), data_samples, **options)
         losses = {name: value for name, value in image.items() if name != "loss"}

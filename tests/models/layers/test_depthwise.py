@@ -1,19 +1,23 @@
-"""What stands in for PyTorch's convolutions on GPUs, made to run here."""
+"""Depthwise and pointwise convolutions give what PyTorch's give, however they run."""
 
 import pytest
 import torch
 from torch import nn
 
-from uniformer_mm.models import UniFormer, convolutions
-from uniformer_mm.models.convolutions import CONVS, DEPTHWISE, POINTWISE, Depthwise, use_kernels
-from uniformer_mm.models.fusion import fuse
+from uniformer_mm.models import UniFormer
+from uniformer_mm.models.fuse import fuse
+from uniformer_mm.models.layers import depthwise, pointwise
+from uniformer_mm.models.layers.depthwise import DEPTHWISE, Depthwise, use_kernels
+from uniformer_mm.models.layers.pointwise import POINTWISE
 
+CONVS = {2: nn.Conv2d, 3: nn.Conv3d}
 MEMORY = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
-    monkeypatch.setattr(convolutions, "_on_gpu", lambda x: True)
+    for module in (depthwise, pointwise):
+        monkeypatch.setattr(module, "runs_on_gpu", lambda x: True)
 
 
 def like(conv, dims):
@@ -30,7 +34,7 @@ def channels_last(dims):
 
 @pytest.mark.usefixtures("as_on_a_gpu")
 @pytest.mark.parametrize("dims", [2, 3])
-def test_products_of_matrices_are_pointwise_convolutions(dims, monkeypatch):
+def test_matrix_products_equal_pointwise_convolutions(dims, monkeypatch):
     conv, x = POINTWISE[dims](8, 12, 1), channels_last(dims)
     expected = like(conv, dims)(x)
     monkeypatch.setattr(CONVS[dims], "forward", None)
@@ -42,12 +46,20 @@ def test_products_of_matrices_are_pointwise_convolutions(dims, monkeypatch):
 @pytest.mark.usefixtures("as_on_a_gpu")
 @pytest.mark.parametrize("dims", [2, 3])
 def test_depthwise_convolutions_keep_the_layout(dims):
-    conv, x = DEPTHWISE[dims](8, 8, 5, padding=2, groups=8), channels_last(dims).requires_grad_()
+    conv, x = DEPTHWISE[dims](8, 5), channels_last(dims).requires_grad_()
     out, expected = conv(x), like(conv, dims)(x)
     assert out.is_contiguous(memory_format=MEMORY[dims])
     torch.testing.assert_close(out, expected)
     grads = (torch.autograd.grad(y.square().sum(), x) for y in (out, expected))
     torch.testing.assert_close(*grads)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_channels_last_maps_are_convolved_without_a_copy(dims):
+    conv, x = DEPTHWISE[dims](8, 3, channels_last=True), channels_last(dims)
+    out = conv(x.movedim(1, -1))
+    assert out.is_contiguous()
+    torch.testing.assert_close(out.movedim(-1, 1), like(conv, dims)(x))
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -62,7 +74,7 @@ def test_the_option_reaches_every_depthwise_convolution(dims):
 
 
 def test_without_triton_a_warning_says_what_runs(monkeypatch):
-    monkeypatch.setattr(convolutions, "HAS_KERNELS", False)
+    monkeypatch.setattr(depthwise, "HAS_KERNELS", False)
     with pytest.warns(UserWarning, match="need Triton"):
         use_kernels(nn.Sequential(), True)
 
@@ -70,8 +82,7 @@ def test_without_triton_a_warning_says_what_runs(monkeypatch):
 @pytest.mark.parametrize("span", [3, 5])
 @pytest.mark.parametrize("frozen", [(), ("weight",), ("weight", "bias")])
 def test_gradients_of_videos_are_those_of_pytorch(span, frozen):
-    torch.manual_seed(0)
-    conv = DEPTHWISE[3](8, 8, span, padding=span // 2, groups=8).double()
+    conv = DEPTHWISE[3](8, span).double()
     plain = like(conv, 3).double()
     x = channels_last(3).double().requires_grad_()
     gradients = []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from uniformer_mm.models.convolutions import HAS_KERNELS
+from uniformer_mm.models.layers.depthwise import HAS_KERNELS
 
 CASES = Path(__file__).with_name("depthwise_cases.py")
 

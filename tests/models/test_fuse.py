@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from uniformer_mm.models import UniFormer, UniFormerLight
-from uniformer_mm.models.fusion import FusedLocalBlock, fuse
+from uniformer_mm.models.fuse import FusedLocalBlock, fuse
 
 SHALLOW = {"depths": (2, 1, 4, 1)}
 MODELS = {
@@ -59,7 +59,7 @@ def test_outputs_stay_the_same(name):
 
 
 @pytest.mark.parametrize("around", ["alone", "ours fused", "then ours"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ["hybrid", "plus", "light video"])
 def test_fuse_conv_bn_of_mmcv_changes_no_output(name, around):
     """It pairs a norm with the layer before it; benchmark.py of mmdet and mmaction2 call it."""
     fuse_conv_bn = pytest.importorskip("mmcv.cnn.utils").fuse_conv_bn

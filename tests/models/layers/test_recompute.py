@@ -1,10 +1,12 @@
-"""What the backward pass makes again is what the forward pass had, and is not kept between them."""
+"""Recomputed activations equal the stored ones, and are not stored between forward and backward."""
 
 import contextlib
 import copy
 import gc
 import multiprocessing
 import os
+import re
+import threading
 import weakref
 
 import pytest
@@ -12,10 +14,16 @@ import torch
 from torch import distributed, nn
 from torch._subclasses import FakeTensorMode
 from torch.distributed.nn.functional import all_reduce
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from uniformer_mm.analysis.timing import peak_memory
-from uniformer_mm.models import UniFormer, UniFormerLight, recomputing
-from uniformer_mm.models.recomputing import recomputed
+from uniformer_mm.models import UniFormer, UniFormerLight, uniformer, uniformer_light
+from uniformer_mm.models.layers.recompute import (
+    GELU,
+    BatchNorm2d,
+    LayerNorm,
+    recompute_activations,
+)
 
 TINY = {"depths": (1, 1, 4, 1), "embed_dims": (16, 32, 64, 64), "head_dim": 32}
 MODELS = {
@@ -29,6 +37,25 @@ MODELS = {
     "divided video": (UniFormer, {"dims": 3, "split": True}),
     "light": (UniFormerLight, {}),
 }
+
+
+def recomputed(layer, x, *steps):
+    """Apply steps and then a layer, inside the context."""
+    with recompute_activations(x):
+        for step in steps:
+            x = step(x)
+        return layer(x)
+
+
+@pytest.fixture
+def store_everything(monkeypatch):
+    """Return a function after whose call models store all activations."""
+
+    def store():
+        for module in (uniformer, uniformer_light):
+            monkeypatch.setattr(module, "recompute_activations", lambda x: contextlib.nullcontext())
+
+    return store
 
 
 def trained(name, dtype=torch.float32):
@@ -47,17 +74,17 @@ def trained(name, dtype=torch.float32):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("name", MODELS)
-def test_gradients_and_statistics_are_those_of_keeping_everything(monkeypatch, name, dtype):
+def test_gradients_and_statistics_are_those_of_storing_everything(store_everything, name, dtype):
     if "video" in name and dtype == torch.bfloat16:
         pytest.skip("torch's bf16 depthwise 3-D convolution on CPUs now and then gives NaN")
     ours = trained(name, dtype)
-    monkeypatch.setattr(recomputing, "_may_forget", lambda *_: False)
+    store_everything()
     for key, expected in trained(name, dtype).items():
         torch.testing.assert_close(ours[key], expected, rtol=1e-4, atol=1e-6, msg=key)
 
 
 def memory_of_training(**options):
-    """Most bytes at once, beside weights and their gradients."""
+    """Return the peak of bytes without weights and their gradients."""
     torch.manual_seed(0)
     model = UniFormer(TINY, **options).train()
     images = torch.randn(1, 3, 224, 224)
@@ -69,22 +96,52 @@ def memory_of_training(**options):
     return peak_memory(step, torch.device("cpu"))
 
 
-def test_a_third_of_the_memory_of_training_is_saved(monkeypatch):
+def test_a_third_of_the_memory_of_training_is_saved(store_everything):
     options = {"attention": "hybrid", "window_size": 3}
     ours = memory_of_training(**options)
-    monkeypatch.setattr(recomputing, "_may_forget", lambda *_: False)
+    store_everything()
     kept = memory_of_training(**options)
     assert ours < 0.75 * kept, (ours, kept)
 
 
-def test_checkpointed_blocks_keep_their_input_only(monkeypatch):
-    ours = memory_of_training(with_cp=True)
-    monkeypatch.setattr(recomputing, "_may_forget", lambda *_: False)
-    assert ours <= 1.01 * memory_of_training(with_cp=True)
+def stored_outputs(**options):
+    """Return which modules inside of blocks have an output that the graph keeps alive."""
+    torch.manual_seed(0)
+    model = UniFormer(TINY, **options).train()
+    storages = {}
+
+    def hook(name):
+        def note(module, inputs, output):
+            storages[name] = StorageWeakRef(output.untyped_storage())
+
+        return note
+
+    for name, module in model.named_modules():
+        if re.match(r"blocks\d\.\d+\.", name):
+            module.register_forward_hook(hook(name))
+    outputs = model(torch.randn(1, 3, 64, 64))
+    kept = {name for name, storage in storages.items() if not storage.expired()}
+    assert storages
+    assert len(outputs) == 4, "they keep the graph alive until here"
+    return kept
+
+
+def test_outputs_of_norms_and_gelu_are_not_stored():
+    kept = {name.split(".", 2)[2] for name in stored_outputs()}
+    assert {"conv1", "attn", "mlp.fc1"} <= kept
+    assert kept.isdisjoint({"norm1", "norm2", "mlp.act"})
+
+
+def test_checkpointed_blocks_store_their_input_only():
+    assert stored_outputs(with_cp=True) == set()
+    assert {name.split(".")[0] for name in stored_outputs(with_cp=(0, 1, 4, 0))} == {
+        "blocks1",
+        "blocks4",
+    }
 
 
 def test_transforms_of_functions_work():
-    layer, norm = nn.Linear(4, 4), nn.LayerNorm(4)
+    layer, norm = nn.Linear(4, 4), LayerNorm(4)
     x = torch.randn(3, 4)
     gradient = torch.func.grad(lambda x: recomputed(layer, x, norm).square().sum())(x)
     x.requires_grad_()
@@ -93,7 +150,7 @@ def test_transforms_of_functions_work():
 
 
 def test_weights_changed_before_the_backward_pass_are_an_error():
-    layer, norm = nn.Linear(4, 4), nn.LayerNorm(4)
+    layer, norm = nn.Linear(4, 4), LayerNorm(4)
     x = torch.randn(3, 4, requires_grad=True)
     out = recomputed(layer, x, norm)
     with torch.no_grad():
@@ -105,7 +162,7 @@ def test_weights_changed_before_the_backward_pass_are_an_error():
 @pytest.mark.parametrize("changed", ["x", "bias"])
 def test_what_is_recomputed_from_must_not_change_before_the_backward_pass(changed):
     """PyTorch itself would not see it: a norm's bias is not in its gradient, nor a frozen input."""
-    layer, norm = nn.Linear(4, 4), nn.LayerNorm(4).requires_grad_(False)
+    layer, norm = nn.Linear(4, 4), LayerNorm(4).requires_grad_(False)
     x = torch.randn(3, 4)
     norm.bias.requires_grad_()
     out = recomputed(layer, x, norm)
@@ -149,14 +206,16 @@ def gradients(model, x):
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_a_norm_with_statistics_of_other_processes_is_not_repeated(monkeypatch, dims):
+def test_a_norm_with_statistics_of_other_processes_is_not_repeated(
+    monkeypatch, store_everything, dims
+):
     torch.manual_seed(0)
     model = use_sync_batch_norm(UniFormer(TINY, dims=dims)).train()
     sums = torch.tensor([[300.0], [9000.0]])
     monkeypatch.setattr(SyncBatchNorm, "stand_in", sums)
     x = torch.randn(2, 3, *[4] * (dims - 2), 64, 64)
     ours = gradients(model, x)
-    monkeypatch.setattr(recomputing, "_may_forget", lambda *_: False)
+    store_everything()
     for name, expected in gradients(model, x).items():
         torch.testing.assert_close(ours[name], expected, msg=name)
 
@@ -195,7 +254,7 @@ def test_two_processes_with_synchronized_norms_train_as_one(tmp_path):
         torch.testing.assert_close(first[name], expected, msg=name)
 
 
-@pytest.mark.parametrize("step", [nn.BatchNorm2d(4), nn.GELU(), nn.LayerNorm(5)], ids=repr)
+@pytest.mark.parametrize("step", [BatchNorm2d(4), GELU(), LayerNorm(5)], ids=repr)
 @pytest.mark.parametrize("kind", ["subclass", "forward", "hook", "pre-hook", "all modules' hook"])
 def test_whoever_alters_a_step_is_called_once_and_gets_the_gradients_of_it(step, kind):
     step = copy.deepcopy(step)
@@ -232,7 +291,7 @@ def test_whoever_alters_a_step_is_called_once_and_gets_the_gradients_of_it(step,
     torch.testing.assert_close(ours, layer.weight.grad)
 
 
-def test_forward_hooks_of_a_model_are_called_once(monkeypatch):
+def test_forward_hooks_of_a_model_are_called_once(store_everything):
     torch.manual_seed(0)
     model, x = UniFormer(TINY, attention="hybrid", window_size=3).train(), torch.randn(1, 3, 64, 64)
     calls = []
@@ -243,13 +302,13 @@ def test_forward_hooks_of_a_model_are_called_once(monkeypatch):
     del calls[:]
     ours = gradients(model, x)
     assert sorted(calls) == forward
-    monkeypatch.setattr(recomputing, "_may_forget", lambda *_: False)
+    store_everything()
     for name, expected in gradients(model, x).items():
         torch.testing.assert_close(ours[name], expected, msg=name)
 
 
 def test_a_hook_that_changes_the_input_of_a_layer_in_place():
-    layer, norm, x = nn.Linear(4, 4), nn.LayerNorm(4), torch.randn(3, 4, requires_grad=True)
+    layer, norm, x = nn.Linear(4, 4), LayerNorm(4), torch.randn(3, 4, requires_grad=True)
     layer.register_forward_pre_hook(lambda module, inputs: (inputs[0].mul_(2),))
     recomputed(layer, x, norm.requires_grad_(False)).square().sum().backward()
     ours, layer.weight.grad = layer.weight.grad, None
@@ -258,7 +317,7 @@ def test_a_hook_that_changes_the_input_of_a_layer_in_place():
 
 
 def test_the_mode_is_that_of_the_forward_pass():
-    layer, norm, x = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), torch.randn(2, 4, 3, 3)
+    layer, norm, x = nn.Conv2d(4, 4, 1), BatchNorm2d(4), torch.randn(2, 4, 3, 3)
     out = recomputed(layer, x, norm)
     norm.eval()
     out.square().sum().backward()
@@ -271,7 +330,7 @@ def test_parameters_of_a_functional_call_are_recomputed_with():
     class Both(nn.Module):
         def __init__(self):
             super().__init__()
-            self.norm, self.layer = nn.LayerNorm(4), nn.Linear(4, 4)
+            self.norm, self.layer = LayerNorm(4), nn.Linear(4, 4)
 
         def forward(self, x):
             return recomputed(self.layer, x, self.norm)
@@ -291,7 +350,7 @@ def test_parameters_of_a_functional_call_are_recomputed_with():
 def test_fake_tensors_pass():
     """As tools that estimate the memory of a training use them; they have no address."""
     with FakeTensorMode(allow_non_fake_inputs=True):
-        layer, norm, x = nn.Linear(4, 4), nn.LayerNorm(4), torch.empty(3, 4)
+        layer, norm, x = nn.Linear(4, 4), LayerNorm(4), torch.empty(3, 4)
         recomputed(layer, x, norm).sum().backward()
     assert layer.weight.grad.shape == (4, 4)
 
@@ -300,7 +359,7 @@ def test_a_layer_that_keeps_its_output_leaks_no_graph():
     gc.collect()
     gc.disable()
     try:
-        x, norm = torch.randn(3, 4, requires_grad=True), nn.LayerNorm(4)
+        x, norm = torch.randn(3, 4, requires_grad=True), LayerNorm(4)
         out = recomputed(nn.Sigmoid(), x, norm)
         reference = weakref.ref(out)
         del out
@@ -331,15 +390,80 @@ def test_maps_that_forward_hooks_hold_are_not_overwritten(dims):
 
 def test_gradients_of_gradients():
     torch.manual_seed(0)
-    layer, norm = nn.Linear(4, 4).double(), nn.LayerNorm(4).double()
+    layer, norm = nn.Linear(4, 4).double(), LayerNorm(4).double()
     x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradgradcheck(lambda x: recomputed(layer, x, norm, nn.GELU()), (x,))
+    assert torch.autograd.gradgradcheck(lambda x: recomputed(layer, x, norm, GELU()), (x,))
 
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, contextlib.nullcontext])
 def test_without_gradients_nothing_is_different(context):
-    layer, norm = nn.Conv2d(4, 8, 1).requires_grad_(False), nn.BatchNorm2d(4).requires_grad_(False)
+    layer, norm = nn.Conv2d(4, 8, 1).requires_grad_(False), BatchNorm2d(4).requires_grad_(False)
     x = torch.randn(2, 4, 5, 6)
     with context():
         assert torch.equal(recomputed(layer, x, norm), layer(nn.BatchNorm2d(4)(x)))
     assert norm.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_under_autocast_the_copy_in_half_precision_is_not_stored(dtype):
+    """A norm in single precision, as on GPUs: the layer casts its output."""
+    layer, norm = nn.Linear(4, 8), LayerNorm(4)
+    x = torch.randn(3, 4, requires_grad=True)
+    kept = []
+    norm.register_forward_hook(
+        lambda module, inputs, output: kept.append(StorageWeakRef(output.untyped_storage()))
+    )
+    with torch.autocast("cpu", dtype):
+        out = recomputed(layer, x, norm)
+    assert all(storage.expired() for storage in kept)
+    out.float().square().sum().backward()
+    ours, layer.weight.grad = layer.weight.grad, None
+    with torch.autocast("cpu", dtype):
+        layer(norm(x)).float().square().sum().backward()
+    assert torch.equal(ours, layer.weight.grad)
+
+
+def test_chains_are_recomputed():
+    conv, norm, gelu = nn.Conv2d(4, 4, 1), BatchNorm2d(4), GELU()
+    x = torch.randn(2, 4, 3, 3, requires_grad=True)
+    recomputed(conv, x, norm, gelu).square().sum().backward()
+    ours, conv.weight.grad = conv.weight.grad, None
+    conv(gelu(norm(x))).square().sum().backward()
+    assert torch.equal(ours, conv.weight.grad)
+
+
+def test_hooks_of_others_decide():
+    packed = []
+
+    def pack(tensor):
+        packed.append(tensor)
+        return tensor
+
+    layer, norm, x = nn.Linear(4, 4), LayerNorm(4), torch.randn(3, 4, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        normed = norm(x)
+        out = recomputed(layer, x, norm)
+    out.sum().backward()
+    assert any(torch.equal(tensor, normed) for tensor in packed)
+
+
+def test_two_threads_do_not_mix():
+    models, expected = [], []
+    for kind in (UniFormer, UniFormerLight):
+        torch.manual_seed(0)
+        models.append(kind(TINY).double().train())
+        expected.append(gradients(models[-1], torch.ones(2, 3, 64, 64).double()))
+    found = [None, None]
+
+    def work(i):
+        for _ in range(3):
+            found[i] = gradients(models[i], torch.ones(2, 3, 64, 64).double())
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for ours, alone in zip(found, expected, strict=True):
+        for name, gradient in alone.items():
+            torch.testing.assert_close(ours[name], gradient, msg=name)

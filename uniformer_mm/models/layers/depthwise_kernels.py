@@ -1,8 +1,8 @@
 """Triton kernels of depthwise convolutions on channels-last maps.
 
-One program makes `ROWS` output rows of `BLOCK_W` tokens and `BLOCK_C` channels. Each input row is
-read once per kernel column and used for every output row that sees it; products are summed up in
-single precision whatever the map holds.
+One program computes `ROWS` output rows of `BLOCK_W` tokens and `BLOCK_C` channels. It reads each
+input row once per kernel column for all output rows that depend on it. It accumulates products in
+single precision for any type of the map.
 """
 
 import triton
@@ -27,12 +27,11 @@ def convolve(
     SPAN_T: tl.constexpr,
     SPAN: tl.constexpr,
     HAS_BIAS: tl.constexpr,
-    RESIDUAL: tl.constexpr,
     FLIPPED: tl.constexpr,
     BLOCK_W: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """Depthwise convolution, plus bias, plus `x` itself if RESIDUAL, on (B, T, H, W, C).
+    """Depthwise convolution, plus bias, on (B, T, H, W, C).
 
     The weight is (SPAN_T * SPAN * SPAN, C). The grid is (strips * columns, B * T, blocks of C).
     """
@@ -87,10 +86,7 @@ def convolve(
     for r in tl.static_range(4):
         mask = inside & (first + r < height)
         at = frame.to(tl.int64) * (height * row_size) + (first + r) * row_size + offsets
-        made = accs[r]
-        if RESIDUAL:
-            made += tl.load(x_ptr + at, mask=mask, other=0.0).to(tl.float32)
-        tl.store(out_ptr + at, made.to(out_ptr.dtype.element_ty), mask=mask)
+        tl.store(out_ptr + at, accs[r].to(out_ptr.dtype.element_ty), mask=mask)
 
 
 @triton.jit

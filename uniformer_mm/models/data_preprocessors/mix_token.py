@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.registry import MODELS
+from numpy.typing import NDArray
 
 CELL = 4
 """Pixels per side of a token of the first stage, the grid on which images are mixed."""
@@ -19,9 +20,9 @@ class MixTokenDataPreprocessor(ClsDataPreprocessor):
 
     One box per batch: each image gets there what the image at the mirrored place of the batch has.
     The data samples tell the head which tokens of the last stage that makes, as `mixed_tokens`:
-    first row, row behind the last, first column, column behind the last.
+    first row, row after the last, first column, column after the last.
 
-    The authors mix the tokens behind the stem. With a stem of non-overlapping patches, mixing the
+    The authors mix the tokens after the stem. With a stem of non-overlapping patches, mixing the
     pixels below them is the same; with overlapping ones ("plus") it differs at the box's border.
     """
 
@@ -39,11 +40,11 @@ class MixTokenDataPreprocessor(ClsDataPreprocessor):
         return data
 
 
-def random_box(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def random_box(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """A box of uniform area around a uniform point, cut at the borders (CutMix, 1905.04899).
 
     Returns:
-        First row and row behind the last, and the same of the columns.
+        First row and row after the last, and the same of the columns.
     """
     size = np.sqrt(1 - np.random.beta(1.0, 1.0))
     bounds = []

@@ -1,6 +1,7 @@
 """The head of the token-labelling classifiers; needs mmpretrain."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmpretrain.models import ClsHead
@@ -9,7 +10,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 AUXILIARY_SHARE = 0.5
-"""Weight of the best token's score beside the image's, in testing (as in LV-ViT)."""
+"""Weight of the best token's score, relative to the image's, in testing (as in LV-ViT)."""
 
 
 @MODELS.register_module()
@@ -30,15 +31,15 @@ class TokenLabelingHead(ClsHead):
         num_classes: Number of classes.
         in_channels: Channels of the tokens.
         loss: Config of a loss that takes one score per class as its target.
-        init_cfg: Initialisation, as in mmengine; default: that of the authors.
+        init_cfg: Initialization, as in mmengine; default: that of the authors.
     """
 
     def __init__(
         self,
         num_classes: int,
         in_channels: int,
-        loss: dict,
-        init_cfg: dict | list[dict] | None = None,
+        loss: dict[str, Any],
+        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         init_cfg = init_cfg or {"type": "TruncNormal", "layer": "Linear", "std": 0.02}
         super().__init__(loss=loss, init_cfg=init_cfg)
@@ -52,7 +53,7 @@ class TokenLabelingHead(ClsHead):
         return self.fc(tokens.mean((1, 2))) + AUXILIARY_SHARE * self.aux_fc(tokens).amax((1, 2))
 
     def loss(self, feats: Sequence[Tensor], data_samples: list[DataSample]) -> dict[str, Tensor]:
-        """The losses of the image and of its tokens, which count the same."""
+        """Return the losses of the image and of its tokens, with equal weights."""
         tokens = _tokens(feats)
         batch, height, width, _ = tokens.shape
         labels = self._labels(data_samples)
@@ -71,7 +72,7 @@ class TokenLabelingHead(ClsHead):
         }
 
     def _labels(self, data_samples: list[DataSample]) -> Tensor:
-        """One score per class (B, num_classes)."""
+        """Return one score per class (B, num_classes)."""
         if "gt_score" in data_samples[0]:
             return torch.stack([sample.gt_score for sample in data_samples]).float()
         indices = torch.cat([sample.gt_label for sample in data_samples])
@@ -79,5 +80,5 @@ class TokenLabelingHead(ClsHead):
 
 
 def _tokens(feats: Sequence[Tensor]) -> Tensor:
-    """Tokens (B, H, W, C) of the last feature map."""
+    """Return the tokens (B, H, W, C) of the last feature map."""
     return feats[-1].movedim(1, -1)

@@ -1,4 +1,6 @@
-"""The head of the light video recognizers; needs mmaction2."""
+"""The head of the lightweight video recognizers; needs mmaction2."""
+
+from typing import Any
 
 from mmaction.models import I3DHead
 from mmaction.registry import MODELS
@@ -8,7 +10,7 @@ from torch import Tensor, nn
 
 @MODELS.register_module()
 class ClassTokenVideoHead(I3DHead):
-    """A classifier of the clip, and in training one of the class token beside it.
+    """Classifier of the clip and, in training, of the class token.
 
     The authors' loss for `UniFormerLight` is half of each; in testing the clip's scores count
     alone. Official checkpoints call the layers `head` and `head_cls`; here they are
@@ -22,7 +24,7 @@ class ClassTokenVideoHead(I3DHead):
         self.class_token_fc = nn.Linear(in_channels, num_classes)
 
     def init_weights(self) -> None:
-        """Initialise both classifiers alike."""
+        """Initialize both classifiers alike."""
         super().init_weights()
         normal_init(self.class_token_fc, std=self.init_std)
 
@@ -31,9 +33,9 @@ class ClassTokenVideoHead(I3DHead):
         return super().forward(x[0], **options)
 
     def loss(
-        self, feats: tuple[Tensor, Tensor], data_samples: list, **options: object
+        self, feats: tuple[Tensor, Tensor], data_samples: list[Any], **options: object
     ) -> dict[str, Tensor]:
-        """Half of the clip's loss and half of the class token's."""
+        """Return half of the clip's loss and half of the class token's."""
         clip = self.loss_by_feat(self(feats, **options), data_samples)
         token = self.loss_by_feat(self.class_token_fc(feats[1]), data_samples)
         losses = {name: value for name, value in clip.items() if name != "loss_cls"}

@@ -1,5 +1,7 @@
 """A classifier with more outputs than classes; needs mmaction2."""
 
+from typing import Any
+
 from mmaction.models import I3DHead
 from mmaction.registry import MODELS
 from torch import Tensor
@@ -31,7 +33,7 @@ class SpareOutputsHead(I3DHead):
         scores = super().forward(x, **options)
         return scores[:, : scores.shape[1] - self.spare_outputs]
 
-    def loss(self, feats: Tensor, data_samples: list, **options: object) -> dict[str, Tensor]:
+    def loss(self, feats: Tensor, data_samples: list[Any], **options: object) -> dict[str, Tensor]:
         """The loss of all outputs; soft labels are 0 for the spare ones."""
         for sample in data_samples:
             if len(sample.gt_label) > 1:

@@ -1,0 +1,1 @@
+"""Augmentation of whole batches, for the data preprocessors of the codebases."""

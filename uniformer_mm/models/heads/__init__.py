@@ -1,0 +1,1 @@
+"""Heads that the codebases lack. Importing one registers it."""

@@ -1,0 +1,1 @@
+"""How the layers of a backbone run: kernels, matrix products, recomputed activations."""

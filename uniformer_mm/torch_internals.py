@@ -1,0 +1,47 @@
+"""The private parts of torch that the package uses, each with a fallback.
+
+Where a release of torch lacks one, results stay the same: activations are stored instead of
+recomputed, matrix products run without epilogues, and an exported graph may take fewer sizes.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+TENSORS_HAVE_VERSIONS = hasattr(Tensor, "_version")
+"""Whether in-place changes of a tensor can be detected. Fallback: nothing is recomputed."""
+
+
+def version(tensor: Tensor) -> int:
+    """Return the number of in-place changes of a tensor so far."""
+    return tensor._version
+
+
+def saved_tensors_hooks_are_active() -> bool:
+    """Whether somebody's `saved_tensors_hooks` decide what the backward pass keeps.
+
+    torch < 2.8 does not tell. Fallback: they may be, so nothing is recomputed.
+    """
+    top = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
+    return top is None or top(False) is not None
+
+
+def linear_pointwise() -> Any:
+    """Return oneDNN's matrix product with an epilogue (GELU, addition); None if there is none."""
+    return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+
+
+is_exporting = cast(
+    Callable[[], bool], getattr(torch.compiler, "is_exporting", torch.jit.is_tracing)
+)
+"""Public since torch 2.7; before, an export by tracing."""
+
+
+def drop_layout_guards(program: Any) -> None:
+    """Drop the guards of an exported program for sizes at which convolutions change their layout.
+
+    Results do not depend on the layout. Fallback: the program refuses some sizes.
+    """
+    getattr(program, "_guards_code", []).clear()
