@@ -1,4 +1,4 @@
-"""A config in a checkpoint is text, and nothing that runs."""
+"""The config in a checkpoint is never executed."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ class Small(BaseModel):
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """Of a training of one step, with a config that makes the file `ran`."""
+    """A checkpoint after one iteration, with a config that creates the file `ran`."""
     runner_in(tmp_path).train()
     path = tmp_path / "epoch_1.pth"
     content = torch.load(path, weights_only=True)

@@ -1,4 +1,4 @@
-"""A checkpoint behind a URL is data, never code."""
+"""A checkpoint from a URL is loaded with `weights_only=True`."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Test-time augmentation of a model evaluates the moving average that its checkpoint has."""
+"""Test-time augmentation evaluates the moving average in a checkpoint."""
 
 import types
 
@@ -35,7 +35,7 @@ class Augmented(BaseTTAModel):
 
 
 def make_checkpoint(num_classes=3):
-    """As a training with EMAHook saves it, the weights of the model and of the average apart."""
+    """Return a checkpoint as EMAHook saves it, the model and the average."""
     torch.manual_seed(1)
     model, average = Model(num_classes), Model(num_classes)
     renamed = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
@@ -47,7 +47,7 @@ def make_checkpoint(num_classes=3):
 
 
 def load(hook, model, checkpoint, training=False, **options):
-    """What a Runner does with the two hooks."""
+    """Load a checkpoint as a Runner does with the two hooks."""
     runner = types.SimpleNamespace(
         model=model,
         _load_from="checkpoint.pth",

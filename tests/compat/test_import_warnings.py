@@ -1,4 +1,4 @@
-"""The known warnings of the stack are hidden, and only they."""
+"""The known warnings of the stack are hidden, and no others."""
 
 import re
 import sys

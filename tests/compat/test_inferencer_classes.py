@@ -1,6 +1,6 @@
-"""Inferencers that know their classes already are left alone; the others are repaired once.
+"""Inferencers draw the classes that a checkpoint names.
 
-That the repaired ones do is proven with real models in tests/checkpoints/test_inferencers.py.
+Real models are tested in tests/checkpoints/test_inferencers.py.
 """
 
 from types import SimpleNamespace
@@ -33,31 +33,25 @@ class Inferencer:
 
 
 def test_mmaction_keeps_what_a_checkpoint_says():
-    class Recogniser(Inferencer):
+    class Recognizer(Inferencer):
         pass
 
-    module = SimpleNamespace(ActionRecogInferencer=Recogniser)
-    assert not hasattr(Recogniser({"classes": ("a",)}).model, "dataset_meta"), "the defect"
+    module = SimpleNamespace(ActionRecogInferencer=Recognizer)
+    assert not hasattr(Recognizer({"classes": ("a",)}).model, "dataset_meta"), "the defect"
     mmaction_inferencer_classes.patch(module)
-    repaired = Recogniser._init_visualizer
-    mmaction_inferencer_classes.patch(module)
-    assert Recogniser._init_visualizer is repaired
-    inferencer = Recogniser({"classes": ("a",)})
+    inferencer = Recognizer({"classes": ("a",)})
     assert inferencer.model.dataset_meta == {"classes": ("a",)}
     assert inferencer.visualizer.dataset_meta == {"classes": ("a",)}
-    assert Recogniser({}).visualizer.dataset_meta is None
+    assert Recognizer({}).visualizer.dataset_meta is None
 
 
-def test_mmseg_paints_what_a_checkpoint_says_unless_it_is_told_otherwise():
+def test_mmseg_draws_what_a_checkpoint_says_unless_it_is_told_otherwise():
     class Segmenter(Inferencer):
         def _load_weights_to_model(self, model, checkpoint, cfg):
             model.dataset_meta = checkpoint["meta"]["dataset_meta"]
 
     module = SimpleNamespace(MMSegInferencer=Segmenter)
     mmseg_inferencer_classes.patch(module)
-    repaired = Segmenter._init_visualizer
-    mmseg_inferencer_classes.patch(module)
-    assert Segmenter._init_visualizer is repaired
     visualizer = Segmenter({"classes": ("a",), "palette": [(1, 2, 3)]}).visualizer
     for arguments, expected in (
         ((None, None, None), (("a",), [(1, 2, 3)], None)),

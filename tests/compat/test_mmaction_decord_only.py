@@ -1,6 +1,6 @@
-"""mmaction2's own parts read videos with the exact reader where they knew decord only.
+"""mmaction2 reads videos with `VideoReader` where it supports decord only.
 
-That the inferencer does is proven with a real model in tests/checkpoints/test_inferencers.py.
+The inferencer is tested with a real model in tests/checkpoints/test_inferencers.py.
 """
 
 from types import SimpleNamespace
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
-    """A video of five frames, each darker than the next, and a list of it."""
+    """A video of five frames of increasing brightness, and an annotation file."""
     folder = tmp_path_factory.mktemp("film")
     with VideoWriter(folder / "film.mp4", 10) as writer:
         for shade in range(0, 250, 50):
@@ -76,7 +76,7 @@ def test_without_decord_its_steps_read_with_the_exact_reader(film, backend, monk
     np.testing.assert_array_equal(frames, VideoReader(film).read([4, 1]))
 
 
-def test_decord_stays_in_charge_where_it_is(monkeypatch):
+def test_decord_takes_precedence_where_it_is_installed(monkeypatch):
     monkeypatch.setattr(mmaction_decord_only, "find_spec", lambda name: SimpleNamespace())
     with pytest.raises(ImportError, match="decord"):
         loading.DecordInit().transform({"filename": "film.mp4"})

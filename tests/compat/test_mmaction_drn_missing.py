@@ -10,9 +10,8 @@ from uniformer_mm import compat
 from uniformer_mm.compat import mmaction_drn_missing
 from uniformer_mm.compat.supplying import STAND_INS
 
-pytestmark = pytest.mark.slow
 
-
+@pytest.mark.slow
 def test_mmaction_models_import_and_drn_says_what_is_missing(all_codebases: dict[str, str]) -> None:
     if all_codebases["drn_file"] != str(STAND_INS / "mmaction_drn" / "__init__.py"):
         pytest.skip("mmaction2 has DRN")

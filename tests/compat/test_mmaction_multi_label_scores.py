@@ -1,4 +1,4 @@
-"""Views of several labels are averaged as sigmoids, those of one label as before."""
+"""Multi-label scores are averaged after a sigmoid, single-label scores as before."""
 
 import pytest
 import torch
@@ -15,7 +15,6 @@ pytestmark = pytest.mark.stack
 @pytest.mark.parametrize("loss", ["BCELossWithLogits", "CrossEntropyLoss"])
 @pytest.mark.parametrize("averaging", ["prob", "score", None])
 def test_average_of_views(loss, averaging):
-    repair_stack()
     repair_stack()
     head = I3DHead(3, 4, loss_cls={"type": loss}, average_clips=averaging)
     scores = torch.randn(4, 3)

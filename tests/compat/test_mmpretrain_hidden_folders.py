@@ -1,4 +1,4 @@
-"""Hidden folders are no classes, and what is skipped is counted."""
+"""Hidden folders are not classes, and a warning counts the files that are skipped."""
 
 import cv2
 import numpy as np
@@ -32,14 +32,13 @@ def root(tmp_path):
 
 @pytest.fixture
 def messages(monkeypatch):
-    """What is logged."""
+    """Logged messages."""
     found: list[str] = []
     monkeypatch.setattr("mmengine.logging.print_log", lambda text, **_: found.append(text))
     return found
 
 
 def build(root, **options):
-    repair_stack()
     repair_stack()
     init_default_scope("mmpretrain")
     return DATASETS.build({"type": "CustomDataset", "data_root": str(root), **options})
@@ -66,5 +65,5 @@ def test_more_formats_may_be_read(root, messages):
     assert len(build(root, with_label=False)) == 3
 
 
-def test_it_is_known_whether_mmpretrain_is_there():
+def test_repair_is_active():
     assert compat.is_active(mmpretrain_hidden_folders)

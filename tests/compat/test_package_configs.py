@@ -30,6 +30,6 @@ def test_the_hub_knows_their_weights():
     assert get_config("mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py").model.type == "MaskRCNN"
 
 
-def test_a_name_that_does_not_exist_is_named():
+def test_the_error_names_a_missing_config():
     with pytest.raises(FileNotFoundError, match="absent"):
         Config.fromfile("uniformer_mm::det/absent.py")

@@ -1,4 +1,4 @@
-"""A module is repaired when it is imported, however late, and once only."""
+"""A module is patched once, when it is imported."""
 
 import importlib
 import sys
@@ -27,7 +27,7 @@ def repair(module):
     module.answer += 1
 
 
-def test_what_is_imported_later_is_repaired_then(finder):
+def test_a_module_is_patched_when_it_is_imported(finder):
     patch_after_import("faulty_package.part", repair)
     assert "faulty_package" not in sys.modules
     part = importlib.import_module("faulty_package.part")
@@ -36,7 +36,7 @@ def test_what_is_imported_later_is_repaired_then(finder):
     assert part.__spec__.origin == part.__file__
 
 
-def test_a_module_may_have_several_repairs(finder):
+def test_a_module_may_have_several_patches(finder):
     def repair_more(module):
         module.answer *= 2
 
@@ -45,14 +45,14 @@ def test_a_module_may_have_several_repairs(finder):
     assert importlib.import_module("faulty_package.part").answer == 84
 
 
-def test_what_has_been_imported_is_repaired_now(finder):
+def test_an_imported_module_is_patched_now(finder):
     part = importlib.import_module("faulty_package.part")
     patch_after_import("faulty_package.part", repair)
     assert part.answer == 42
     assert finder not in sys.meta_path
 
 
-def test_what_does_not_exist_does_not_matter(finder):
+def test_a_missing_module_stays_missing(finder):
     patch_after_import("faulty_package.absent", repair)
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("faulty_package.absent")

@@ -1,4 +1,4 @@
-"""mmengine finds packages without pkg_resources, and uses it where it is installed."""
+"""mmengine finds packages without pkg_resources and uses it where it is installed."""
 
 import importlib
 import json
@@ -14,8 +14,6 @@ from uniformer_mm.compat import pkg_resources_missing
 from uniformer_mm.compat.stand_ins import pkg_resources as stand_in
 from uniformer_mm.compat.supplying import STAND_INS
 
-pytestmark = pytest.mark.slow
-
 # As with setuptools 82: the ordinary finder does not find it.
 HIDE_PKG_RESOURCES = """
 from importlib.machinery import PathFinder
@@ -27,6 +25,7 @@ PathFinder.find_spec = staticmethod(
 """
 
 
+@pytest.mark.slow
 def test_mmengine_finds_packages_without_pkg_resources(
     run_python: Callable, tmp_path: Path
 ) -> None:
@@ -59,7 +58,7 @@ def test_mmengine_finds_packages_without_pkg_resources(
     ]
 
 
-def test_installed_pkg_resources_stays_in_charge(
+def test_installed_pkg_resources_takes_precedence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     compat.apply(pkg_resources_missing)

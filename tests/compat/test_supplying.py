@@ -1,4 +1,4 @@
-"""The finder supplies what is missing and nothing else."""
+"""The finder supplies missing modules and nothing else."""
 
 import importlib
 import importlib.machinery

@@ -1,4 +1,4 @@
-"""The stand-in for xtcocotools gives its scores, and the real one stays in charge."""
+"""The stand-in for xtcocotools computes the same scores."""
 
 import contextlib
 import importlib
@@ -16,7 +16,7 @@ import pytest
 
 from uniformer_mm.compat.supplying import STAND_INS
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.stack
 
 JOINTS = {
     "keypoints": 17,
@@ -64,8 +64,8 @@ def real() -> SimpleNamespace:
     )
 
 
-def draw_set(folder: Path, seed: int) -> tuple[str, str]:
-    """Files of ground truth and detections of persons: crowds, unlabelled ones, ids from 0."""
+def make_set(folder: Path, seed: int) -> tuple[str, str]:
+    """Write ground truth and detections of persons: crowds, unlabeled persons, ids from 0."""
     rng = np.random.default_rng(seed)
     images, persons, detections = [], [], []
     for image_id in range(12):
@@ -103,9 +103,13 @@ def draw_set(folder: Path, seed: int) -> tuple[str, str]:
             persons.append(person)
             if rng.random() < 0.85:
                 detections.append(found)
-    truth = {"images": images, "annotations": persons, "categories": [{"id": 1, "name": "person"}]}
-    files = folder / f"truth_{seed}.json", folder / f"found_{seed}.json"
-    for file, content in zip(files, (truth, detections), strict=True):
+    ground_truth = {
+        "images": images,
+        "annotations": persons,
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    files = folder / f"ground_truth_{seed}.json", folder / f"found_{seed}.json"
+    for file, content in zip(files, (ground_truth, detections), strict=True):
         file.write_text(json.dumps(content))
     return str(files[0]), str(files[1])
 
@@ -114,8 +118,10 @@ def scores(
     tools: SimpleNamespace, files: tuple[str, str], kind: str, sigmas: Any, use_area: bool
 ) -> list[float]:
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = tools.coco.COCO(files[0])
-        evaluation = tools.cocoeval.COCOeval(truth, truth.loadRes(files[1]), kind, sigmas, use_area)
+        ground_truth = tools.coco.COCO(files[0])
+        evaluation = tools.cocoeval.COCOeval(
+            ground_truth, ground_truth.loadRes(files[1]), kind, sigmas, use_area
+        )
         evaluation.params.useSegm = None  # as mmpose does
         evaluation.evaluate()
         evaluation.accumulate()
@@ -129,54 +135,49 @@ def scores(
 def test_scores_equal_those_of_xtcocotools(
     kind: str, use_area: bool, real: SimpleNamespace, stand_in: SimpleNamespace, tmp_path: Path
 ) -> None:
-    for seed in range(3):
-        files = draw_set(tmp_path, seed)
-        for sigmas in (
-            np.full(TYPES[kind], 0.05),
-            np.random.default_rng(seed).uniform(0.02, 0.2, TYPES[kind]),
-        ):
-            expected = scores(real, files, kind, sigmas, use_area)
-            assert max(expected) > 0
-            assert scores(stand_in, files, kind, sigmas, use_area) == pytest.approx(
-                expected, abs=1e-12
-            )
+    equal = np.full(TYPES[kind], 0.05)
+    for seed, sigmas in enumerate((equal, np.random.default_rng(0).uniform(0.02, 0.2, equal.size))):
+        files = make_set(tmp_path, seed)
+        expected = scores(real, files, kind, sigmas, use_area)
+        assert max(expected) > 0
+        assert scores(stand_in, files, kind, sigmas, use_area) == pytest.approx(expected, abs=1e-12)
 
 
 def test_default_sigmas_are_those_of_coco(
     real: SimpleNamespace, stand_in: SimpleNamespace, tmp_path: Path
 ) -> None:
-    files = draw_set(tmp_path, 7)
+    files = make_set(tmp_path, 7)
     expected = scores(real, files, "keypoints", None, True)
     assert scores(stand_in, files, "keypoints", None, True) == pytest.approx(expected, abs=1e-12)
 
 
 def test_perfect_detections_score_one(stand_in: SimpleNamespace, tmp_path: Path) -> None:
-    truth, _ = draw_set(tmp_path, 3)
-    persons = json.loads(Path(truth).read_text())["annotations"]
-    labelled = [person for person in persons if person["num_keypoints"] and not person["iscrowd"]]
-    Path(truth).with_name("perfect.json").write_text(
-        json.dumps([{**person, "score": 1.0} for person in labelled])
+    ground_truth, _ = make_set(tmp_path, 3)
+    persons = json.loads(Path(ground_truth).read_text())["annotations"]
+    labeled = [person for person in persons if person["num_keypoints"] and not person["iscrowd"]]
+    Path(ground_truth).with_name("perfect.json").write_text(
+        json.dumps([{**person, "score": 1.0} for person in labeled])
     )
-    found = str(Path(truth).with_name("perfect.json"))
-    assert scores(stand_in, (truth, found), "keypoints", None, True)[0] == pytest.approx(1.0)
+    found = str(Path(ground_truth).with_name("perfect.json"))
+    assert scores(stand_in, (ground_truth, found), "keypoints", None, True)[0] == pytest.approx(1.0)
 
 
 def test_no_detection_at_all_scores_zero(stand_in: SimpleNamespace, tmp_path: Path) -> None:
-    truth, found = draw_set(tmp_path, 3)
+    ground_truth, found = make_set(tmp_path, 3)
     Path(found).write_text("[]")
-    assert scores(stand_in, (truth, found), "keypoints", None, True)[0] == 0
+    assert scores(stand_in, (ground_truth, found), "keypoints", None, True)[0] == 0
 
 
 def test_annotations_are_read_as_xtcocotools_reads_them(
     real: SimpleNamespace, stand_in: SimpleNamespace, tmp_path: Path
 ) -> None:
-    truth, found = draw_set(tmp_path, 5)
-    content = json.loads(Path(truth).read_text())
+    ground_truth, found = make_set(tmp_path, 5)
+    content = json.loads(Path(ground_truth).read_text())
     for annotation in content["annotations"]:
         del annotation["iscrowd"]
     with contextlib.redirect_stdout(io.StringIO()):
         ours, theirs = (
-            tools.coco.COCO(truth, [0, 5, 9], json.loads(json.dumps(content)))
+            tools.coco.COCO(ground_truth, [0, 5, 9], json.loads(json.dumps(content)))
             for tools in (stand_in, real)
         )
         detections = json.loads(Path(found).read_text())
@@ -188,17 +189,16 @@ def test_annotations_are_read_as_xtcocotools_reads_them(
     assert results[0].anns == results[1].anns
 
 
+@pytest.mark.slow
 def test_mmpose_imports_the_stand_in_where_xtcocotools_is_absent(run_python: Callable) -> None:
-    hide = (
+    result = run_python(
         "from importlib.machinery import PathFinder\n"
         "find_spec = PathFinder.find_spec\n"
         "def hidden(name, path=None, target=None):\n"
         "    installed = name.startswith('xtcocotools') and 'stand_ins' not in str(path)\n"
         "    return None if installed else find_spec(name, path, target)\n"
         "PathFinder.find_spec = staticmethod(hidden)\n"
-    )
-    result = run_python(
-        hide + "import sys\nfrom uniformer_mm.compat import repair_stack; repair_stack()\n"
+        "import sys\nfrom uniformer_mm.compat import repair_stack; repair_stack()\n"
         "from uniformer_mm import compat; from uniformer_mm.compat import xtcocotools_missing\n"
         "from mmpose.evaluation.metrics import CocoMetric, CocoWholeBodyMetric\n"
         "from mmpose.datasets import CocoDataset, CrowdPoseDataset\n"

@@ -8,7 +8,7 @@ mmaction2). It has one or more of
 - `PATCHES`: functions by the module that they patch once it has been imported;
 - `CONTEXTS`: context managers by the module that is executed in them;
 - `STAND_INS`: files of `stand_ins` by the module that they replace where it is missing;
-- `apply()`: what has to be done at once;
+- `apply()`: what is done immediately;
 - `is_active()`, where it is not obvious whether the defect exists in this environment.
 """
 
@@ -74,11 +74,11 @@ REPAIRS = (
 
 
 NO_PATCH = "UNIFORMER_MM_NO_PATCH"
-"""Environment variable: with a value other than 0, the stack is left as it is."""
+"""Environment variable: with a value other than 0, the stack is not repaired."""
 
 
 def repair_stack() -> None:
-    """Apply every repair, unless `UNIFORMER_MM_NO_PATCH` says no; a second call changes nothing."""
+    """Apply every repair unless `UNIFORMER_MM_NO_PATCH` is set; a second call changes nothing."""
     if os.environ.get(NO_PATCH, "0") not in ("", "0"):
         return
     for repair in REPAIRS:

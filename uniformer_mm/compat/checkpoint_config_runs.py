@@ -1,10 +1,11 @@
-"""A config that is stored in a checkpoint is executed when training is resumed.
+"""The config in a checkpoint is executed when training is resumed.
 
-Defect: `Runner.resume` and `FlexibleRunner.resume` hand `meta["config"]` of a checkpoint, text that
-    mmcv 1.x wrote and that may be any Python, to `Config.fromstring`, for a number of GPUs.
+Defect: `Runner.resume` and `FlexibleRunner.resume` pass `meta["config"]` of a checkpoint, text that
+    mmcv 1.x wrote and that may be any Python code, to `Config.fromstring` to read the number of
+    GPUs.
 Versions: mmengine <= 0.10.7.
 Shows as: nothing.
-Repair: mmengine's checkpoint loader leaves this entry out. `meta["cfg"]`, which mmengine writes, is
+Repair: mmengine's checkpoint loader drops this entry. `meta["cfg"]`, which mmengine writes, is
     never executed while resuming.
 """
 

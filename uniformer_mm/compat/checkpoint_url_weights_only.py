@@ -5,7 +5,7 @@ Defect: mmengine reads `http(s)://` checkpoints through `torch.hub.load_state_di
     the network can run code, while the same file on disk cannot.
 Versions: mmengine <= 0.10.7 with every torch so far (seen with 2.13).
 Shows as: nothing.
-Repair: mmengine's `load_url` loads weights only, unless its caller says otherwise.
+Repair: mmengine's `load_url` loads weights only, unless `weights_only` is passed.
 """
 
 from types import ModuleType

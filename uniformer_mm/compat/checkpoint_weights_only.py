@@ -6,8 +6,8 @@ Versions: mmengine <= 0.10.7 with torch >= 2.6.
 Shows as: `UnpicklingError: Weights only load failed ... Unsupported global: GLOBAL
     mmengine.logging.history_buffer.HistoryBuffer` on resume, `load_from` and `init_model`. The fork
     onedl-mmengine 0.10.12 then loads the file without the protection, and runs code in it.
-Repair: allow-list those few classes. The protection stays on, in the fork too: anything else that a
-    checkpoint asks for is refused.
+Repair: allow-list those few classes. The protection stays on, in the fork too: anything else in a
+    checkpoint is refused.
 Upstream: https://github.com/open-mmlab/mmengine/issues/1655
 """
 
@@ -27,13 +27,13 @@ HISTORY_STATISTICS = ("min", "max", "current", "mean")
 
 
 def apply() -> None:
-    """Allow-list what mmengine's checkpoints contain, where torch loads weights only."""
+    """Allow-list the classes in mmengine's checkpoints."""
     if is_active():
         torch.serialization.add_safe_globals(_safe_globals())
 
 
 def patch(module: ModuleType) -> None:
-    """Let the fork's reader of files load weights only."""
+    """Let the fork load weights only."""
     if hasattr(module, "_safe_torch_load"):
         wrap(module, "_safe_torch_load", _load_weights_only)
 
@@ -45,7 +45,7 @@ def _load_weights_only(
 
 
 def is_active() -> bool:
-    """Older torch does not load weights only by default, nor knows allow-listing by name."""
+    """Whether torch loads weights only by default and can allow-list classes by name."""
     return TorchVersion(torch.__version__) >= "2.6"
 
 

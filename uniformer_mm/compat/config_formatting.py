@@ -1,7 +1,7 @@
 """Saving a checkpoint formats the whole config again.
 
-Defect: `Config.pretty_text` has yapf format the config at every access, and mmengine's Runner puts
-    it into every checkpoint. What interrupts yapf meanwhile, such as the end of a data loader's
+Defect: `Config.pretty_text` formats the config with yapf at every access, and mmengine's Runner
+    puts it into every checkpoint. An interruption of yapf, such as the end of a data loader's
     process, becomes "SyntaxError: Failed to format the config file".
     https://github.com/open-mmlab/mmengine/pull/1647
 Versions: mmengine <= 0.10.7, onedl-mmengine <= 0.10.12.
@@ -14,14 +14,14 @@ from typing import Any
 
 
 class FormatOnce:
-    """yapf's `FormatCode`, which keeps its last result."""
+    """Wrap yapf's `FormatCode` and cache its last result."""
 
     def __init__(self, format_code: Any) -> None:
         self.format_code = format_code
         self.last: tuple[Any, Any] = (None, None)
 
     def __call__(self, text: str, **options: Any) -> Any:
-        """The formatted text, and whether it differs."""
+        """Return the formatted text, and whether it differs."""
         if self.last[0] != (text, options):
             self.last = ((text, options), self.format_code(text, **options))
         return self.last[1]

@@ -5,7 +5,7 @@ Defect: names of tensors in its average begin with `module.module.`, those of ch
 Versions: mmengine 0.10.7 with mmpretrain 1.2.0.
 Shows as: scores of random weights, silently, under `--tta` with a checkpoint that has a moving
     average.
-Repair: the hook looks through the wrapper, as it does through those of distributed training.
+Repair: the hook unwraps the model, as it does for distributed training.
 Upstream: https://github.com/open-mmlab/mmpretrain/pull/1204 made mmpretrain's hook load it.
 """
 

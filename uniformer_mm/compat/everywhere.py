@@ -1,4 +1,4 @@
-"""Repair the stack in every program of an environment, also in those that know nothing of us.
+"""Repair the stack in every program of an environment, also in those that do not import us.
 
 Opt-in, by `tools/doctor.py --enable-everywhere`: two files in site-packages, which
 `--disable-everywhere` removes.

@@ -1,9 +1,9 @@
-"""Importing and running the stack prints warnings that its user cannot act on.
+"""Importing and running the stack prints warnings that users cannot act on.
 
 Defect: mmengine imports `pkg_resources` and calls `pkgutil.find_loader`, mmdet, mmaction2 and
     mmpretrain contain invalid escape sequences, mmcv warns about an import of its own, mmseg about
-    a call of its own, about the default that all its configs have, and at each image that it tests
-    with augmentation.
+    a call of its own, about a default of all its configs, and at each image under test-time
+    augmentation.
 Versions: mmengine <= 0.10.7 with setuptools 67.5 to 81 and with Python 3.12; mmdet 3.3.0,
     mmaction2 1.2.0 and mmpretrain 1.2.0, visibly with Python >= 3.12; mmcv 2.1.0; mmseg 1.2.2.
 Shows as: `UserWarning: pkg_resources is deprecated as an API`, `SyntaxWarning: invalid escape

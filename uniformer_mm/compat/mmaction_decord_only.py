@@ -1,13 +1,12 @@
-"""mmaction2 reads videos with decord where it does not have to.
+"""mmaction2 reads videos with decord only, in places where any reader would do.
 
-Defect: its inferencer replaces the reader of every config by decord, its visualizer knows no other,
-    RepeatAugDataset refuses others, and most configs name it. decord was last released in 2021, has
-    no wheels for some platforms, and returns other frames than asked for in AVI, MPEG streams,
-    open-GOP H.264 and cut files
-    (https://github.com/dmlc/decord/issues/252, 365).
+Defect: its inferencer replaces the reader of every config by decord, its visualizer and
+    RepeatAugDataset support no other, and most configs name it. decord was last released in 2021,
+    has no wheels for some platforms, and returns wrong frames for AVI, MPEG streams, open-GOP H.264
+    and cut files (https://github.com/dmlc/decord/issues/252, 365).
 Versions: mmaction2 1.2.0.
 Shows as: "Please install decord to load video file.", "RepeatAugDataset requires decord".
-Repair: `VideoReader` in the inferencer and the visualizer; any pair of steps that opens and
+Repair: `VideoReader` in the inferencer and the visualizer; any pair of transforms that opens and
     decodes a video in RepeatAugDataset; where decord is absent, DecordInit and DecordDecode read
     with `VideoReader`.
 """
@@ -21,7 +20,7 @@ from typing import Any
 from uniformer_mm.compat.patching import wrap
 
 READERS = r"^(?:mmengine\.|mmaction\.)?(?:VideoReader|OpenCV|PyAV|PIMS)(?=(?:Init|Decode)$)"
-"""Start of the names of steps that do the same as DecordInit and DecordDecode."""
+"""Prefix of the names of transforms that do the same as DecordInit and DecordDecode."""
 
 
 def patch_inferencer(module: ModuleType) -> None:
@@ -51,7 +50,7 @@ def _load_video(load: Any, self: Any, video: Any, target_resolution: Any = None)
 
 
 def patch_repeat_aug(module: ModuleType) -> None:
-    """Let RepeatAugDataset take every pair of steps that opens and decodes a video."""
+    """Let RepeatAugDataset accept every pair of transforms that opens and decodes a video."""
     wrap(module, "get_type", _get_type)
 
 

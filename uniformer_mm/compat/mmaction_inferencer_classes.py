@@ -1,9 +1,9 @@
-"""mmaction2's inferencer does not know the classes that a checkpoint names.
+"""mmaction2's inferencer ignores the class names in a checkpoint.
 
-Defect: of all codebases, mmaction2 alone ignores `dataset_meta` of a checkpoint when it loads one
-    for inference: names come from `label_file` or not at all.
+Defect: unlike the other codebases, mmaction2 ignores `dataset_meta` of a checkpoint when it loads
+    one for inference: class names come from `label_file` only.
 Versions: mmaction2 1.2.0.
-Shows as: numbers instead of class names in drawn videos; `model.dataset_meta` does not exist.
+Shows as: class indices instead of names in visualizations; `model.dataset_meta` does not exist.
 Repair: `model.dataset_meta` as in the other codebases, and the visualizer's names from it. A
     `label_file` still takes precedence.
 """

@@ -1,10 +1,10 @@
-"""mmaction2 averages views of classes that do not exclude each other by a softmax.
+"""mmaction2 averages multi-label scores over views after a softmax.
 
-Defect: with `average_clips='prob'` scores are a softmax over the classes for every loss. Where that
-    is binary cross-entropy (multi-label recognition) they add up to 1 all the same.
+Defect: with `average_clips='prob'` scores are a softmax over the classes for every loss. With
+    binary cross-entropy (multi-label recognition), they add up to 1 as well.
     https://github.com/open-mmlab/mmaction2/issues/1813
 Versions: mmaction2 1.2.0.
-Shows as: small scores in multi-label recognition, and with two labels none above 0.5.
+Shows as: low scores in multi-label recognition, with two labels never above 0.5.
 Repair: with such a loss, the average of sigmoids.
 """
 
@@ -24,7 +24,7 @@ def has_independent_classes(head: Any) -> bool:
 
 
 def patch(module: ModuleType) -> None:
-    """Let BaseHead average sigmoids where its loss has them."""
+    """Let BaseHead average sigmoids where its loss uses them."""
     wrap(module.BaseHead, "average_clip", _average_clip)
 
 

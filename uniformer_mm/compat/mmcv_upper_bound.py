@@ -1,4 +1,4 @@
-"""mmdet, mmseg, mmaction2 and mmpretrain refuse an mmcv that they work with.
+"""mmdet, mmseg, mmaction2 and mmpretrain refuse versions of mmcv that they work with.
 
 Defect: their `__init__` asserts an mmcv below the version that was next when they were released.
 Versions: mmdet 3.3.0, mmseg 1.2.2 and mmaction2 1.2.0 (mmcv < 2.2.0) and mmpretrain 1.2.0
@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from mmengine.utils import digit_version
 
 ACCEPTED = "2.1.0"
-"""A version that all of them take."""
+"""A version that all of them accept."""
 
 TRIED = ("2.2.0", "3.0.0")
 """Versions from the first to below the second one are known to work."""

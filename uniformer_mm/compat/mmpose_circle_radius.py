@@ -1,10 +1,10 @@
-"""mmpose draws joints with an array as their radius, which numpy no longer makes an integer of.
+"""mmpose draws keypoints with an array as radius, which numpy no longer converts to an integer.
 
 Defect: `PoseLocalVisualizer` calls `draw_circles` with a radius of shape (1,), whose OpenCV backend
     calls `int(radius)`. Converting an array that has dimensions was deprecated in numpy 1.25.
 Versions: mmpose <= 1.3.2 with numpy >= 2.5.
 Shows as: `TypeError: only 0-dimensional arrays can be converted to Python scalars`.
-Repair: the radius is made a number first.
+Repair: the radius is converted to a number first.
 Upstream: https://github.com/numpy/numpy/pull/10615
 """
 
@@ -18,7 +18,7 @@ from uniformer_mm.compat.patching import wrap
 
 
 def is_active() -> bool:
-    """Whether mmpose is installed, and numpy refuses such an array."""
+    """Whether mmpose is installed and numpy refuses such an array."""
     try:
         int(np.ones(1))
     except TypeError:

@@ -1,10 +1,10 @@
-"""mmpose forgets the size that an annotation file states for an image.
+"""mmpose drops the image size in an annotation file.
 
-Defect: samples made from the boxes of a detector know it (`img_shape`), those made from annotations
-    do not. Whether an image has the size for which it was annotated cannot be seen later.
+Defect: samples from detected boxes have it (`img_shape`), samples from annotations do not. Whether
+    an image still has the size for which it was annotated cannot be checked later.
 Versions: mmpose 1.3.2.
-Shows as: training in silence on images that were resized, or turned by their EXIF orientation.
-Repair: samples made from annotations have `img_shape` too; loading the image overwrites it.
+Shows as: silent training on images that were resized, or rotated by their EXIF orientation.
+Repair: samples from annotations have `img_shape` too; loading the image overwrites it.
 Upstream: https://github.com/open-mmlab/mmpose/blob/v1.3.2/mmpose/datasets/datasets/base/base_coco_style_dataset.py
 """
 
@@ -15,7 +15,7 @@ from uniformer_mm.compat.patching import wrap
 
 
 def patch(module: ModuleType) -> None:
-    """Let the dataset keep the size."""
+    """Let the dataset keep the image size."""
     wrap(module.BaseCocoStyleDataset, "parse_data_info", _parse_data_info)
 
 

@@ -1,12 +1,12 @@
-"""mmpretrain takes hidden folders for classes, and silently skips files of unknown formats.
+"""mmpretrain treats hidden folders as classes and silently skips files of unknown formats.
 
 Defect: in a dataset with a folder per class, `.ipynb_checkpoints` and the like become class 0 and
-    shift all others; hidden folders inside of class folders give samples; files of other formats,
+    shift all others; hidden folders in class folders give samples; files of other formats,
     such as webp, are skipped silently.
     https://github.com/open-mmlab/mmpretrain/issues/507
 Versions: mmpretrain 1.2.0.
-Shows as: one class more than there are, an assertion on the GPU, fewer samples than files.
-Repair: hidden folders are ignored, and a warning counts what is skipped.
+Shows as: one class too many, a CUDA assertion, fewer samples than files.
+Repair: hidden folders are ignored, and a warning counts the files that are skipped.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from uniformer_mm.compat.patching import wrap
 
 
 def patch(module: ModuleType) -> None:
-    """Let CustomDataset and its subclasses see visible folders only."""
+    """Let CustomDataset and its subclasses ignore hidden folders."""
     wrap(module, "find_folders", _find_folders)
     wrap(module, "get_samples", _get_samples)
 

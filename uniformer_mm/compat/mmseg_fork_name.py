@@ -4,7 +4,7 @@ Defect: mmengine looks for the configs of `mmseg` in the distribution `mmsegment
     maintained fork is the distribution `onedl-mmsegmentation`.
 Versions: mmengine <= 0.10.7 and onedl-mmengine <= 0.10.12 with onedl-mmsegmentation.
 Shows as: `_base_ = "mmseg::..."` says that mmsegmentation is not installed.
-Repair: mmengine looks for the import name instead, where there is no such distribution.
+Repair: where there is no such distribution, mmengine looks for the import name.
 Upstream: https://github.com/open-mmlab/mmengine/blob/v0.10.7/mmengine/config/utils.py
 """
 

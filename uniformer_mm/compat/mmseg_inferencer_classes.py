@@ -1,11 +1,11 @@
-"""MMSegInferencer draws the classes of every model as those of Cityscapes.
+"""MMSegInferencer visualizes every model with the classes of Cityscapes.
 
-Defect: the inferencer reads classes and colours of a checkpoint into `model.dataset_meta`, but
-    gives its visualizer what its own arguments say, and by default that is Cityscapes. Of the 150
-    classes of ADE20K the first 19 are drawn under wrong names, the others not at all.
+Defect: the inferencer reads classes and palette of a checkpoint into `model.dataset_meta`, but
+    passes its own arguments to the visualizer, whose default is Cityscapes. Of the 150 classes of
+    ADE20K, the first 19 are drawn with wrong names, the others not at all.
 Versions: mmseg 1.2.2.
 Shows as: visualizations without most of the segments.
-Repair: what the checkpoint says is the default.
+Repair: `dataset_meta` of the checkpoint is the default.
 Upstream: https://github.com/open-mmlab/mmsegmentation/pull/2658
 """
 

@@ -1,15 +1,15 @@
 """mmpretrain and mmaction2 cannot be imported with a current transformers.
 
-Defect: where transformers is installed, both import their multimodal models, which take what has
-    left `transformers.modeling_utils`, and in mmaction2 timm, which nobody asked for. mmdet's
-    models import mmpretrain, and fail with it.
+Defect: where transformers is installed, both import their multimodal models, which need names
+    that were removed from `transformers.modeling_utils` and, in mmaction2, timm, which is not a
+    requirement. mmdet's models import mmpretrain and fail with it.
 Versions: mmpretrain 1.2.0 and mmaction2 1.2.0; transformers 4.55.4 and 5, not yet 4.50.
 Shows as: `TypeError: NoneType takes no arguments`, `cannot import name 'GenerationMixin'` or
     `'apply_chunking_to_forward'`, `No module named 'timm'`.
-Repair: they take transformers for absent where it lacks these names. Multimodal models then refuse
-    to be built, as without transformers; nothing else is lost.
-Upstream: https://github.com/huggingface/transformers/pull/16625 moved them. Neither has had a
-    release since they went.
+Repair: they treat transformers as missing where it lacks these names. Building a multimodal model
+    then fails as it does without transformers; nothing else changes.
+Upstream: https://github.com/huggingface/transformers/pull/16625 moved them. Neither package has
+    had a release since they were removed.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "mmpretrain": {"transformers.modeling_utils": (*_BERT, "GenerationConfig", "GenerationMixin")},
     "mmaction": {"transformers.modeling_utils": _BERT, "timm.models.layers": ("DropPath",)},
 }
-"""What the multimodal models of a package import, by module, as far as it may be missing."""
+"""Names that the multimodal models of a package import and that may be missing, by module."""
 
 
 def is_active() -> bool:

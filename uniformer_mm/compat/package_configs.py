@@ -1,11 +1,11 @@
-"""mmengine finds configs of OpenMMLab's own packages only.
+"""mmengine finds configs of a fixed list of packages only.
 
-Defect: `_base_ = "PACKAGE::CONFIG"` and `mmengine.hub.get_config` know a fixed list of packages,
-    and `Config.fromfile` none.
+Defect: `_base_ = "PACKAGE::CONFIG"` and `mmengine.hub.get_config` know OpenMMLab's own packages,
+    and `Config.fromfile` knows none.
 Versions: mmengine <= 0.10.7, onedl-mmengine <= 0.10.12.
 Shows as: `mmengine does not support to load uniformer_mm config`.
-Repair: all three take `uniformer_mm::det/mask_rcnn_uniformer_s.py`, and `Config.fromfile` the names
-    of the other packages too.
+Repair: all three accept `uniformer_mm::det/mask_rcnn_uniformer_s.py`, and `Config.fromfile` the
+    names of the other packages too.
 Upstream: https://github.com/open-mmlab/mmengine/blob/v0.10.7/mmengine/config/utils.py
 """
 

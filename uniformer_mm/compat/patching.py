@@ -1,4 +1,4 @@
-"""Patch modules of the stack when they are imported, now or later or never."""
+"""Patch modules of the stack when they are imported."""
 
 import functools
 import sys
@@ -47,11 +47,11 @@ FINDER = PatchingFinder()
 
 
 def patch_after_import(module: str, patch: Patch) -> None:
-    """Patch a module: now if it has been imported, or as soon as it is.
+    """Patch a module now if it has been imported, else once it is.
 
     Args:
         module: Full name.
-        patch: Is called with the module; a second call must change nothing.
+        patch: Called with the module; a second call must change nothing.
     """
     if module in sys.modules:
         patch(sys.modules[module])
@@ -67,7 +67,7 @@ def import_in_context(module: str, context: Context) -> None:
 
     Args:
         module: Full name.
-        context: Makes the context manager.
+        context: Returns the context manager.
     """
     FINDER.contexts[module] = context
     _install()
@@ -79,7 +79,7 @@ def _install() -> None:
 
 
 def wrap(owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
-    """Replace a function of a module or class by one that calls `wrapper`; once for each wrapper.
+    """Replace a function of a module or class by one that calls `wrapper`, once per wrapper.
 
     Args:
         owner: Module or class.

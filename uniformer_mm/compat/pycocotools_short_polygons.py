@@ -1,11 +1,11 @@
-"""pycocotools takes a polygon of four numbers for a box, and fails on it.
+"""pycocotools mistakes a polygon with four coordinates for a box.
 
-Defect: `frPyObjects` looks at the first polygon of a mask; where it has four numbers all are taken
-    for boxes, where it has fewer it is refused. Such remains of annotation tools have no area, and
-    mmdet leaves them out in training.
+Defect: `frPyObjects` looks at the first polygon of a mask: with four coordinates, all are read as
+    boxes; with fewer, they are refused. Annotation tools leave such polygons. They have no area,
+    and mmdet skips them in training.
 Versions: pycocotools 2.0.11.
 Shows as: `TypeError: Argument 'bb' has incorrect type` while masks are evaluated.
-Repair: polygons of less than three points are left out there as well.
+Repair: evaluation skips polygons with fewer than three points as well.
 Upstream: https://github.com/cocodataset/cocoapi/issues/139
 """
 
@@ -15,11 +15,11 @@ from typing import Any
 from uniformer_mm.compat.patching import wrap
 
 NO_AREA = [[0.0] * 6]
-"""A polygon for masks that have no other."""
+"""A polygon for masks without any other."""
 
 
 def patch(module: ModuleType) -> None:
-    """Let masks be encoded without short polygons."""
+    """Let `COCO` encode masks without short polygons."""
     wrap(module.COCO, "annToRLE", _ann_to_rle)
 
 

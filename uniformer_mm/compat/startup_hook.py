@@ -1,4 +1,4 @@
-"""Repairs the stack in every program, as soon as it imports a package of OpenMMLab.
+"""Repair the stack in every program once it imports a package of OpenMMLab.
 
 `uniformer_mm.compat.everywhere` copies this file to site-packages, with a `.pth` file that imports
 it whenever Python starts. It imports nothing of `uniformer_mm` before it is needed.

@@ -1,4 +1,4 @@
-"""Import finder that supplies a module only where every other finder has found nothing."""
+"""Import finder that supplies a module only where no other finder has found it."""
 
 import sys
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ STAND_INS = Path(__file__).parent / "stand_ins"
 
 
 class LastResortFinder(MetaPathFinder):
-    """Finds a missing module in a source file of `stand_ins`.
+    """Find a missing module in a source file of `stand_ins`.
 
     It stands last in `sys.meta_path`, so an installed module always wins. Its specs are those of
     ordinary source files: probes such as `pkgutil.find_loader`, `importlib.reload` and tracebacks
@@ -35,10 +35,10 @@ FINDER = LastResortFinder()
 
 
 def supplies(module: str) -> bool:
-    """Whether a module comes from `stand_ins`. The packages above it are imported."""
+    """Whether a module comes from `stand_ins`. Its parent packages are imported."""
     try:
         spec = find_spec(module)
-    except Exception:  # a package above is absent, or fails in whatever way
+    except Exception:  # a parent package is missing or fails to import
         return False
     return spec is not None and STAND_INS in Path(spec.origin or "").parents
 

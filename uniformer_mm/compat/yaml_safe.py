@@ -1,7 +1,7 @@
 """YAML files run code when they are read.
 
 Defect: mmengine reads YAML with PyYAML's unsafe loader: `x: !!python/object/apply:os.system [...]`
-    in a config, a metafile or an annotation file is executed before anything of it is looked at.
+    in a config, a metafile or an annotation file is executed when it is read.
 Versions: mmengine <= 0.10.7.
 Shows as: nothing.
 Repair: the safe loader, which also knows tuples, since mmengine's own dumps have them.
@@ -15,7 +15,7 @@ from mmengine.fileio.handlers import yaml_handler
 
 
 class SafeLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Plain data and tuples."""
+    """Load plain data and tuples."""
 
 
 def _tuple(loader: Any, node: Any) -> tuple[Any, ...]:
@@ -26,10 +26,10 @@ SafeLoader.add_constructor("tag:yaml.org,2002:python/tuple", _tuple)
 
 
 def apply() -> None:
-    """Give mmengine's reader of YAML another loader."""
+    """Let mmengine read YAML with the safe loader."""
     yaml_handler.Loader = SafeLoader
 
 
 def is_active() -> bool:
-    """Whether mmengine reads YAML with our loader."""
+    """Whether mmengine reads YAML with the safe loader."""
     return yaml_handler.Loader is SafeLoader

@@ -1,7 +1,7 @@
-"""Calls of mmcv's ops whose results are recorded from the compiled ones.
+"""Calls of mmcv's ops, whose results are recorded from the compiled ones.
 
-`python op_cases.py` writes the record where mmcv is compiled, for ops that it has on a GPU only
-with CUDA=1.
+`python op_cases.py` writes the record where mmcv is compiled. Set CUDA=1 for ops that mmcv compiles
+for GPUs only.
 """
 
 import importlib

@@ -1,9 +1,9 @@
-"""Stand-in for `mmcv._ext`: the ops that stock models call, with the results of the compiled ones.
+"""Stand-in for `mmcv._ext`: the ops that stock models call, with the results of the compiled ops.
 
-Names, arguments and outputs that are written in place are those of the compiled extension. An op
-works on any device and, where the compiled one does, forward and backward; half precision (which
-includes bfloat16 here) is computed in float32 and rounded once. Every other op can be looked up, as
-mmcv does when it is imported, and raises an error that names it when it is called.
+Names, arguments and outputs written in place are those of the compiled extension. An op runs on any
+device and, where the compiled one does, forward and backward. Half precision (float16 and bfloat16)
+is computed in float32 and rounded once. Any other op can be looked up, as mmcv does on import, and
+raises an error that names it when it is called.
 """
 
 from __future__ import annotations
@@ -11,76 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from .carafe import carafe_backward, carafe_forward, carafe_naive_backward, carafe_naive_forward
-from .deformable_attention import ms_deform_attn_backward, ms_deform_attn_forward
-from .deformable_convolution import (
-    deform_conv_backward_input,
-    deform_conv_backward_parameters,
-    deform_conv_forward,
-    modulated_deform_conv_backward,
-    modulated_deform_conv_forward,
+from . import (  # noqa: F401  each registers its ops
+    carafe,
+    deformable_attention,
+    deformable_convolution,
+    focal_loss,
+    masked_convolution,
+    point_wise_attention,
+    roi_align,
+    roi_pooling,
+    suppression,
+    sync_batch_norm,
 )
-from .focal_loss import (
-    sigmoid_focal_loss_backward,
-    sigmoid_focal_loss_forward,
-    softmax_focal_loss_backward,
-    softmax_focal_loss_forward,
-)
-from .masked_convolution import masked_col2im_forward, masked_im2col_forward
-from .point_wise_attention import psamask_backward, psamask_forward
-from .roi_align import roi_align_backward, roi_align_forward
-from .roi_pooling import (
-    deform_roi_pool_backward,
-    deform_roi_pool_forward,
-    roi_pool_backward,
-    roi_pool_forward,
-)
-from .suppression import nms, nms_match, softnms
-from .sync_batch_norm import (
-    sync_bn_backward_data,
-    sync_bn_backward_param,
-    sync_bn_forward_mean,
-    sync_bn_forward_output,
-    sync_bn_forward_var,
-)
+from .shared import OPS
 
-__all__ = [
-    "carafe_backward",
-    "carafe_forward",
-    "carafe_naive_backward",
-    "carafe_naive_forward",
-    "deform_conv_backward_input",
-    "deform_conv_backward_parameters",
-    "deform_conv_forward",
-    "deform_roi_pool_backward",
-    "deform_roi_pool_forward",
-    "get_compiler_version",
-    "get_compiling_cuda_version",
-    "masked_col2im_forward",
-    "masked_im2col_forward",
-    "modulated_deform_conv_backward",
-    "modulated_deform_conv_forward",
-    "ms_deform_attn_backward",
-    "ms_deform_attn_forward",
-    "nms",
-    "nms_match",
-    "psamask_backward",
-    "psamask_forward",
-    "roi_align_backward",
-    "roi_align_forward",
-    "roi_pool_backward",
-    "roi_pool_forward",
-    "sigmoid_focal_loss_backward",
-    "sigmoid_focal_loss_forward",
-    "softmax_focal_loss_backward",
-    "softmax_focal_loss_forward",
-    "softnms",
-    "sync_bn_backward_data",
-    "sync_bn_backward_param",
-    "sync_bn_forward_mean",
-    "sync_bn_forward_output",
-    "sync_bn_forward_var",
-]
+globals().update(OPS)
 
 COMPILE_MMCV = (
     "Compiled ops come with mmcv in place of mmcv-lite: pip uninstall mmcv-lite, then "
@@ -91,16 +36,14 @@ COMPILE_MMCV = (
 
 
 def get_compiler_version() -> str:
-    """What `collect_env` reports for an mmcv without compiled ops."""
+    """Return what `collect_env` reports for an mmcv without compiled ops."""
     return "n/a"
 
 
-def get_compiling_cuda_version() -> str:
-    """What `collect_env` reports for an mmcv without compiled ops."""
-    return "n/a"
+get_compiling_cuda_version = get_compiler_version
 
 
-def __getattr__(name: str) -> Callable[..., NoReturn]:
+def __getattr__(name: str) -> Callable[..., Any]:
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from .shared import op
 
+
+@op
 def masked_im2col_forward(
     im: Tensor,
     mask_h_idx: Tensor,
@@ -25,16 +28,17 @@ def masked_im2col_forward(
         col: (C * kernel_h * kernel_w, M), overwritten.
         kernel_h: Rows of the kernel.
         kernel_w: Columns of the kernel.
-        pad_h: Zeros above and below.
-        pad_w: Zeros on the left and on the right.
+        pad_h: Zero padding at the top and the bottom.
+        pad_w: Zero padding on the left and the right.
     """
-    below, right = max(0, kernel_h - 1 - pad_h), max(0, kernel_w - 1 - pad_w)
-    padded = F.pad(im[0], (pad_w, right, pad_h, below))
+    bottom, right = max(0, kernel_h - 1 - pad_h), max(0, kernel_w - 1 - pad_w)
+    padded = F.pad(im[0], (pad_w, right, pad_h, bottom))
     windows = padded.unfold(1, kernel_h, 1).unfold(2, kernel_w, 1)
     read = windows[:, mask_h_idx, mask_w_idx]  # (C, M, kernel_h, kernel_w)
     col.copy_(read.permute(0, 2, 3, 1).reshape(col.shape))
 
 
+@op
 def masked_col2im_forward(
     col: Tensor,
     mask_h_idx: Tensor,

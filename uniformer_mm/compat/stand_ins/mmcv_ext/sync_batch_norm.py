@@ -1,29 +1,29 @@
-"""The steps of mmcv's synchronized batch norm (`MMSyncBN`) that it has compiled, in plain torch.
+"""The compiled steps of mmcv's synchronized batch norm (`MMSyncBN`), in plain PyTorch.
 
-mmcv averages the statistics over processes between the steps. They are float32 for inputs of every
-type.
+`input`, `output` and `norm` are (N, C, pixels), the other tensors (C,). mmcv averages the
+statistics, float32 for inputs of every type, over processes between the steps.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from .shared import keep_types, single
+from .shared import op, single
 
 
-@keep_types
+@op
 def sync_bn_forward_mean(input: Tensor, mean: Tensor) -> None:
-    """Write the mean of (N, C, pixels) `input` into (C,) `mean`."""
+    """Write the mean of `input` into `mean`."""
     mean.copy_(single(input).mean((0, 2)))
 
 
-@keep_types
+@op
 def sync_bn_forward_var(input: Tensor, mean: Tensor, var: Tensor) -> None:
-    """Write the mean squared distance of (N, C, pixels) `input` from `mean` into (C,) `var`."""
+    """Write the variance of `input` around `mean` into `var`."""
     var.copy_((single(input) - mean[:, None]).square().mean((0, 2)))
 
 
-@keep_types
+@op
 def sync_bn_forward_output(
     input: Tensor,
     mean: Tensor,
@@ -39,22 +39,10 @@ def sync_bn_forward_output(
     momentum: float,
     group_size: int,
 ) -> None:
-    """Normalize, and update the running statistics.
+    """Normalize `input` and update the running statistics.
 
-    Args:
-        input: (N, C, pixels).
-        mean: (C,).
-        var: (C,).
-        weight: (C,).
-        bias: (C,).
-        running_mean: (C,), updated.
-        running_var: (C,), updated with the unbiased variance.
-        norm: (N, C, pixels) float32, overwritten with the normalized input.
-        std: (C,), overwritten.
-        output: (N, C, pixels), overwritten.
-        eps: Added to the variance.
-        momentum: Share of the new statistics in the running ones.
-        group_size: Processes that share the statistics.
+    `output`, `norm` (the normalized input, float32) and `std` are overwritten. `group_size` is the
+    number of processes that share the statistics. The running variance is the unbiased one.
     """
     std.copy_((var + eps).sqrt())
     norm.copy_((single(input) - mean[:, None]) / std[:, None])
@@ -64,16 +52,16 @@ def sync_bn_forward_output(
     running_var.lerp_(var * (count / max(1, count - 1)), float(momentum))
 
 
-@keep_types
+@op
 def sync_bn_backward_param(
     grad_output: Tensor, norm: Tensor, grad_weight: Tensor, grad_bias: Tensor
 ) -> None:
-    """Write the gradients of weight and bias, (C,) each."""
+    """Write the gradients of weight and bias."""
     grad_weight.copy_((single(grad_output) * norm).sum((0, 2)))
     grad_bias.copy_(single(grad_output).sum((0, 2)))
 
 
-@keep_types
+@op
 def sync_bn_backward_data(
     grad_output: Tensor,
     weight: Tensor,
@@ -83,7 +71,7 @@ def sync_bn_backward_data(
     std: Tensor,
     grad_input: Tensor,
 ) -> None:
-    """Write the gradient of the input, with the gradients of weight and bias of all processes."""
+    """Write the gradient of the input. Those of weight and bias are the means of all processes."""
     count = norm.shape[0] * norm.shape[2]
     common = (grad_weight[:, None] * norm + grad_bias[:, None]) / count
     grad_input.copy_((weight / std)[:, None] * (single(grad_output) - common))

@@ -11,12 +11,12 @@ from pycocotools import coco
 
 
 class COCO(coco.COCO):
-    """Annotations in COCO's format.
+    """Annotations in COCO format.
 
     Args:
         annotation_file: Path of the JSON file.
         test_index: Indices of the keypoints to keep; all of them by default.
-        ann_data: Content of the annotation file, where it has been read already.
+        ann_data: Content of the annotation file, if it has already been read.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class COCO(coco.COCO):
         self.createIndex()
 
     def loadRes(self, resFile: Any, resData: list[Any] | None = None) -> coco.COCO:  # noqa: N802, N803
-        """Read detections, of which there may be none.
+        """Load detections; the list may be empty.
 
         Args:
             resFile: Path of a JSON file, a list of detections, or an array (N, 7).
-            resData: Content of the file, where it has been read already.
+            resData: Content of the file, if it has already been read.
         """
         if len(self.anno_file) == 1:
             self.anno_file.append(resFile)

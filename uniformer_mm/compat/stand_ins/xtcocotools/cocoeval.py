@@ -26,10 +26,10 @@ PARTS = {
     "keypoints_lefthand": ("lefthand_kpts",),
     "keypoints_righthand": ("righthand_kpts",),
 }
-"""Keys of an annotation that hold the joints of a type; `keypoints` for the others."""
+"""Keys of an annotation with the keypoints of a type; `keypoints` for all other types."""
 
 AREA_OF_BOX = 0.53
-"""Area of a person over that of their box, used where annotations have no area (CrowdPose, AIC)."""
+"""Ratio of a person's area to the box area, for annotations without area (CrowdPose, AIC)."""
 
 CROWD_STATS = (0, 1, 2, 5, 6, 7)
 """AP, AP50, AP75, AR, AR50 and AR75 among pycocotools' ten keypoint scores."""
@@ -45,8 +45,8 @@ class COCOeval(cocoeval.COCOeval):
         cocoGt: Ground truth, a `COCO`.
         cocoDt: Detections, as its `loadRes` returns them.
         iouType: 'bbox', 'segm', 'keypoints', 'keypoints_crowd', or a type of `PARTS`.
-        sigmas: Standard deviation of each joint's annotations relative to the person's size; those
-            of COCO's 17 joints by default.
+        sigmas: Standard deviation of each keypoint's annotations relative to the person's size;
+            those of COCO's 17 keypoints by default.
         use_area: Whether annotations have the area of the person; otherwise it is estimated from
             the box.
     """
@@ -60,18 +60,18 @@ class COCOeval(cocoeval.COCOeval):
         use_area: bool = True,
     ) -> None:
         self._type = iouType
-        self._has_joints = "keypoints" in iouType
-        super().__init__(cocoGt, cocoDt, "keypoints" if self._has_joints else iouType)
+        self._has_keypoints = "keypoints" in iouType
+        super().__init__(cocoGt, cocoDt, "keypoints" if self._has_keypoints else iouType)
         self.stats: Any = []
-        if self._has_joints and sigmas is not None:
+        if self._has_keypoints and sigmas is not None:
             self.params.kpt_oks_sigmas = np.asarray(sigmas)
         self.use_area = use_area
         is_part = iouType in PARTS
         self.score_key = f"{iouType.removeprefix('keypoints_')}_score" if is_part else "score"
 
     def _prepare(self) -> None:
-        """Give pycocotools the joints, the area and the score that belong to the type."""
-        if not self._has_joints:
+        """Pass the keypoints, area and score of the type to pycocotools."""
+        if not self._has_keypoints:
             super()._prepare()
             return
         self._gts: dict[Any, list] = defaultdict(list)
@@ -82,7 +82,7 @@ class COCOeval(cocoeval.COCOeval):
             (self._gts, self._annotations(self.cocoGt), self._ground_truth),
             (self._dts, self._annotations(self.cocoDt), self._detection),
         ):
-            # pycocotools takes a match with id 0 for none.
+            # pycocotools treats a match with id 0 as no match.
             for number, annotation in enumerate(persons, 1):
                 converted = {**annotation, **convert(annotation), "id": number}
                 if converted["num_keypoints"] or found is self._gts:
@@ -102,7 +102,7 @@ class COCOeval(cocoeval.COCOeval):
         return source.loadAnns(source.getAnnIds(imgIds=params.imgIds, catIds=categories))
 
     def _ground_truth(self, annotation: dict[str, Any]) -> dict[str, Any]:
-        keypoints, count = self._joints(annotation)
+        keypoints, count = self._keypoints(annotation)
         if self._type == "keypoints_crowd":
             count = annotation["num_keypoints"]
         width, height = annotation["bbox"][2:]
@@ -115,18 +115,18 @@ class COCOeval(cocoeval.COCOeval):
         }
 
     def _detection(self, annotation: dict[str, Any]) -> dict[str, Any]:
-        keypoints, count = self._joints(annotation)
+        keypoints, count = self._keypoints(annotation)
         key = self.score_key if self.score_key in annotation else "score"
         return {"keypoints": keypoints, "num_keypoints": count, "score": annotation[key]}
 
-    def _joints(self, annotation: dict[str, Any]) -> tuple[list[float], int]:
-        """x, y and visibility or score of each joint, and how many are labelled or found."""
+    def _keypoints(self, annotation: dict[str, Any]) -> tuple[list[float], int]:
+        """x, y and visibility or score of each keypoint, and how many are labeled or detected."""
         keys = PARTS.get(self._type, ("keypoints",))
         keypoints = [value for key in keys for value in annotation[key]]
         return keypoints, int(np.count_nonzero(np.asarray(keypoints[2::3]) > 0))
 
     def _crowd_score(self, low: float, high: float) -> float:
-        """AP of the images of a range of `crowdIndex`, rounded as the reference does."""
+        """AP of the images in a range of `crowdIndex`, rounded as in xtcocotools."""
         images = json.loads(Path(self.cocoGt.anno_file[0]).read_text())["images"]
         chosen = [image["id"] for image in images if low <= image["crowdIndex"] < high]
         part = COCOeval(
