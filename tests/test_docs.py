@@ -1,27 +1,44 @@
-"""Links, files and configs that the documents name are there."""
+"""Links, files and options that the documentation names exist."""
 
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
     *sorted(ROOT.glob("docs/*.md")),
     *sorted(ROOT.glob("configs/*/README.md")),
 ]
 IDS = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=IDS)
-def test_relative_links_lead_somewhere(page):
+def anchors(page: Path) -> set[str]:
+    """Anchors of the headings of a page."""
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
-    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
-    for link in links:
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_links_have_targets(page):
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for link, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", text):
         if not link.startswith(("http://", "https://")):
-            assert (page.parent / link).exists(), f"{page.name} links to {link}"
+            target = page.parent / link if link else page
+            assert target.exists(), f"{page.name} links to {link}"
+            assert not anchor or anchor in anchors(target), f"{page.name}: {link}#{anchor}"
+
+
+def test_the_site_has_every_page():
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    named = set(re.findall(r"'([\w/]+\.md)'", str(site["nav"])))
+    tables = {f"models/{page.parent.name}.md" for page in ROOT.glob("configs/*/README.md")}
+    assert named == {page.name for page in ROOT.glob("docs/*.md")} | tables
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
@@ -41,6 +58,6 @@ def test_flags_in_commands_exist(page):
         if tools:
             sources = [ROOT / tools[0], *(ROOT / "uniformer_mm" / "apis").glob("*.py")]
             text = "".join(source.read_text() for source in sources)
-            behind = words[words.index(tools[0]) :]
-            for flag in (word for word in behind if word.startswith("--")):
+            options = words[words.index(tools[0]) :]
+            for flag in (word for word in options if word.startswith("--")):
                 assert f'"{flag}"' in text, f"{page.name}: {line}"
