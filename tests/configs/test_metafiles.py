@@ -16,6 +16,7 @@ def test_metafiles_list_exactly_the_configs():
     assert all(config == f"configs/{m.task}/{m.name}.py" for config, m in ZOO.items())
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("config", CONFIGS)
 def test_entry_describes_the_config_and_the_model(config):
     entry = ZOO[config]

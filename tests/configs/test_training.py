@@ -10,6 +10,8 @@ from uniformer_mm.apis.launch import build_runner
 from uniformer_mm.models import ARCHS, LIGHT_ARCHS
 from uniformer_mm.tasks import task_of
 
+pytestmark = pytest.mark.stack
+
 TRAINED = {
     "cls": [
         *("uniformer_s_in1k", "uniformer_b_ls_in1k", "uniformer_l_ls_tl_224_in1k"),

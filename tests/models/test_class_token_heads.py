@@ -16,6 +16,8 @@ from uniformer_mm.checkpoints import load_pretrained
 from uniformer_mm.doctor.parity import input_for, tensor_for
 from uniformer_mm.engine.hooks.fit_checkpoint import FitCheckpointHook
 
+pytestmark = pytest.mark.stack
+
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 OFFICIAL = {case["id"]: case for case in CASES}
 

@@ -13,6 +13,8 @@ from torch.testing import assert_close
 
 from uniformer_mm.doctor.parity import input_for, tensor_for
 
+pytestmark = pytest.mark.stack
+
 pytest.importorskip("mmpretrain")
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "cls"
 

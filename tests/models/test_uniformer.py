@@ -198,6 +198,7 @@ def test_checkpointing_changes_neither_gradients_nor_statistics(variant, with_cp
         assert torch.equal(saved_buffers[name], buffer), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["hybrid", "plus", "divided video", "light", "light video"])
 def test_compiles_without_graph_break_for_any_size(variant):
     model = make(variant).eval()
@@ -242,6 +243,7 @@ def trained(name, **compiling):
     return {**{k: v.grad for k, v in model.named_parameters()}, **dict(model.named_buffers())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPILED)
 def test_compiled_training_gives_the_gradients_and_statistics_of_eager(name):
     """Of plain and checkpointed blocks; "aot_eager" is the backend's trace without its kernels."""

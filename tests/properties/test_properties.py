@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -11,6 +12,8 @@ from reference import Reference
 
 from uniformer_mm.models import ARCHS, LIGHT_ARCHS, UniFormer, UniFormerLight
 from uniformer_mm.models.fuse import fuse
+
+pytestmark = pytest.mark.slow
 
 LONGEST = 700
 """Side of the largest inputs, in pixels."""

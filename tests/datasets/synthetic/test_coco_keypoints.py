@@ -39,6 +39,7 @@ def persons_of(root, split):
             yield person, np.reshape(person["keypoints"], (17, 3))
 
 
+@pytest.mark.slow
 def test_keypoints_are_pixels_of_the_image_or_not_labeled(coco):
     for person in coco.anns.values():
         assert set(person) == {

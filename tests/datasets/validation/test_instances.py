@@ -26,6 +26,7 @@ def write(tmp_path, *changes, categories=SHIPS, image=None):
     return str(tmp_path / "set.json")
 
 
+@pytest.mark.slow
 def test_annotations_are_counted_by_the_reason_for_which_they_are_left_out(tmp_path):
     changes = [{}, {"iscrowd": 1}, {"image_id": 9}, {"bbox": [3, 4, 0, 9]}, {"category_id": 2}]
     path = write(tmp_path, *changes, {"category_id": 7}, {"bbox": [90, 4, 5, 5]}, {"ignore": 1})

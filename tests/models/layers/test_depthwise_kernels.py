@@ -13,6 +13,7 @@ from uniformer_mm.models.layers.depthwise import HAS_KERNELS
 CASES = Path(__file__).with_name("depthwise_cases.py")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not HAS_KERNELS, reason="the kernels need Triton and torch 2.7")
 def test_the_kernels_give_what_pytorch_gives():
     # Triton chooses its interpreter when it is imported.
