@@ -7,10 +7,16 @@ import pytest
 import torch
 
 from uniformer_mm.checkpoints.zoo import MIM
-from uniformer_mm.compat import REPAIRS, is_active
+from uniformer_mm.compat import REPAIRS, distributions, is_active
+from uniformer_mm.compat.distributions import FORKS
 from uniformer_mm.doctor import checks, environment, parity
 from uniformer_mm.doctor.checks import ABSENT, FAILED, OK, Check, all_checks, run_check
-from uniformer_mm.doctor.environment import CODEBASES, conflicts, install_command, versions
+from uniformer_mm.doctor.environment import (
+    CODEBASES,
+    conflicts,
+    install_command,
+    versions,
+)
 from uniformer_mm.doctor.remedies import UNKNOWN, explain
 from uniformer_mm.doctor.report import anonymous, examine, paragraphs
 from uniformer_mm.tasks import TASKS
@@ -130,7 +136,7 @@ def test_absent_codebases_are_not_failures(monkeypatch, only):
 def test_without_mmcv_the_extra_for_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "mmcv", None)
     assert install_command("det") == "pip install 'uniformer-mm[det,lite]'"
-    monkeypatch.setattr(environment, "version_of", lambda name: None)
+    monkeypatch.setattr(environment, "owners", lambda module: [])
     assert versions()["mmdet"].endswith(install_command("det"))
 
 
@@ -184,13 +190,32 @@ def test_a_training_step_without_effect_is_found(monkeypatch):
     assert finding.detail.startswith("loss nan, ")
 
 
+USED = ("MMCV", "MMEngine", "MMDetection")
+
+
 def test_conflicting_distributions_are_noted(monkeypatch):
-    installed = {"mmcv": "2.1.0", "mmcv-lite": "2.1.0", "opencv-python": "4.11.0"}
-    installed["opencv-contrib-python"] = "4.10.0"
+    installed = {"opencv-python": "4.11.0", "opencv-contrib-python": "4.10.0"}
+    both = {"mmcv": ["mmcv", "mmcv-lite"]}
     monkeypatch.setattr(environment, "version_of", installed.get)
+    monkeypatch.setattr(environment, "owners", lambda module: both.get(module, []))
     (mmcv, _), (_, opencv), *_ = conflicts()
     assert "mmcv-lite" in mmcv
     assert "opencv-python==4.10.0 opencv-contrib-python==4.10.0" in opencv
+
+
+def test_no_remedy_installs_an_original_package_over_a_fork(monkeypatch):
+    installed = {module: [fork] for module, fork in FORKS.items() if module != "mmdet"}
+    for module in (environment, distributions):
+        monkeypatch.setattr(module, "owners", lambda name: installed.get(name, []))
+    commands = [
+        *(install_command(base.extra) for base in CODEBASES),
+        *(explain(AssertionError(f"{name}==9 is used but incompatible"))[1] for name in USED),
+        *(explain(ModuleNotFoundError(f"No module named '{name}'"))[1] for name in FORKS),
+        explain(ImportError("mmcv/_ext.so: undefined symbol: x"))[1],
+    ]
+    for command in commands:
+        assert "onedl" in command or command.startswith("pip install --no-deps mm"), command
+    assert versions()["mmdet"] == "not installed: pip install 'uniformer-mm[onedl]'"
 
 
 def test_codebases_are_those_of_the_tasks():

@@ -20,6 +20,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from uniformer_mm.compat.distributions import install_command
 from uniformer_mm.errors import STACK, UserError, add_hint, causes_of, is_in_own_code, package_of
 from uniformer_mm.models import UniFormer
 from uniformer_mm.tasks import TASKS
@@ -108,7 +109,7 @@ def install_hint(error: BaseException) -> str:
     """The command that installs the missing part of the stack that an error names."""
     for task in TASKS.values():
         if find_spec(task.scope) is None and task.scope in str(error):
-            return f" {task.scope} is not installed: pip install 'uniformer-mm[{task.extra},lite]'"
+            return f" {task.scope} is not installed: {install_command(task.scope, task.extra)}"
     if find_spec("mmcv") is None:
         return " mmcv is not installed: pip install 'uniformer-mm[lite]' (or a compiled mmcv)"
     return ""

@@ -18,6 +18,7 @@ import torch
 
 from uniformer_mm.checkpoints.zoo import MIM
 from uniformer_mm.compat import is_active, mmcv_ext_missing
+from uniformer_mm.compat.distributions import owners
 from uniformer_mm.doctor import parity
 from uniformer_mm.doctor.environment import CODEBASES, Codebase, install_command, version_of
 from uniformer_mm.doctor.remedies import explain
@@ -184,16 +185,17 @@ def check_training(codebase: Codebase, device: str) -> Finding:
         FAILED,
         f"loss {loss}, {len(changed) - sum(changed)} of {len(changed)} parameters of the backbone"
         " did not change or are not finite",
-        f"a training step of {codebase.distribution} {version_of(codebase.distribution)} fails with"
-        f" torch {torch.__version__}",
-        f"pip install --force-reinstall --no-deps {codebase.distribution}{REPORT}",
+        f"a training step of {' '.join(owners(codebase.module))} fails with torch"
+        f" {torch.__version__}",
+        f"pip install --force-reinstall --no-deps {' '.join(owners(codebase.module))}{REPORT}",
     )
 
 
 def _op_finding(is_right: bool, fault: str) -> Finding:
     """The result of an op, which mmcv or torchvision computes."""
-    package = "torchvision" if is_active(mmcv_ext_missing) else "mmcv"
-    source = "compiled mmcv" if package == "mmcv" else "torchvision, instead of mmcv"
+    is_compiled = not is_active(mmcv_ext_missing)
+    package = owners("mmcv")[0] if is_compiled else "torchvision"
+    source = "compiled mmcv" if is_compiled else "torchvision, instead of mmcv"
     if is_right:
         return Finding(OK, source)
     return Finding(

@@ -4,8 +4,8 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,12 +14,12 @@ from mmengine.utils.dl_utils import collect_env
 
 from uniformer_mm.analysis.report import device_name
 from uniformer_mm.checkpoints.zoo import PACKAGE
-from uniformer_mm.compat import REPAIRS, is_active
+from uniformer_mm.compat import REPAIRS, distributions, is_active
+from uniformer_mm.compat.distributions import FORKS, owners, uses_forks
 from uniformer_mm.version import __version__
 
-BASE = ("torch", "torchvision", "mmengine", "numpy", "av")
+BASE = ("torch", "torchvision", "numpy", "av")
 OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python")
-MMCV = ("mmcv", "mmcv-lite")
 
 VARIABLES = r"(OMP|MKL|KMP|GOMP|ONEDNN|DNNL|CUDA|NVIDIA|PYTORCH|TORCH|NCCL|LD_PRELOAD)(_|$)"
 """Names of environment variables that torch reads."""
@@ -51,9 +51,21 @@ CODEBASES = (
 
 
 def install_command(extra: str) -> str:
-    """The command that installs a codebase, and mmcv-lite if there is no mmcv."""
-    extras = extra if find_spec("mmcv") else f"{extra},lite"
-    return f"pip install 'uniformer-mm[{extras}]'"
+    """The command that installs the codebase of an extra."""
+    (base,) = (base for base in CODEBASES if base.extra == extra)
+    return distributions.install_command(base.module, extra)
+
+
+def reinstall_command(module: str, original: str) -> str:
+    """The command that installs a package again.
+
+    Args:
+        module: Its Python module.
+        original: The command for the original package; where forks are installed, it is the fork.
+    """
+    if uses_forks() and module in FORKS:
+        return f"pip install --force-reinstall --no-deps {FORKS[module]}"
+    return original
 
 
 def version_of(distribution: str) -> str | None:
@@ -67,14 +79,21 @@ def version_of(distribution: str) -> str | None:
 def versions() -> dict[str, str]:
     """Versions of distributions by name, or the command that installs what is absent."""
     commands = {name: f"pip install {name}" for name in BASE}
-    commands |= {base.distribution: install_command(base.extra) for base in CODEBASES}
+    modules = {
+        "mmengine": install_command("det"),
+        "mmcv": "pip install 'uniformer-mm[lite]'",
+        **{base.module: install_command(base.extra) for base in CODEBASES},
+    }
     return {
         "uniformer-mm": f"{__version__}{_commit()}",
         "opencv": _installed(OPENCV) or "not installed: pip install opencv-python",
-        "mmcv": _installed(MMCV) or "not installed: pip install 'uniformer-mm[lite]'",
         **{
             name: version_of(name) or f"not installed: {command}"
             for name, command in commands.items()
+        },
+        **{
+            module: _installed(owners(module)) or f"not installed: {command}"
+            for module, command in modules.items()
         },
     }
 
@@ -112,13 +131,14 @@ def repairs() -> dict[str, tuple[bool, str]]:
 def conflicts() -> list[tuple[str, str]]:
     """Causes and remedies of possible problems."""
     found = []
-    if all(version_of(name) for name in MMCV):
-        found.append(
-            (
-                "mmcv and mmcv-lite are both installed, and overwrite each other's files",
-                "pip uninstall -y mmcv mmcv-lite, then install one of them again",
+    for module in ("mmengine", "mmcv", *(base.module for base in CODEBASES)):
+        if len(names := owners(module)) > 1:
+            found.append(
+                (
+                    f"{' and '.join(names)} are all installed, and overwrite each other's files",
+                    f"pip uninstall -y {' '.join(names)}, then install one of them again",
+                )
             )
-        )
     opencv = {name: version_of(name) for name in OPENCV if version_of(name)}
     if len(set(opencv.values())) > 1:
         lowest = min(opencv.values(), key=str)
@@ -162,7 +182,7 @@ def _commit() -> str:
     return f", commit {result.stdout.strip()}" if result.returncode == 0 else ""
 
 
-def _installed(distributions: tuple[str, ...]) -> str:
+def _installed(distributions: Sequence[str]) -> str:
     """The installed ones of distributions with their versions."""
     found = ((name, version_of(name)) for name in distributions)
     return ", ".join(f"{name} {number}" for name, number in found if number)

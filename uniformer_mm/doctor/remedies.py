@@ -6,7 +6,13 @@ from typing import NamedTuple
 
 import torch
 
-from uniformer_mm.doctor.environment import CODEBASES, install_command, version_of
+from uniformer_mm.compat.distributions import FORKS, uses_forks
+from uniformer_mm.doctor.environment import (
+    CODEBASES,
+    install_command,
+    reinstall_command,
+    version_of,
+)
 
 DISTRIBUTIONS = {
     "PIL": "pillow",
@@ -18,6 +24,14 @@ DISTRIBUTIONS = {
     "yaml": "pyyaml",
 }
 """Modules whose distribution has another name."""
+
+ORIGINALS = {
+    "mmengine": "pip install 'mmengine>=0.10.5,<0.11'",
+    "mmdet": "pip install mmdet==3.3.0",
+    "mmcv": "pip uninstall -y mmcv mmcv-lite && pip install mmcv-lite==2.1.0 (no compiler needed),"
+    " or compile mmcv==2.1.0: pip install --no-build-isolation --no-cache-dir mmcv==2.1.0",
+}
+"""Commands that install supported versions of the original packages."""
 
 TORCH_INDEX = "https://download.pytorch.org/whl"
 UNKNOWN = "not known to this tool: please report it together with all of this output"
@@ -50,8 +64,7 @@ RULES = (
         r"mmcv[/\\.]_ext.*(?:undefined symbol|DLL load failed|cannot open shared object)"
         r"|libc10|libtorch",
         "a compiled extension, most likely mmcv's, was built for another torch",
-        "pip uninstall -y mmcv && pip install mmcv-lite==2.1.0 (no compiler needed), or compile"
-        " mmcv==2.1.0 again: pip install --no-build-isolation --no-cache-dir mmcv==2.1.0",
+        "{mmcv}",
     ),
     Rule(
         r"numpy\.dtype size changed|numpy\.core\.multiarray failed to import"
@@ -63,17 +76,17 @@ RULES = (
     Rule(
         r"(MMEngine)==(\S+) is used but incompatible",
         "the codebase refuses {0} {1}",
-        "pip install 'mmengine>=0.10.5,<0.11'",
+        "{mmengine}",
     ),
     Rule(
         r"(MMDetection|MMDet)==(\S+) is used but incompatible",
         "the codebase refuses {0} {1}",
-        "pip install mmdet==3.3.0",
+        "{mmdet}",
     ),
     Rule(
         r"(MMCV)==(\S+) is used but incompatible",
         "the codebase refuses {0} {1}",
-        "pip uninstall -y mmcv mmcv-lite && pip install mmcv-lite==2.1.0 (or compile mmcv==2.1.0)",
+        "{mmcv}",
     ),
     Rule(
         r"No module named '(pkg_resources)'",
@@ -136,6 +149,7 @@ def explain(error: BaseException) -> tuple[str, str]:
                 remedy = rule.remedy.format(
                     pip=_install_module(groups[0]) if groups else "",
                     torchvision=_reinstall_torchvision(),
+                    **{name: reinstall_command(name, text) for name, text in ORIGINALS.items()},
                 )
                 return f"{rule.cause.format(*groups)} ({_shortened(text)})", remedy
     frames = traceback.extract_tb(error.__traceback__)
@@ -153,6 +167,8 @@ def _install_module(name: str) -> str:
     for codebase in CODEBASES:
         if name == codebase.module:
             return install_command(codebase.extra)
+    if uses_forks() and name in FORKS:
+        return f"pip install {FORKS[name]}"
     return f"pip install {DISTRIBUTIONS.get(name, name)}"
 
 
