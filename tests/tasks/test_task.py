@@ -36,6 +36,14 @@ def test_synthetic_sets_of_different_counts_do_not_replace_each_other(tmp_path):
     assert len(list(first.rglob("*.JPEG"))) < len(list(second.rglob("*.JPEG")))
 
 
+@pytest.mark.parametrize("hooks", [None, {"checkpoint": None, "logger": None}])
+def test_synthetic_data_leave_hooks_off_that_a_config_switches_off(hooks, tmp_path):
+    cfg = Config.fromfile(CONFIGS / "cls" / "uniformer_s_in1k.py")
+    cfg.default_hooks = hooks
+    task_of(cfg).use_synthetic_data(cfg, 2, tmp_path)
+    assert cfg.default_hooks == hooks
+
+
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.scope)
 def test_pictures_need_a_visualization_hook(task):
     with pytest.raises(UserError, match="visualization"):
