@@ -67,9 +67,9 @@ def shrink_schedule(
     ]
     hooks = cfg.get("default_hooks") or {}
     if hooks.get("checkpoint"):  # None switches a hook off
-        hooks.checkpoint.update(by_epoch=False, interval=iterations, save_best=None)
+        hooks["checkpoint"].update(by_epoch=False, interval=iterations, save_best=None)
     if hooks.get("logger"):
-        hooks.logger.interval = min(10, iterations)
+        hooks["logger"]["interval"] = min(10, iterations)
     cfg.setdefault("log_processor", {}).update(by_epoch=False, window_size=10)
     cfg.train_dataloader.sampler = {"type": "InfiniteSampler", "shuffle": True}
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
