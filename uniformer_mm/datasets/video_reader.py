@@ -51,6 +51,11 @@ SEEK_COST = 4
 UNDECODABLE = "none of its frames can be decoded: it is damaged, or encrypted"
 REENCODE = "ffmpeg -i {} -c:v libx264 -pix_fmt yuv420p -c:a copy NEW.mp4"
 
+METADATA_OPTIONS: dict[str, Any] = (
+    {"metadata_errors": "ignore"} if int(av.__version__.split(".", 1)[0]) < 19 else {}
+)
+"""Metadata that are not UTF-8 are no error. PyAV 19 does not have the option."""
+
 
 class VideoReader:
     """Frames of a video by number, in the order and orientation in which FFmpeg shows them.
@@ -384,7 +389,7 @@ class VideoReader:
         """
         if not isinstance(self._source, str):
             self._source.seek(0)
-        self._container: Any = av.open(self._source, metadata_errors="ignore")
+        self._container: Any = av.open(self._source, **METADATA_OPTIONS)
         others = {stream.type for stream in self._container.streams}
         streams = [
             stream
