@@ -1,50 +1,16 @@
 """Faulty images, annotations and checkpoints: training continues, or names the file."""
 
-import json
 import math
 import re
-import shutil
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
+from own_data import train
 from running import run_inside
-from small_models import DETECTOR
 
 pytestmark = pytest.mark.stack
-BRIEF = [
-    *("train_cfg.max_epochs=1", "default_hooks.logger.interval=1", "val_dataloader.num_workers=0"),
-    *("train_dataloader.persistent_workers=False", "val_dataloader.persistent_workers=False"),
-    *("model.test_cfg.rcnn.max_per_img=5", "val_dataloader.dataset.indices=1"),
-    "train_dataloader.dataset.pipeline.2.scale=(128,128)",
-    "val_dataloader.dataset.pipeline.1.scale=(128,128)",
-]
-
-
-@pytest.fixture
-def own_set(synthetic_folder, tmp_path, monkeypatch):
-    """Copy three synthetic images and their annotations: folder and content of the JSON file."""
-    coco = synthetic_folder / "data" / "synthetic" / "coco"
-    content = json.loads((coco / "annotations" / "instances_train2017.json").read_text())
-    content["images"] = content["images"][:3]
-    kept = {image["id"] for image in content["images"]}
-    content["annotations"] = [a for a in content["annotations"] if a["image_id"] in kept]
-    (tmp_path / "images").mkdir()
-    for image in content["images"]:
-        shutil.copy(coco / "train2017" / image["file_name"], tmp_path / "images")
-    (tmp_path / "model.py").write_text(DETECTOR)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path, content
-
-
-def train(folder, content, *options):
-    (folder / "annotations.json").write_text(json.dumps(content))
-    arguments = ["--work-dir", folder / "work", "--coco", folder / "images"]
-    return run_inside(
-        *("train.py", folder / "model.py", *arguments, folder / "annotations.json"),
-        *("--cfg-options", *BRIEF, *options),
-    )
 
 
 @pytest.mark.parametrize(("kept", "workers"), [(-200, 0), (-200, 1), (None, 0)])
@@ -82,7 +48,7 @@ def test_empty_images_and_boxes_outside_the_image_are_skipped(own_set):
 
 
 def test_a_checkpoint_of_other_classes_is_not_evaluated(own_set, tmp_path, capsys):
-    config, checkpoint = tmp_path / "model.py", tmp_path / "other.pth"
+    config, checkpoint = tmp_path / "detector.py", tmp_path / "other.pth"
     with DefaultScope.overwrite_default_scope("mmdet"):
         model = MODELS.build(Config.fromfile(config).model)
     torch.save({"state_dict": model.state_dict()}, checkpoint)

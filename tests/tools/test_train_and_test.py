@@ -4,50 +4,17 @@ import json
 import math
 import os
 import pickle
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from own_data import train
 from running import BRIEF, CONFIG, ROOT, run_inside
 from small_models import BACKBONE, DETECTOR
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack]
-
-ONE_EPOCH = [
-    *("train_cfg.max_epochs=1", "default_hooks.logger.interval=1", "val_dataloader.num_workers=0"),
-    *("train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"),
-    *("val_dataloader.persistent_workers=False", "val_dataloader.dataset.indices=1"),
-    *("model.test_cfg.rcnn.max_per_img=5", "train_dataloader.dataset.pipeline.2.scale=(128,128)"),
-    "val_dataloader.dataset.pipeline.1.scale=(128,128)",
-]
-
-
-@pytest.fixture
-def own_set(synthetic_folder, tmp_path, monkeypatch):
-    """A copy of three synthetic images and their annotations: folder and content of the file."""
-    coco = synthetic_folder / "data" / "synthetic" / "coco"
-    content = json.loads((coco / "annotations" / "instances_train2017.json").read_text())
-    content["images"] = content["images"][:3]
-    kept = {image["id"] for image in content["images"]}
-    content["annotations"] = [a for a in content["annotations"] if a["image_id"] in kept]
-    (tmp_path / "images").mkdir()
-    for image in content["images"]:
-        shutil.copy(coco / "train2017" / image["file_name"], tmp_path / "images")
-    (tmp_path / "detector.py").write_text(DETECTOR)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path, content
-
-
-def train(folder, content, *options):
-    (folder / "annotations.json").write_text(json.dumps(content))
-    return run_inside(
-        *("train.py", folder / "detector.py", "--work-dir", folder / "work"),
-        *("--coco", folder / "images", folder / "annotations.json"),
-        *("--cfg-options", *ONE_EPOCH, *options),
-    )
 
 
 def scalars_of(work_dir):
