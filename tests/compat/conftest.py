@@ -82,7 +82,8 @@ def run_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunPython]:
 
     with process:
         yield run
-        process.stdin.close()
+        # Forked children of this process, data loader workers say, may still hold its input open.
+        process.terminate()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Faulty images, annotations and checkpoints: training continues, or names the file."""
 
-import math
 import re
 
 import pytest
@@ -24,27 +23,6 @@ def test_an_image_that_cannot_be_read_stops_training_with_its_name(own_set, caps
     assert train(folder, content, f"train_dataloader.num_workers={workers}") == 2
     last_line = capsys.readouterr().err.splitlines()[-1]
     assert re.match(rf"error: (there is no file )?{victim}", last_line)
-
-
-def test_empty_images_and_boxes_outside_the_image_are_skipped(own_set):
-    folder, content = own_set
-    empty, outside, partly = (image["id"] for image in content["images"])
-    kept = [a for a in content["annotations"] if a["image_id"] != empty]
-    width = content["images"][1]["width"]
-    for annotation in kept:
-        if annotation["image_id"] == outside:
-            annotation["bbox"][0] += 2 * width
-            annotation["segmentation"] = [[0, 0, 5, 0, 5, 5]]
-        elif annotation["image_id"] == partly:
-            annotation["bbox"][0] = -annotation["bbox"][2] / 2
-    content["annotations"] = kept
-    options = ["train_dataloader.num_workers=0", "train_dataloader.batch_size=1"]
-    keep_all = "train_dataloader.dataset.filter_cfg.filter_empty_gt=False"
-    assert train(folder, content, *options, keep_all) == 0
-    log = next((folder / "work").glob("*/*.log")).read_text()
-    losses = [float(loss) for loss in re.findall(r"\bloss: (\S+)", log)]
-    assert len(losses) == 3
-    assert all(math.isfinite(loss) for loss in losses)
 
 
 def test_a_checkpoint_of_other_classes_is_not_evaluated(own_set, tmp_path, capsys):
