@@ -7,12 +7,22 @@ Examples:
   tools/benchmark.py compare --backbone dims=3 --frames 16 --size 224 224 --peer mmaction2
   tools/benchmark.py scaling --attention global hybrid window --sizes 512 1024 2048 --plot s.png
   tools/benchmark.py stages --backbone arch=base attention=hybrid --variant fused
+  tools/benchmark.py compare --peer timm:swin_tiny_patch4_window7_224 --size 224 224 --batch 32
+  tools/benchmark.py operators --variant fused-kernels --device cuda --dtype bf16
+  tools/benchmark.py suite --peer ../UniFormer --device cuda --dtype bf16 --out results
   tools/benchmark.py iteration configs/det/mask_rcnn_uniformer_s.py --synthetic
   tools/benchmark.py page docs/performance.md
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+import contextlib
+import gc
+import io
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +31,25 @@ from mmengine.config import DictAction
 from torch import Tensor
 
 from uniformer_mm.analysis import iteration, report
-from uniformer_mm.analysis.references import load_reference, max_difference, relative_error
+from uniformer_mm.analysis.references import (
+    INSTALLED_PORT,
+    TIMM,
+    load_reference,
+    load_timm,
+    max_difference,
+    relative_error,
+)
 from uniformer_mm.analysis.stages import stage_costs
-from uniformer_mm.analysis.timing import Ceiling, count_flops, interleave, measure_ceiling
+from uniformer_mm.analysis.timing import (
+    Ceiling,
+    count_flops,
+    interleave,
+    measure_ceiling,
+    operator_times,
+)
 from uniformer_mm.analysis.variants import (
     DTYPES,
-    VARIANTS,
+    PARTS,
     build_backbone,
     make_step,
     make_variant,
@@ -39,7 +62,7 @@ from uniformer_mm.errors import UserError
 MAX_DIFFERENCE = 1e-3
 """Accepted difference from the first variant, in standard deviations of the output."""
 
-MAX_ERROR_RATIO = 1.5
+MAX_ERROR_RATIO = 2.0
 """In half precision: accepted error, relative to single precision, over the first variant's."""
 
 
@@ -69,14 +92,10 @@ def make_parser() -> argparse.ArgumentParser:
         "--variants",
         nargs="+",
         metavar="NAME",
-        help=f"any of {', '.join(VARIANTS)} (eager fused; eager with --step train)",
+        help=f"{', '.join(PARTS)}, or several of them joined as in fused-kernels (eager fused;"
+        " eager with --step train)",
     )
-    compare_parser.add_argument(
-        "--peer",
-        metavar="PATH",
-        help="reference implementation: a checkout of https://github.com/Sense-X/UniFormer, a file"
-        " of it, or mmaction2 for the installed port. Its code is executed",
-    )
+    add_peer_argument(compare_parser, "+")
     add_input_arguments(compare_parser)
     add_step_argument(compare_parser)
 
@@ -108,6 +127,33 @@ def make_parser() -> argparse.ArgumentParser:
     add_input_arguments(stages_parser)
     stages_parser.add_argument(
         "--variant", default="eager", metavar="NAME", help="one that is not compiled (eager)"
+    )
+
+    operators_parser = add_command(
+        "operators", operators, "the operators or GPU kernels that a step spends its time on"
+    )
+    add_backbone_arguments(operators_parser)
+    add_input_arguments(operators_parser)
+    operators_parser.add_argument(
+        "--variant", default="eager", metavar="NAME", help="as for compare (eager)"
+    )
+    operators_parser.add_argument("--rows", type=int, default=25, help="rows to show (25)")
+    add_step_argument(operators_parser)
+
+    suite_parser = add_command(
+        "suite", suite, "a series of comparisons within a time limit, the most important first"
+    )
+    add_peer_argument(suite_parser, None)
+    add_device_arguments(suite_parser)
+    suite_parser.add_argument("--out", type=Path, required=True, help="folder of tables and logs")
+    suite_parser.add_argument(
+        "--budget", type=float, default=500, metavar="SECONDS", help="time for all steps (500)"
+    )
+    suite_parser.add_argument(
+        "--steps", nargs="+", choices=SUITE, metavar="NAME", help=f"any of {', '.join(SUITE)} (all)"
+    )
+    suite_parser.add_argument(
+        "--dry-run", action="store_true", help="small inputs, one round: whether every step runs"
     )
 
     iteration_parser = add_command(
@@ -142,6 +188,19 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=16, help="frames per clip (16)")
 
 
+def add_peer_argument(parser: argparse.ArgumentParser, nargs: str | None) -> None:
+    """Reference implementations."""
+    parser.add_argument(
+        "--peer",
+        nargs=nargs,
+        default=[] if nargs else None,
+        metavar="PATH",
+        help="reference implementation: a checkout of https://github.com/Sense-X/UniFormer, a file"
+        f" of it (its code is executed), {INSTALLED_PORT} for the installed port, or {TIMM}NAME for"
+        " a model of timm",
+    )
+
+
 def add_step_argument(parser: argparse.ArgumentParser) -> None:
     """Inference or training."""
     parser.add_argument(
@@ -165,17 +224,9 @@ def add_backbone_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch", type=int, default=1, help="batch size (1)")
     parser.add_argument(
-        "--dtype", choices=list(DTYPES), default="fp32", help="autocast if not fp32 (fp32)"
-    )
-    parser.add_argument(
         "--channels-first",
         action="store_true",
         help="input in contiguous, not channels-last, memory",
-    )
-    parser.add_argument(
-        "--device",
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="cpu, cuda, cuda:1 ... (the GPU if there is one)",
     )
     parser.add_argument("--threads", type=int, help="CPU threads (all cores)")
     parser.add_argument(
@@ -184,6 +235,19 @@ def add_backbone_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=7, help="timed calls of each (7)")
     parser.add_argument("--csv", type=Path, help="table to write")
     parser.add_argument("--plot", type=Path, help="image to write")
+    add_device_arguments(parser)
+
+
+def add_device_arguments(parser: argparse.ArgumentParser) -> None:
+    """The device and the number format."""
+    parser.add_argument(
+        "--dtype", choices=list(DTYPES), default="fp32", help="autocast if not fp32 (fp32)"
+    )
+    parser.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="cpu, cuda, cuda:1 ... (the GPU if there is one)",
+    )
 
 
 def compare(arguments: argparse.Namespace) -> None:
@@ -192,15 +256,24 @@ def compare(arguments: argparse.Namespace) -> None:
     training = arguments.step == "train"
     model = build_backbone(settings, device).train(training)
     x = make_input(arguments, input_shape(arguments, model))
-    models = {}
-    if arguments.peer:
-        models["reference"] = load_reference(arguments.peer, model).to(device)
+    models: dict[str, Any] = {}
+    others = {}
+    for peer in arguments.peer:
+        if peer.startswith(TIMM):
+            others[peer.removeprefix(TIMM)] = load_timm(peer, arguments.size, training).to(device)
+        else:
+            name = Path(peer).name if "reference" in models else "reference"
+            models[name] = load_reference(peer, model).to(device)
     names = arguments.variants or (["eager"] if training else ["eager", "fused"])
-    models |= {name: make_variant(name, model) for name in names}
-    runs = {name: make_step(module, x, arguments.step, dtype) for name, module in models.items()}
+    models |= {name: make_variant(name, model, dtype) for name in names}
+    runs = {
+        name: make_step(module, x, arguments.step, dtype, graph="graph" in name.split("-"))
+        for name, module in models.items()
+    }
     if not training:
         single = make_step(make_variant("eager", model), x, "forward", torch.float32)
         check_agreement(runs, single if dtype != torch.float32 else None)
+    runs |= {name: make_step(module, x, arguments.step, dtype) for name, module in others.items()}
     ceiling = measure_ceiling(device, dtype)
     plain = make_variant("plain", model.eval()).requires_grad_(False)
     flops = count_flops(make_step(plain, x, "forward", torch.float32)) * (3 if training else 1)
@@ -219,7 +292,9 @@ def compare(arguments: argparse.Namespace) -> None:
                 "peak MB": f"{timing.peak_bytes / 1e6:.0f}",
                 f"times faster than {baseline}": f"{ratio:.2f} ({low:.2f} to {high:.2f})",
                 f"memory of {baseline}": f"{timing.peak_bytes / first.peak_bytes:.0%}",
-                "times the GEMM bound": f"{timing.median * ceiling.flops / flops:.2f}",
+                "times the GEMM bound": (
+                    "" if name in others else f"{timing.median * ceiling.flops / flops:.2f}"
+                ),
             }
         )
     print(f"{flops / 1e9:.1f} GFLOP in products and convolutions; {ceiling_text(ceiling)}")
@@ -308,9 +383,9 @@ def scaling(arguments: argparse.Namespace) -> None:
 def stages(arguments: argparse.Namespace) -> None:
     """Time, work and lower bound of every stage."""
     settings, device, dtype = prepare(arguments)
-    if "compiled" in arguments.variant:
-        raise UserError(f"--variant {arguments.variant}: a compiled model has no stages; use eager")
-    model = make_variant(arguments.variant, build_backbone(settings, device).eval())
+    if {"compiled", "graph"} & set(arguments.variant.split("-")):
+        raise UserError(f"--variant {arguments.variant}: as a whole graph it has no stages")
+    model = make_variant(arguments.variant, build_backbone(settings, device).eval(), dtype)
     x = make_input(arguments, input_shape(arguments, model))
     ceiling = measure_ceiling(device, dtype)
     run = make_step(model, x, "forward", dtype)
@@ -330,6 +405,162 @@ def stages(arguments: argparse.Namespace) -> None:
     ]
     print(ceiling_text(ceiling))
     finish(rows, arguments)
+
+
+def operators(arguments: argparse.Namespace) -> None:
+    """Time of each operator or GPU kernel of a step."""
+    settings, device, dtype = prepare(arguments)
+    model = build_backbone(settings, device).train(arguments.step == "train")
+    x = make_input(arguments, input_shape(arguments, model))
+    module = make_variant(arguments.variant, model, dtype)
+    graph = "graph" in arguments.variant.split("-")
+    run = make_step(module, x, arguments.step, dtype, graph=graph)
+    timing = interleave({"step": run}, device, arguments.rounds)["step"]
+    times = operator_times(run, device)
+    total = sum(seconds for *_, seconds in times)
+    rows = [
+        {
+            "operator": name[:100],
+            "calls": calls,
+            "ms": f"{seconds * 1e3:.2f}",
+            "share": f"{seconds / total:.0%}",
+        }
+        for name, calls, seconds in times[: arguments.rows]
+    ]
+    print(
+        f"a step takes {timing.median * 1e3:.1f} ms; its {sum(row[1] for row in times)} operators"
+        f" take {total * 1e3:.1f} ms"
+    )
+    finish(rows, arguments)
+
+
+_DENSE = "--size 800 1280 --batch 8"
+_B = f"{_DENSE} --backbone arch=base attention=hybrid"
+_S = f"{_DENSE} --backbone attention=hybrid"
+_CLIP = "--size 224 224 --frames 16 --batch 8 --backbone dims=3"
+_LIGHT = f"{_DENSE} --backbone type=UniFormerLight arch=xxs"
+_INFERENCE = "--variants eager kernels fused fused-kernels fused-cast fused-cast-kernels"
+_SMALL_PEERS = f"{TIMM}swin_tiny_patch4_window7_224 {TIMM}convnext_tiny {TIMM}pvt_v2_b2"
+SUITE = {
+    "infer_b": (60, f"compare --peer PEER {_B} {_INFERENCE}"),
+    "train_b": (60, f"compare --peer PEER {_B} --step train --variants eager kernels keeping"),
+    "train_video_s": (50, f"compare --peer PEER {_CLIP} --step train --variants eager kernels"),
+    "infer_video_s": (40, f"compare --peer PEER {_CLIP} {_INFERENCE}"),
+    "infer_xxs": (40, f"compare --peer PEER {_LIGHT} {_INFERENCE}"),
+    "operators_infer_b": (20, f"operators {_B} --variant fused-cast-kernels"),
+    "operators_train_b": (20, f"operators {_B} --step train --variant kernels"),
+    "train_b_blocks": (
+        100,
+        f"compare {_B} --step train --variants eager kernels blocks blocks-kernels",
+    ),
+    "infer_b_blocks": (60, f"compare {_B} --variants fused-cast-kernels fused-cast-kernels-blocks"),
+    "train_graph_video_s": (
+        40,
+        f"compare {_CLIP} --step train --variants eager kernels graph kernels-graph",
+    ),
+    "infer_s_batch_1": (
+        40,
+        "compare --peer PEER --size 800 1280 --backbone attention=hybrid --variants eager fused"
+        " fused-cast-kernels fused-cast-kernels-graph",
+    ),
+    "timm_s": (40, f"compare --peer {_SMALL_PEERS} {_S} --variants eager fused-cast-kernels"),
+    "timm_b": (
+        30,
+        f"compare --peer {TIMM}swin_small_patch4_window7_224 {_B}"
+        " --variants eager fused-cast-kernels",
+    ),
+    "timm_s_train": (
+        40,
+        f"compare --peer {_SMALL_PEERS} {_S} --step train --variants eager kernels",
+    ),
+    "timm_s_224": (
+        30,
+        f"compare --peer {_SMALL_PEERS} --size 224 224 --batch 128"
+        " --variants eager fused-cast-kernels",
+    ),
+    "stages_b": (30, f"stages {_B} --variant fused-cast-kernels"),
+    "train_b_compiled": (150, f"compare {_B} --step train --variants eager compiled-kernels"),
+}
+"""Comparisons by name: seconds at most, and the command. PEER is the official code."""
+
+
+def suite(arguments: argparse.Namespace) -> None:
+    """Run comparisons one after the other, and write the table and log of each at once."""
+    start = time.monotonic()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for name in arguments.steps or SUITE:
+        seconds, command = SUITE[name]
+        seconds = min(seconds, arguments.budget - (time.monotonic() - start))
+        if seconds < 10:
+            print(f"== {name}: no time left")
+            continue
+        words = [*suite_command(command, arguments), "--csv", str(arguments.out / f"{name}.csv")]
+        print(f"== {name}, after {time.monotonic() - start:.0f} s: {' '.join(words)}", flush=True)
+        step = make_parser().parse_args(words)
+        sys.argv[1:] = words  # a table names the command that repeats it
+        log = (arguments.out / f"{name}.txt").open("w")
+        try:
+            with contextlib.redirect_stdout(Copies(sys.stdout, log)), time_limit(seconds):
+                step.command(step)
+        except Exception as error:
+            failed.append(name)
+            print(f"== {name} failed: {type(error).__name__}: {str(error)[:2000]}", flush=True)
+            traceback.print_exc(file=log)
+        finally:
+            log.close()
+            gc.collect()
+            torch.cuda.empty_cache()
+            torch.compiler.reset()
+    if failed:
+        raise UserError(f"{len(failed)} steps failed: {', '.join(failed)}; see {arguments.out}")
+
+
+def suite_command(command: str, arguments: argparse.Namespace) -> list[str]:
+    """The words of a step's command on the device and, for a dry run, with small inputs."""
+    words = command.split()
+    if arguments.peer:
+        words = [str(arguments.peer) if word == "PEER" else word for word in words]
+    elif "PEER" in words:
+        at = words.index("PEER")
+        del words[at - 1 : at + 1]
+    words += ["--device", arguments.device, "--dtype", arguments.dtype]
+    if arguments.dry_run:  # later options replace earlier ones
+        words += ["--size", "64", "64", "--batch", "2", "--rounds", "1"]
+        words += ["--frames", "4"] if "--frames" in words else []
+    elif words[0] != "stages":
+        words += ["--rounds", "15"]
+    return words
+
+
+class Copies(io.TextIOBase):
+    """A stream that writes to several streams."""
+
+    def __init__(self, *streams: Any) -> None:
+        self.streams = streams
+
+    def write(self, text: str) -> int:
+        """Write to all of them at once."""
+        for stream in self.streams:
+            stream.write(text)
+            stream.flush()
+        return len(text)
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `TimeoutError` in the body after some seconds."""
+
+    def stop(*_: Any) -> None:
+        raise TimeoutError(f"more than {seconds:.0f} s")
+
+    previous = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
 
 
 def split_iteration(arguments: argparse.Namespace) -> None:

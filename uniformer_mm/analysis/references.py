@@ -6,7 +6,7 @@ timm that can no longer be installed: stand-ins replace them during the import.
 
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -27,6 +27,9 @@ CHECKOUT_FILES = {
     (UniFormerLight, 3, "batch"): "video_classification/slowfast/models/uniformer_light.py",
 }
 """By class, dims and output norm: the file in a checkout of https://github.com/Sense-X/UniFormer."""
+
+TIMM = "timm:"
+"""Prefix of the names of timm's models."""
 
 INSTALLED_PORT = "mmaction2"
 """Name of the port that an installed codebase contains."""
@@ -78,6 +81,31 @@ def load_reference(source: str, model: UniFormer) -> nn.Module:
         )
     reference.train(model.training)  # the official lightweight model's returns nothing
     return reference
+
+
+def load_timm(source: str, size: Sequence[int], training: bool) -> nn.Module:
+    """A backbone of timm with random weights, which returns the maps of all its stages.
+
+    Args:
+        source: `TIMM` and the name of the model.
+        size: Height and width of the input, for models that are built for one size.
+        training: Its mode.
+
+    Raises:
+        UserError: timm is not installed, or it has no such model.
+    """
+    try:
+        import timm
+    except ImportError:
+        raise UserError(f"--peer {source}: timm is not installed: pip install timm") from None
+    name = source.removeprefix(TIMM)
+    if name not in timm.list_models():
+        raise UserError(f"--peer {source}: timm {timm.__version__} has no such model")
+    try:
+        model = timm.create_model(name, features_only=True, img_size=tuple(size))
+    except TypeError:  # convolutions take any size
+        model = timm.create_model(name, features_only=True)
+    return model.train(training)
 
 
 def _file(path: Path, model: UniFormer) -> Path:

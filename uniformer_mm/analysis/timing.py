@@ -96,7 +96,12 @@ def now() -> float:
 
 
 def peak_memory(function: Function, device: torch.device) -> int:
-    """Largest number of bytes that a call has allocated at once."""
+    """Largest number of bytes that a call has allocated at once.
+
+    A function with an attribute `peak_bytes` knows it.
+    """
+    if hasattr(function, "peak_bytes"):
+        return function.peak_bytes
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -132,6 +137,30 @@ def measure_ceiling(device: torch.device, dtype: torch.dtype) -> Ceiling:
     source = torch.ones(COPIED_BYTES // 4, device=device)
     copy = fastest("target.copy_(source)", source=source, target=torch.empty_like(source))
     return Ceiling(flops, 2 * COPIED_BYTES / copy)
+
+
+def operator_times(run: Function, device: torch.device) -> list[tuple[str, int, float]]:
+    """What a call spends its time on.
+
+    Args:
+        run: The function, which has been called before.
+        device: For a GPU, its kernels are timed; for a CPU, PyTorch's operators.
+
+    Returns:
+        Name, calls and seconds, the longest first.
+    """
+    gpu = device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]
+    with _silent_stderr(), profile(activities=activities) as profiler:
+        run()
+        now()
+    rows = []
+    for event in profiler.key_averages():
+        if gpu and event.device_type == torch.autograd.DeviceType.CUDA:
+            rows.append((event.key, event.count, event.self_device_time_total / 1e6))
+        elif not gpu and event.self_cpu_time_total:
+            rows.append((event.key, event.count, event.self_cpu_time_total / 1e6))
+    return sorted(rows, key=lambda row: -row[2])
 
 
 def count_flops(run: Function) -> int:

@@ -7,6 +7,7 @@ import copy
 
 from torch import Tensor, nn
 
+from uniformer_mm.models.layers.feed_forward_op import kernel_takes, project_and_feed
 from uniformer_mm.models.layers.fused import (
     FusedFeedForward,
     FusedLinear,
@@ -78,7 +79,10 @@ class FusedLocalBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Channels-last map to channels-last map of the same shape."""
         x = self.pos_embed(x)
-        return self.mlp(self.conv2(self.attn(self.conv1(x)), residual=x))
+        attended = self.attn(self.conv1(x))
+        if self.attn.kernels and kernel_takes(attended, self.mlp.fc1.out_features):
+            return project_and_feed(attended, x, self.conv2, self.mlp.fc1, self.mlp.fc2)
+        return self.mlp(self.conv2(attended, residual=x))
 
 
 class FusedGlobalBlock(nn.Module):

@@ -26,6 +26,7 @@ from uniformer_mm.models.archs import (
 )
 from uniformer_mm.models.layers.checkpoint import run_block
 from uniformer_mm.models.layers.depthwise import DEPTHWISE, use_kernels
+from uniformer_mm.models.layers.devices import runs_on_gpu
 from uniformer_mm.models.layers.pointwise import POINTWISE
 from uniformer_mm.models.layers.recompute import (
     BATCH_NORMS_BEFORE_CONV,
@@ -99,6 +100,9 @@ class UniFormer(BaseModule):
 
     archs: Mapping[str, Mapping[str, Any]] = ARCHS
     arch_defaults: Mapping[str, Any] = ARCH_DEFAULTS
+
+    recompute = True
+    """Whether training recomputes cheap activations instead of storing them."""
 
     def __init__(
         self,
@@ -178,7 +182,7 @@ class UniFormer(BaseModule):
         """
         x = self._channels_last(x)
         outputs = {}
-        with recompute_activations(x):
+        with recompute_activations(x, self.recompute):
             for i, stage in enumerate(self.stages):
                 x = stage.patch_embed(x)
                 if i == 0:
@@ -472,7 +476,9 @@ class Attention(nn.Module):
     def _attend_windows(self, x: Tensor) -> Tensor:
         # As in the official code, padded tokens are not masked: they are zero, so their query, key
         # and value are the bias, and the projection can skip them.
-        if torch.compiler.is_compiling():  # concatenating the bias would fix the size of the graph
+        # On GPUs it is cheaper to copy x than its projections. In a compiled graph, concatenating
+        # the bias would fix the size.
+        if torch.compiler.is_compiling() or runs_on_gpu(x):
             qkv = self.qkv(partition(x, self.window_size))
         else:
             qkv = partition(self.qkv(x), self.window_size, padding=self.qkv.bias)

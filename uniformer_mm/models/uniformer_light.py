@@ -135,7 +135,7 @@ class UniFormerLight(UniFormer):
         outputs = {}
         class_token: Any = None
         scores: Any = None
-        with recompute_activations(x):
+        with recompute_activations(x, self.recompute):
             for i, stage in enumerate(self.stages):
                 grid = x.shape[:-1]
                 x = stage.patch_embed(x)

@@ -1,15 +1,12 @@
 """Triton kernels of depthwise convolutions on channels-last maps.
 
-One program computes `ROWS` output rows of `BLOCK_W` tokens and `BLOCK_C` channels. It reads each
-input row once per kernel column for all output rows that depend on it. It accumulates products in
-single precision for any type of the map.
+One program of `convolve` computes `ROWS` rows of `BLOCK_W` tokens and `BLOCK_C` channels. It reads
+each input row once per kernel column for all output rows that depend on it. It accumulates products
+in single precision for any type of the map.
 """
 
 import triton
 import triton.language as tl
-
-ROWS = 4
-"""Output rows of a program of `convolve`."""
 
 
 @triton.jit
@@ -26,6 +23,7 @@ def convolve(
     columns,
     SPAN_T: tl.constexpr,
     SPAN: tl.constexpr,
+    ROWS: tl.constexpr,
     HAS_BIAS: tl.constexpr,
     FLIPPED: tl.constexpr,
     BLOCK_W: tl.constexpr,
@@ -39,17 +37,16 @@ def convolve(
     column = tl.program_id(0) % columns
     frame = tl.program_id(1)
     t = frame % frames
-    first = strip * 4
+    first = strip * ROWS
     c = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)
     w = column * BLOCK_W + tl.arange(0, BLOCK_W)
     is_channel = c < channels
     sums = tl.zeros((BLOCK_W, BLOCK_C), dtype=tl.float32)
     if HAS_BIAS:
         sums += tl.load(bias_ptr + c, mask=is_channel, other=0.0).to(tl.float32)[None, :]
-    acc0 = sums
-    acc1 = sums
-    acc2 = sums
-    acc3 = sums
+    accs = ()
+    for _ in tl.static_range(ROWS):
+        accs = accs + (sums,)
     row_size = width * channels
     for kt in range(SPAN_T):
         dt = kt - SPAN_T // 2
@@ -67,23 +64,21 @@ def convolve(
                     index = SPAN_T * SPAN * SPAN - 1 - index
                 tap = tl.load(weight_ptr + index * channels + c, mask=is_channel, other=0.0)
                 taps = taps + (tap.to(tl.float32)[None, :],)
-            for i in tl.static_range(SPAN + 3):
+            for i in tl.static_range(SPAN + ROWS - 1):
                 h = first + i - SPAN // 2
                 mask = there & (h >= 0) & (h < height)
                 values = tl.load(source + h * row_size + offsets, mask=mask, other=0.0)
                 values = values.to(tl.float32)
-                if i < SPAN:
-                    acc0 += values * taps[i]
-                if i >= 1 and i - 1 < SPAN:
-                    acc1 += values * taps[i - 1]
-                if i >= 2 and i - 2 < SPAN:
-                    acc2 += values * taps[i - 2]
-                if i >= 3:
-                    acc3 += values * taps[i - 3]
+                new = ()
+                for r in tl.static_range(ROWS):
+                    if i >= r and i - r < SPAN:
+                        new = new + (accs[r] + values * taps[i - r],)
+                    else:
+                        new = new + (accs[r],)
+                accs = new
     offsets = w[:, None] * channels + c[None, :]
     inside = (w < width)[:, None] & is_channel[None, :]
-    accs = (acc0, acc1, acc2, acc3)
-    for r in tl.static_range(4):
+    for r in tl.static_range(ROWS):
         mask = inside & (first + r < height)
         at = frame.to(tl.int64) * (height * row_size) + (first + r) * row_size + offsets
         tl.store(out_ptr + at, accs[r].to(out_ptr.dtype.element_ty), mask=mask)

@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+ROWS = 4
+"""Output rows of one program of `convolve`."""
+
 PROGRAMS = 132 * 8
 """About as many programs of `correlate` run: each of a large GPU's multiprocessors has several."""
 
@@ -43,7 +46,7 @@ def _convolve(
     wrap: Callable[[Any], Any],
 ) -> Tensor:
     """Run `depthwise` by a kernel that `wrap` may make visible to `torch.compile`."""
-    from uniformer_mm.models.layers.depthwise_kernels import ROWS, convolve
+    from uniformer_mm.models.layers.depthwise_kernels import convolve
 
     x = _channels_last(x)
     out = torch.empty_like(x)
@@ -64,6 +67,7 @@ def _convolve(
         columns,
         SPAN_T=span_t,
         SPAN=span,
+        ROWS=ROWS,
         HAS_BIAS=bias is not None,
         FLIPPED=flipped,
         BLOCK_W=tokens,

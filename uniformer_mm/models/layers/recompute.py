@@ -29,7 +29,7 @@ from uniformer_mm.torch_internals import (
 _local = threading.local()
 
 
-def recompute_activations(x: Tensor) -> AbstractContextManager[Any]:
+def recompute_activations(x: Tensor, on: bool = True) -> AbstractContextManager[Any]:
     """Return the context of a forward pass whose cheap activations are recomputed.
 
     It does nothing where no gradient is needed and where others decide what is stored: activation
@@ -38,9 +38,11 @@ def recompute_activations(x: Tensor) -> AbstractContextManager[Any]:
 
     Args:
         x: Input of the forward pass, for its device and type.
+        on: False never recomputes.
     """
     if (
-        torch.compiler.is_compiling()
+        not on
+        or torch.compiler.is_compiling()
         or not torch.is_grad_enabled()
         or torch.jit.is_tracing()
         or type(x) is not Tensor  # a FakeTensor has no address

@@ -1,4 +1,4 @@
-"""Depthwise kernels for GPUs."""
+"""Triton kernels for GPUs."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import torch
 
 from uniformer_mm.models.layers.depthwise import HAS_KERNELS
 
-CASES = Path(__file__).with_name("depthwise_cases.py")
+CASES = Path(__file__).with_name("kernel_cases.py")
 
 
 @pytest.mark.slow

@@ -1,11 +1,14 @@
-"""Depthwise kernels for GPUs; without one, Triton's interpreter runs them (test_depthwise.py)."""
+"""Triton kernels for GPUs; without one, Triton's interpreter runs them (test_kernels.py)."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from uniformer_mm.models import UniFormer
+from uniformer_mm.models.fuse import FusedLocalBlock, fuse
 from uniformer_mm.models.layers import depthwise as convolutions
+from uniformer_mm.models.layers import feed_forward_op
 from uniformer_mm.models.layers.depthwise import (
     Depthwise2d,
     Depthwise3d,
@@ -30,6 +33,7 @@ def anywhere(monkeypatch):
     monkeypatch.setattr(convolutions.Depthwise, "kernels", True)
     if not CUDA:
         monkeypatch.setattr(convolutions, "runs_on_gpu", lambda x: True)
+        monkeypatch.setattr(feed_forward_op, "runs_on_gpu", lambda x: True)
 
 
 def conv_and_input(kind, span, shape):
@@ -96,6 +100,61 @@ def test_second_derivatives_are_those_of_the_plain_convolution():
     for ours, theirs in zip(got, wanted, strict=True):
         scale = float(theirs.abs().max())
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-4, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("stream", [torch.float16, torch.float32])
+@pytest.mark.parametrize("channels", [32, 64] if not CUDA else [32, 64, 128])
+def test_second_half_of_a_local_block_is_that_of_the_plain_layers(channels, stream):
+    torch.manual_seed(0)
+    layers = [nn.Linear(a * channels, b * channels) for a, b in ((1, 1), (1, 4), (4, 1))]
+    layers = [layer.half().to(DEVICE).requires_grad_(False) for layer in layers]
+    shape = (2, 5, 7, channels)
+    attended = torch.randn(shape, device=DEVICE).half()
+    x = torch.randn(shape, device=DEVICE).to(stream)
+    assert feed_forward_op.kernel_takes(attended, 4 * channels)
+    out = feed_forward_op.project_and_feed(attended, x, *layers)
+    project, fc1, fc2 = (layer.double() for layer in layers)
+    middle = x.double() + project(attended.double())
+    expected = middle + fc2(F.gelu(fc1(middle)))
+    assert (out.shape, out.dtype) == (x.shape, stream)
+    torch.testing.assert_close(out.double(), expected, rtol=2e-3, atol=4e-3)
+
+
+def test_a_fused_local_block_runs_by_the_kernel(monkeypatch):
+    torch.manual_seed(0)
+    arch = {"depths": [1, 1, 1, 1], "embed_dims": [32, 32, 32, 32], "head_dim": 32}
+    model = UniFormer(arch, kernels=True, out_indices=[1]).eval()
+    fused = fuse(model).half().to(DEVICE)
+    block = next(module for module in fused.modules() if isinstance(module, FusedLocalBlock))
+    x = torch.randn(1, 6, 9, 32, device=DEVICE)
+    with torch.no_grad():
+        expected = model.blocks1[0].to(DEVICE)(x)
+        monkeypatch.setattr(block.mlp, "forward", None)
+        torch.testing.assert_close(block(x.half()).float(), expected, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.skipif(not CUDA, reason="needs a GPU")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("attention", ["hybrid", "global"])
+def test_models_in_half_precision_are_as_near_to_single_precision_as_without_kernels(
+    attention, dtype
+):
+    torch.manual_seed(0)
+    model = UniFormer(attention=attention, kernels=False).to(DEVICE).eval()
+    x = torch.randn(2, 3, 200, 264, device=DEVICE)
+
+    def error(outputs):
+        pairs = zip(outputs, expected, strict=True)
+        return max(float((a.float() - b).norm() / b.norm()) for a, b in pairs)
+
+    with torch.no_grad():
+        expected = model(x)
+        with torch.autocast("cuda", dtype):
+            allowed = 1.3 * error(model(x))
+            convolutions.use_kernels(model, True)
+            assert error(model(x)) < allowed
+            assert error(fuse(model)(x)) < allowed
+        assert error(fuse(model).to(dtype)(x.to(dtype))) < allowed
 
 
 @pytest.mark.skipif(not CUDA, reason="needs a GPU")
