@@ -439,47 +439,47 @@ _B = f"{_DENSE} --backbone arch=base attention=hybrid"
 _S = f"{_DENSE} --backbone attention=hybrid"
 _CLIP = "--size 224 224 --frames 16 --batch 8 --backbone dims=3"
 _LIGHT = f"{_DENSE} --backbone type=UniFormerLight arch=xxs"
-_INFERENCE = "--variants eager kernels fused fused-kernels fused-cast fused-cast-kernels"
+_INFERENCE = "--variants eager eager-cudnn fused fused-cudnn fused-cast fused-cast-cudnn"
 _SMALL_PEERS = f"{TIMM}swin_tiny_patch4_window7_224 {TIMM}convnext_tiny {TIMM}pvt_v2_b2"
+_SWIN_SMALL = f"{TIMM}swin_small_patch4_window7_224"
 SUITE = {
     "infer_b": (60, f"compare --peer PEER {_B} {_INFERENCE}"),
-    "train_b": (60, f"compare --peer PEER {_B} --step train --variants eager kernels keeping"),
-    "train_video_s": (50, f"compare --peer PEER {_CLIP} --step train --variants eager kernels"),
-    "infer_video_s": (40, f"compare --peer PEER {_CLIP} {_INFERENCE}"),
-    "infer_xxs": (40, f"compare --peer PEER {_LIGHT} {_INFERENCE}"),
-    "operators_infer_b": (20, f"operators {_B} --variant fused-cast-kernels"),
-    "operators_train_b": (20, f"operators {_B} --step train --variant kernels"),
-    "train_b_blocks": (
+    "train_b": (
+        150,
+        f"compare --peer PEER {_B} --step train --variants eager kernels keeping blocks"
+        " blocks-static",
+    ),
+    "train_video_s": (
         100,
-        f"compare {_B} --step train --variants eager kernels blocks blocks-kernels",
+        f"compare --peer PEER {_CLIP} --step train --variants eager cudnn keeping blocks"
+        " blocks-static",
     ),
-    "infer_b_blocks": (60, f"compare {_B} --variants fused-cast-kernels fused-cast-kernels-blocks"),
-    "train_graph_video_s": (
-        40,
-        f"compare {_CLIP} --step train --variants eager kernels graph kernels-graph",
-    ),
-    "infer_s_batch_1": (
-        40,
-        "compare --peer PEER --size 800 1280 --backbone attention=hybrid --variants eager fused"
-        " fused-cast-kernels fused-cast-kernels-graph",
-    ),
-    "timm_s": (40, f"compare --peer {_SMALL_PEERS} {_S} --variants eager fused-cast-kernels"),
-    "timm_b": (
-        30,
-        f"compare --peer {TIMM}swin_small_patch4_window7_224 {_B}"
-        " --variants eager fused-cast-kernels",
-    ),
-    "timm_s_train": (
-        40,
-        f"compare --peer {_SMALL_PEERS} {_S} --step train --variants eager kernels",
-    ),
+    "infer_video_s": (50, f"compare --peer PEER {_CLIP} {_INFERENCE}"),
+    "infer_xxs": (50, f"compare --peer PEER {_LIGHT} {_INFERENCE}"),
+    "timm_s": (40, f"compare --peer {_SMALL_PEERS} {_S} --variants eager fused fused-cast"),
+    "timm_b": (30, f"compare --peer {_SWIN_SMALL} {_B} --variants eager fused fused-cast"),
     "timm_s_224": (
         30,
         f"compare --peer {_SMALL_PEERS} --size 224 224 --batch 128"
-        " --variants eager fused-cast-kernels",
+        " --variants eager fused fused-cast",
     ),
-    "stages_b": (30, f"stages {_B} --variant fused-cast-kernels"),
-    "train_b_compiled": (150, f"compare {_B} --step train --variants eager compiled-kernels"),
+    "timm_s_train": (
+        60,
+        f"compare --peer {_SMALL_PEERS} {_S} --step train --variants eager blocks",
+    ),
+    "timm_b_train": (60, f"compare --peer {_SWIN_SMALL} {_B} --step train --variants eager blocks"),
+    "stages_b": (30, f"stages {_B} --variant fused-cast"),
+    "operators_infer_b": (20, f"operators {_B} --variant fused-cast"),
+    "operators_train_b": (20, f"operators {_B} --step train"),
+    "operators_train_video_s": (20, f"operators {_CLIP} --step train"),
+    "infer_s_batch_1": (
+        40,
+        "compare --peer PEER --size 800 1280 --backbone attention=hybrid --variants eager fused"
+        " fused-cast fused-cast-graph",
+    ),
+    "infer_b_compiled": (150, f"compare {_B} --variants fused-cast fused-cast-blocks compiled"),
+    "train_b_compiled": (150, f"compare {_B} --step train --variants eager blocks compiled"),
+    "train_video_s_graph": (50, f"compare {_CLIP} --step train --variants eager graph"),
 }
 """Comparisons by name: seconds at most, and the command. PEER is the official code."""
 
@@ -503,15 +503,18 @@ def suite(arguments: argparse.Namespace) -> None:
         try:
             with contextlib.redirect_stdout(Copies(sys.stdout, log)), time_limit(seconds):
                 step.command(step)
+            gc.collect()
+            torch.compiler.reset()
+            torch.cuda.empty_cache()
         except Exception as error:
             failed.append(name)
             print(f"== {name} failed: {type(error).__name__}: {str(error)[:2000]}", flush=True)
             traceback.print_exc(file=log)
+            if "CUDA error" in str(error):
+                print("== no further steps: the process cannot use the GPU any more")
+                break
         finally:
             log.close()
-            gc.collect()
-            torch.cuda.empty_cache()
-            torch.compiler.reset()
     if failed:
         raise UserError(f"{len(failed)} steps failed: {', '.join(failed)}; see {arguments.out}")
 

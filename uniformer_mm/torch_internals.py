@@ -45,3 +45,16 @@ def drop_layout_guards(program: Any) -> None:
     Results do not depend on the layout. Fallback: the program refuses some sizes.
     """
     getattr(program, "_guards_code", []).clear()
+
+
+def raise_recompile_limit(number: int) -> None:
+    """Let `torch.compile` keep this many graphs of a function.
+
+    Fallback: with further kinds of input, the function runs eagerly.
+    """
+    from torch._dynamo import config
+
+    for name in ("recompile_limit", "cache_size_limit"):  # the second is torch 2.6's
+        if hasattr(config, name):
+            setattr(config, name, max(getattr(config, name), number))
+            return

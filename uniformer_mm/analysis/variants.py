@@ -22,10 +22,12 @@ PARTS = {
     "plain": "attention in tensor operations, as the papers write it",
     "keeping": "stores for the backward pass what is otherwise recomputed",
     "fused": "BatchNorm, layer scale and residual connections folded into the weights",
-    "kernels": "depthwise convolutions and fused local blocks on GPUs by Triton kernels",
+    "kernels": "Triton kernels on GPUs also where they are off by default",
+    "cudnn": "no Triton kernels of this package",
     "cast": "parameters and input in the type of --dtype, instead of autocast",
     "compiled": "torch.compile of the backbone",
-    "blocks": "torch.compile of each block",
+    "blocks": "torch.compile of each block, as --compile of the tools",
+    "static": "with 'blocks': compiled for one input size",
     "graph": "a CUDA graph of the whole step",
 }
 """Parts of the name of a variant, such as 'fused-cast-kernels'."""
@@ -77,14 +79,14 @@ def make_variant(name: str, model: nn.Module, dtype: torch.dtype = torch.float32
         for module in model.modules():
             if isinstance(module, Attention):
                 module.fused = False
-    if "kernels" in parts:
-        use_kernels(model, True)
+    if {"kernels", "cudnn"} & set(parts):
+        use_kernels(model, "kernels" in parts)
     if "keeping" in parts:
         model.recompute = False  # type: ignore[assignment]
     if "cast" in parts:
         model = model.to(dtype)
     if "blocks" in parts:
-        compile_blocks(model, dynamic=False)
+        compile_blocks(model, dynamic="static" not in parts)
     return torch.compile(model) if "compiled" in parts else model  # type: ignore[return-value]
 
 

@@ -148,8 +148,9 @@ def resolve_options(
     check_choice("downsample", arch["downsample"], EMBEDDINGS)
     check_choice("layer_scale", arch["layer_scale"], LAYER_SCALES)
     check_choice("output_norm", output_norm, OUTPUT_NORMS)
-    for name in ("qkv_bias", "split", "std", "norm_eval", "kernels"):
+    for name in ("qkv_bias", "split", "std", "norm_eval"):
         check_choice(name, options[name], (True, False))
+    check_choice("kernels", options["kernels"], (None, True, False))
     for name in ("drop_rate", "attn_drop_rate", "drop_path_rate"):
         check_number(name, options[name], below=1)
     check_number("layer_scale_init", options["layer_scale_init"])

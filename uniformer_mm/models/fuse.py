@@ -7,13 +7,15 @@ import copy
 
 from torch import Tensor, nn
 
-from uniformer_mm.models.layers.feed_forward_op import kernel_takes, project_and_feed
+from uniformer_mm.models.layers.depthwise import use_kernels
 from uniformer_mm.models.layers.fused import (
     FusedFeedForward,
+    FusedLayerNorm,
     FusedLinear,
     position_folded,
     without_batch_norms,
 )
+from uniformer_mm.models.layers.fused_op import kernel_takes, project_and_feed
 from uniformer_mm.models.uniformer import (
     ConvEmbed,
     DividedGlobalBlock,
@@ -42,11 +44,17 @@ def fuse(model: nn.Module) -> nn.Module:
     if not backbones:
         raise ValueError("there is no UniFormer in this model: nothing to fuse")
     for backbone in backbones:
-        for stage in backbone.stages:
+        for number, stage in enumerate(backbone.stages, start=1):
             if isinstance(stage.patch_embed, ConvEmbed):
                 stage.patch_embed.proj = without_batch_norms(stage.patch_embed.proj)
+            else:
+                stage.patch_embed.norm = FusedLayerNorm(stage.patch_embed.norm, casts=False)
+            if stage.norm is not None:
+                setattr(backbone, f"norm{number}", FusedLayerNorm(stage.norm, casts=False))
             for index, block in enumerate(stage.blocks):
                 stage.blocks[index] = _fused(block)
+        if backbone.kernels is not None:
+            use_kernels(backbone, backbone.kernels)
     return fused
 
 
@@ -80,7 +88,7 @@ class FusedLocalBlock(nn.Module):
         """Channels-last map to channels-last map of the same shape."""
         x = self.pos_embed(x)
         attended = self.attn(self.conv1(x))
-        if self.attn.kernels and kernel_takes(attended, self.mlp.fc1.out_features):
+        if self.attn.kernels is not False and kernel_takes(attended, self.mlp.fc1.out_features):
             return project_and_feed(attended, x, self.conv2, self.mlp.fc1, self.mlp.fc2)
         return self.mlp(self.conv2(attended, residual=x))
 
@@ -96,7 +104,7 @@ class FusedGlobalBlock(nn.Module):
         super().__init__()
         self.pos_embed = position_folded(block.pos_embed)
         self.divided = block if isinstance(block, DividedGlobalBlock) else None
-        self.norm1 = block.norm1
+        self.norm1 = FusedLayerNorm(block.norm1, casts=True)
         self.attn = block.attn
         self.attn.qkv = FusedLinear(block.attn.qkv)
         self.attn.proj = FusedLinear(block.attn.proj, scale=block.gamma_1)

@@ -89,8 +89,9 @@ class UniFormer(BaseModule):
         norm_eval: Keep every BatchNorm in evaluation mode while training.
         with_cp: Activation checkpointing: True for every block, or the number of blocks (the
             first ones) of each stage. Slower, less memory, the same result.
-        kernels: Run depthwise convolutions on GPUs by this package's Triton kernels instead of
-            PyTorch's (docs/performance.md). No difference on CPUs.
+        kernels: Whether GPUs run depthwise convolutions, and more after `fuse`, by this package's
+            Triton kernels. None: where they are faster, which is without gradients and for videos
+            (docs/performance.md). No difference on CPUs.
         init_cfg: ``dict(type='Pretrained', checkpoint=PATH_OR_URL)`` loads ImageNet or other
             UniFormer weights and raises if they do not fit; otherwise as in mmengine.
 
@@ -101,6 +102,7 @@ class UniFormer(BaseModule):
     archs: Mapping[str, Mapping[str, Any]] = ARCHS
     arch_defaults: Mapping[str, Any] = ARCH_DEFAULTS
 
+    kernels: bool | None = None
     recompute = True
     """Whether training recomputes cheap activations instead of storing them."""
 
@@ -125,7 +127,7 @@ class UniFormer(BaseModule):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool | Sequence[int] = False,
-        kernels: bool = False,
+        kernels: bool | None = None,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         settings = resolve_options(locals(), self.archs, self.arch_defaults)  # all arguments

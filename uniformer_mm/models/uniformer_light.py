@@ -56,7 +56,7 @@ class LightOptions(TypedDict, total=False):
     frozen_stages: int
     norm_eval: bool
     with_cp: bool | Sequence[int]
-    kernels: bool
+    kernels: bool | None
     init_cfg: dict[str, Any] | list[dict[str, Any]] | None
 
 

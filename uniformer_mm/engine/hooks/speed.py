@@ -5,7 +5,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from uniformer_mm.models import UniFormer
+from uniformer_mm.models.compiled import compile_blocks
 from uniformer_mm.models.fuse import fuse
 
 
@@ -33,7 +33,7 @@ class FuseHook(Hook):
 
 
 class CompileHook(Hook):
-    """Compiles the backbones of a model: ``--compile`` of the tools.
+    """Compiles the backbones of a model block by block: ``--compile`` of the tools.
 
     Detectors and other whole models hold Python that a graph cannot. Parameter names do not change.
 
@@ -49,8 +49,6 @@ class CompileHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Compile the backbones on their next call."""
-        for module in runner.model.modules():
-            if isinstance(module, UniFormer):
-                module.compile(**self.options)
+        compile_blocks(runner.model, **self.options)
 
     before_test = before_train

@@ -33,8 +33,8 @@ class Depthwise(nn.Module):
     weight: Tensor
     bias: Tensor | None
 
-    kernels = False
-    """Whether GPUs run the package's Triton kernels (`use_kernels`)."""
+    kernels: bool | None = None
+    """Whether GPUs run the package's Triton kernels (`use_kernels`); None: where faster."""
 
     keeps_dtype = False
     """Whether the kernels return the type of the input under autocast, as a residual stream."""
@@ -50,7 +50,7 @@ class Depthwise(nn.Module):
         return self._convolve(x)
 
     def _convolve(self, x: Tensor) -> Tensor:
-        if not (self.kernels and HAS_KERNELS and x.dtype in KERNEL_DTYPES and runs_on_gpu(x)):
+        if not (self.runs_kernels(x) and x.dtype in KERNEL_DTYPES):
             return self._torch_convolve(x)
         device = x.device.type
         if torch.is_autocast_enabled(device) and not self.keeps_dtype:
@@ -58,6 +58,16 @@ class Depthwise(nn.Module):
         from uniformer_mm.models.layers.depthwise_op import depthwise
 
         return depthwise(x, self.weight, self.bias)
+
+    def runs_kernels(self, x: Tensor) -> bool:
+        """Whether Triton kernels run on a map.
+
+        Without gradients they are faster than PyTorch's convolutions. In a training step of images
+        they cost more time on the CPU than they save on the GPU (docs/performance.md).
+        """
+        if not HAS_KERNELS or self.kernels is False or not runs_on_gpu(x):
+            return False
+        return bool(self.kernels) or x.dim() == 5 or not torch.is_grad_enabled()
 
     def _torch_convolve(self, x: Tensor) -> Tensor:
         output: Tensor = super().forward(x)
@@ -119,10 +129,13 @@ def _conv3d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return F.conv3d(x, weight, bias, padding=padding, groups=len(weight))
 
 
-def use_kernels(model: nn.Module, on: bool) -> None:
-    """Let GPUs run the depthwise convolutions of a model by Triton kernels, or by PyTorch.
+def use_kernels(model: nn.Module, on: bool | None) -> None:
+    """Let GPUs run the layers of a model by Triton kernels, or by PyTorch.
 
-    Without a suitable Triton (`HAS_KERNELS`), PyTorch runs them, and a warning says so.
+    Args:
+        model: A backbone.
+        on: None for kernels where they are faster. True without a suitable Triton (`HAS_KERNELS`)
+            warns, and PyTorch runs the layers.
     """
     if on and not HAS_KERNELS:
         warnings.warn(
@@ -131,5 +144,5 @@ def use_kernels(model: nn.Module, on: bool) -> None:
             stacklevel=2,
         )
     for module in model.modules():
-        if isinstance(module, Depthwise):
-            module.kernels = on
+        if hasattr(module, "kernels"):
+            module.kernels = on  # type: ignore[assignment]

@@ -8,11 +8,13 @@ never reaches the memory.
 import copy
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from uniformer_mm.models.layers.depthwise import Depthwise
 from uniformer_mm.models.layers.devices import has_epilogues
+from uniformer_mm.models.layers.fused_op import layer_norm, runs_kernels
 from uniformer_mm.torch_internals import linear_pointwise
 
 SLICE = 2**20
@@ -66,6 +68,32 @@ class FusedLinear(nn.Linear):
         return x if residual is None else residual + x
 
 
+class FusedLayerNorm(nn.LayerNorm):
+    """LayerNorm of a map before a linear layer or at an output, by a Triton kernel on GPUs.
+
+    Args:
+        norm: The norm.
+        casts: Return the type of autocast instead of single precision, for a linear layer.
+    """
+
+    kernels: bool | None = None
+    """False never runs the kernel (`use_kernels`)."""
+
+    def __init__(self, norm: Any, casts: bool) -> None:
+        super().__init__(norm.normalized_shape, norm.eps, device="meta")
+        self.weight, self.bias = norm.weight, norm.bias
+        self.casts = casts
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) to (..., C)."""
+        if self.kernels is False or not runs_kernels(x):
+            return super().forward(x)
+        dtype, device = x.dtype, x.device.type
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device) if self.casts else torch.float32
+        return layer_norm(x, self, dtype)
+
+
 class FusedFeedForward(nn.Module):
     """Feed-forward network of two linear layers, with norm and residual connection around it.
 
@@ -79,7 +107,7 @@ class FusedFeedForward(nn.Module):
 
     def __init__(
         self,
-        norm: nn.Module | None,
+        norm: Any,
         fc1: nn.Module,
         fc2: nn.Module,
         scale: Tensor | None = None,
@@ -88,7 +116,7 @@ class FusedFeedForward(nn.Module):
     ) -> None:
         super().__init__()
         is_folded = isinstance(norm, nn.modules.batchnorm._BatchNorm)
-        self.norm = nn.Identity() if is_folded or norm is None else norm
+        self.norm = nn.Identity() if is_folded or norm is None else FusedLayerNorm(norm, True)
         self.fc1 = FusedLinear(fc1, norm=norm if is_folded else None)
         self.fc2 = FusedLinear(fc2, scale=scale)
         self.residual = residual

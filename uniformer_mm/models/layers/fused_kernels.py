@@ -1,7 +1,50 @@
-"""Triton kernel of the second half of a local block in inference."""
+"""Triton kernels of fused models on GPUs."""
 
 import triton
 import triton.language as tl
+
+
+@triton.jit
+def gelu(x):
+    """GELU, whose erf is formula 7.1.26 of Abramowitz and Stegun: within 1.5e-7.
+
+    The erf of CUDA's library takes a third of the time of `project_and_feed`.
+    """
+    z = tl.abs(x) * 0.7071067811865476
+    t = 1.0 / (1.0 + 0.3275911 * z)
+    series = 1.061405429 * t - 1.453152027
+    series = series * t + 1.421413741
+    series = series * t - 0.284496736
+    series = series * t + 0.254829592
+    erf = 1.0 - series * t * tl.exp(-z * z)
+    return 0.5 * x * (1.0 + tl.where(x < 0.0, -erf, erf))
+
+
+@triton.jit
+def layer_norm(
+    x_ptr,
+    weight_ptr,
+    bias_ptr,
+    out_ptr,
+    tokens,
+    channels,
+    eps,
+    BLOCK: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    """LayerNorm of (tokens, channels). A program has `BLOCK` tokens; WIDTH is a power of two."""
+    token = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    c = tl.arange(0, WIDTH)
+    is_channel = c < channels
+    at = token[:, None] * channels + c[None, :]
+    mask = (token < tokens)[:, None] & is_channel[None, :]
+    x = tl.load(x_ptr + at, mask=mask, other=0.0).to(tl.float32)
+    centered = tl.where(is_channel[None, :], x - (tl.sum(x, axis=1) / channels)[:, None], 0.0)
+    variance = tl.sum(centered * centered, axis=1) / channels
+    out = centered / tl.sqrt(variance + eps)[:, None]
+    out *= tl.load(weight_ptr + c, mask=is_channel, other=0.0).to(tl.float32)[None, :]
+    out += tl.load(bias_ptr + c, mask=is_channel, other=0.0).to(tl.float32)[None, :]
+    tl.store(out_ptr + at, out.to(out_ptr.dtype.element_ty), mask=mask)
 
 
 @triton.jit
@@ -42,7 +85,7 @@ def project_and_feed(
         weight1 = tl.load(weight1_ptr + h[None, :] * CHANNELS + c[:, None])
         hidden = tl.dot(rounded, weight1, input_precision="ieee")
         hidden += tl.load(bias1_ptr + h).to(tl.float32)[None, :]
-        hidden = 0.5 * hidden * (1.0 + tl.erf(hidden * 0.7071067811865476))
+        hidden = gelu(hidden)
         weight2 = tl.load(weight2_ptr + c[None, :] * HIDDEN + h[:, None])
         y += tl.dot(hidden.to(attended.dtype), weight2, input_precision="ieee")
     tl.store(out_ptr + at, y.to(out_ptr.dtype.element_ty), mask=mask)

@@ -1,4 +1,4 @@
-"""The second half of a local block in inference, by a Triton kernel."""
+"""Layers of fused models on GPUs by Triton kernels."""
 
 import torch
 from torch import Tensor, nn
@@ -10,23 +10,53 @@ WIDTHS = (32, 64, 128)
 """Channels that the kernel takes: powers of two whose maps fit the registers."""
 
 BLOCK = 128
-"""Tokens of one program."""
+"""Tokens of one program of `project_and_feed`."""
 
 SLICE = 32
 """Hidden channels that a program computes at a time."""
 
 
-def kernel_takes(attended: Tensor, hidden: int) -> bool:
-    """Whether the kernel takes a map (B, ..., C): eagerly, on a GPU, and without gradients."""
+def runs_kernels(x: Tensor) -> bool:
+    """Whether kernels run on a map: eagerly, on a GPU, and without gradients."""
     return (
         HAS_KERNELS
-        and attended.dtype in (torch.bfloat16, torch.float16)
+        and runs_on_gpu(x)
+        and not torch.compiler.is_compiling()
+        and not (torch.is_grad_enabled() and x.requires_grad)
+    )
+
+
+def kernel_takes(attended: Tensor, hidden: int) -> bool:
+    """Whether `project_and_feed` takes a map (B, ..., C)."""
+    return (
+        attended.dtype in (torch.bfloat16, torch.float16)
         and attended.shape[-1] in WIDTHS
         and hidden % SLICE == 0
-        and runs_on_gpu(attended)
-        and not torch.compiler.is_compiling()
-        and not (torch.is_grad_enabled() and attended.requires_grad)
+        and runs_kernels(attended)
     )
+
+
+def layer_norm(x: Tensor, norm: nn.LayerNorm, dtype: torch.dtype) -> Tensor:
+    """LayerNorm of a map (B, ..., C) for which `runs_kernels` holds, as a map of another type."""
+    from uniformer_mm.models.layers.fused_kernels import layer_norm as kernel
+
+    x = x.contiguous()
+    channels = x.shape[-1]
+    out = torch.empty_like(x, dtype=dtype)
+    tokens, block = x.numel() // channels, 4
+    with torch.cuda.device_of(x):
+        kernel[((tokens + block - 1) // block,)](
+            x,
+            norm.weight,
+            norm.bias,
+            out,
+            tokens,
+            channels,
+            norm.eps,
+            BLOCK=block,
+            WIDTH=1 << (channels - 1).bit_length(),
+        )
+    return out
 
 
 def project_and_feed(
@@ -46,7 +76,7 @@ def project_and_feed(
     Returns:
         A map of the shape and type of `x`.
     """
-    from uniformer_mm.models.layers.feed_forward_kernels import project_and_feed as kernel
+    from uniformer_mm.models.layers.fused_kernels import project_and_feed as kernel
 
     channels, hidden = attended.shape[-1], fc1.out_features
     attended, x = attended.contiguous(), x.contiguous()
