@@ -446,13 +446,11 @@ SUITE = {
     "infer_b": (60, f"compare --peer PEER {_B} {_INFERENCE}"),
     "train_b": (
         150,
-        f"compare --peer PEER {_B} --step train --variants eager kernels keeping blocks"
-        " blocks-static",
+        f"compare --peer PEER {_B} --step train --variants eager kernels keeping blocks",
     ),
     "train_video_s": (
         100,
-        f"compare --peer PEER {_CLIP} --step train --variants eager cudnn keeping blocks"
-        " blocks-static",
+        f"compare --peer PEER {_CLIP} --step train --variants eager cudnn keeping blocks",
     ),
     "infer_video_s": (50, f"compare --peer PEER {_CLIP} {_INFERENCE}"),
     "infer_xxs": (50, f"compare --peer PEER {_LIGHT} {_INFERENCE}"),

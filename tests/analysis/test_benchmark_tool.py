@@ -1,8 +1,10 @@
 """tools/benchmark.py measures what it says, and never models whose outputs disagree."""
 
 import csv
+import re
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -148,6 +150,54 @@ def test_training_and_scaling_run(tmp_path):
     sizes = ["--attention", "window", "--sizes", 64, 96, "--rounds", 1]
     assert not run_inside("benchmark.py", "scaling", *TINY, *sizes, "--plot", tmp_path / "s.png")
     assert (tmp_path / "s.png").stat().st_size > 5000
+
+
+def test_models_of_timm_run_in_turns_with_ours(tmp_path, monkeypatch, capsys):
+    def create_model(name, *, features_only, **size):
+        if size:
+            raise TypeError("img_size")
+        return torch.nn.Conv2d(3, 4, 3)
+
+    timm = SimpleNamespace(
+        __version__="1", list_models=lambda: ["convnext_tiny"], create_model=create_model
+    )
+    monkeypatch.setitem(sys.modules, "timm", timm)
+    command = ["compare", *TINY, *SHORT, "--variants", "eager", "--peer"]
+    assert not run_inside(
+        "benchmark.py", *command, "timm:convnext_tiny", "--csv", tmp_path / "t.csv"
+    )
+    ours, theirs = read_rows(tmp_path / "t.csv")
+    assert (ours["variant"], theirs["variant"]) == ("eager", "convnext_tiny")
+    assert float(theirs["median ms"]) > 0
+    assert (float(ours["times the GEMM bound"]) > 0, theirs["times the GEMM bound"]) == (True, "")
+    assert run_inside("benchmark.py", *command, "timm:nothing") == 2
+    assert "timm:nothing" in capsys.readouterr().err
+
+
+def test_operators_of_a_step_are_listed(tmp_path, capsys):
+    command = ["operators", *TINY, *SHORT, "--step", "train", "--csv", tmp_path / "o.csv"]
+    assert not run_inside("benchmark.py", *command)
+    rows = {row["operator"]: row for row in read_rows(tmp_path / "o.csv")}
+    assert int(rows["aten::addmm"]["calls"]) > 4
+    times = [float(row["ms"]) for row in rows.values()]
+    assert times == sorted(times, reverse=True)
+    total = float(re.search(r"operators take ([\d.]+) ms", capsys.readouterr().out)[1])
+    assert 0.5 * total < sum(times) <= 1.01 * total
+
+
+def test_a_suite_goes_on_after_a_step_that_fails_and_keeps_all_tables(tmp_path, capsys):
+    steps = ["--dry-run", "--steps", "train_video_s_graph", "infer_xxs"]
+    command = ["suite", "--device", "cpu", "--out", tmp_path]
+    assert run_inside("benchmark.py", *command, *steps) == 2
+    captured = capsys.readouterr()
+    assert "train_video_s_graph" in captured.err
+    assert "needs a GPU" in (tmp_path / "train_video_s_graph.txt").read_text()
+    rows = read_rows(tmp_path / "infer_xxs.csv")
+    assert [row["variant"] for row in rows][:2] == ["eager", "eager-cudnn"]
+    assert "compare --size 800 1280" in rows[0]["command"]
+    assert "fused-cast" in (tmp_path / "infer_xxs.txt").read_text()
+    assert not run_inside("benchmark.py", *command, "--budget", 0)
+    assert "no time left" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("fused", [False, True])

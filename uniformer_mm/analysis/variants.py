@@ -26,8 +26,7 @@ PARTS = {
     "cudnn": "no Triton kernels of this package",
     "cast": "parameters and input in the type of --dtype, instead of autocast",
     "compiled": "torch.compile of the backbone",
-    "blocks": "torch.compile of each block, as --compile of the tools",
-    "static": "with 'blocks': compiled for one input size",
+    "blocks": "torch.compile of each block for one input size",
     "graph": "a CUDA graph of the whole step",
 }
 """Parts of the name of a variant, such as 'fused-cast-kernels'."""
@@ -86,7 +85,7 @@ def make_variant(name: str, model: nn.Module, dtype: torch.dtype = torch.float32
     if "cast" in parts:
         model = model.to(dtype)
     if "blocks" in parts:
-        compile_blocks(model, dynamic="static" not in parts)
+        compile_blocks(model, dynamic=False)
     return torch.compile(model) if "compiled" in parts else model  # type: ignore[return-value]
 
 

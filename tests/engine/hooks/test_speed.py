@@ -27,8 +27,11 @@ class FakeRunner:
         self.model = Model().eval()
 
 
-def test_the_model_is_fused_while_it_is_tested():
+def test_the_model_is_fused_while_it_is_tested(monkeypatch):
     runner = FakeRunner()
+    moves = []
+    move = nn.Module.to
+    monkeypatch.setattr(nn.Module, "to", lambda self, *to: moves.append(to) or move(self, *to))
     model, x = runner.model, torch.randn(1, 3, 64, 64)
     hook = HOOKS.build({"type": "mmengine.FuseHook"})
     with torch.no_grad():
@@ -39,6 +42,7 @@ def test_the_model_is_fused_while_it_is_tested():
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
     hook.after_test(runner)
     assert runner.model is model
+    assert moves == [("cpu",), (torch.device("cpu"),)]  # a GPU holds one of the two
 
 
 @pytest.mark.slow

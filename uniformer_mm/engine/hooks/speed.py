@@ -13,7 +13,7 @@ class FuseHook(Hook):
     """Fuses the backbones of a model while it is tested: ``tools/test.py --fuse``.
 
     The Runner's model is a fused copy during the test; training, validation and checkpoints keep
-    the original. See `uniformer_mm.models.fuse`.
+    the original, which waits in the CPU's memory. See `uniformer_mm.models.fuse`.
     """
 
     priority = "LOW"  # after hooks that replace weights before a test
@@ -25,11 +25,13 @@ class FuseHook(Hook):
             ValueError: The model has no UniFormer.
         """
         self._model = runner.model
+        self._device = next(runner.model.parameters()).device
         runner.model = fuse(runner.model)
+        self._model.to("cpu")
 
     def after_test(self, runner: Runner) -> None:
         """Restore the model."""
-        runner.model = self._model
+        runner.model = self._model.to(self._device)
 
 
 class CompileHook(Hook):

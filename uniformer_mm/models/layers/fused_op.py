@@ -7,12 +7,12 @@ from uniformer_mm.models.layers.depthwise import HAS_KERNELS
 from uniformer_mm.models.layers.devices import runs_on_gpu
 
 WIDTHS = (32, 64, 128)
-"""Channels that the kernel takes: powers of two whose maps fit the registers."""
+"""Channels that `project_and_feed` takes: powers of two whose maps fit the registers."""
 
-BLOCK = 128
+BLOCK = 64
 """Tokens of one program of `project_and_feed`."""
 
-SLICE = 32
+SLICE = 64
 """Hidden channels that a program computes at a time."""
 
 
@@ -43,7 +43,7 @@ def layer_norm(x: Tensor, norm: nn.LayerNorm, dtype: torch.dtype) -> Tensor:
     x = x.contiguous()
     channels = x.shape[-1]
     out = torch.empty_like(x, dtype=dtype)
-    tokens, block = x.numel() // channels, 4
+    tokens, block = x.numel() // channels, 8
     with torch.cuda.device_of(x):
         kernel[((tokens + block - 1) // block,)](
             x,
@@ -55,6 +55,7 @@ def layer_norm(x: Tensor, norm: nn.LayerNorm, dtype: torch.dtype) -> Tensor:
             norm.eps,
             BLOCK=block,
             WIDTH=1 << (channels - 1).bit_length(),
+            num_warps=4,
         )
     return out
 
@@ -98,7 +99,7 @@ def project_and_feed(
             HIDDEN=hidden,
             BLOCK=BLOCK,
             SLICE=SLICE,
-            num_warps=BLOCK // 16,
+            num_warps=4,
             num_stages=2,
         )
     return out
