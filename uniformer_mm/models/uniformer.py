@@ -7,6 +7,7 @@ official checkpoints.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -184,7 +185,7 @@ class UniFormer(BaseModule):
         """
         x = self._channels_last(x)
         outputs = {}
-        with recompute_activations(x, self.recompute):
+        with self._stored_activations(x):
             for i, stage in enumerate(self.stages):
                 x = stage.patch_embed(x)
                 if i == 0:
@@ -241,6 +242,9 @@ class UniFormer(BaseModule):
         self._check_input(x)
         memory_format = torch.channels_last if self.dims == 2 else torch.channels_last_3d
         return x.contiguous(memory_format=memory_format).movedim(1, -1)
+
+    def _stored_activations(self, x: Tensor) -> AbstractContextManager[Any]:
+        return recompute_activations(x) if self.recompute else nullcontext()
 
     def _output(self, x: Tensor, norm: nn.Module | None) -> Tensor:
         x = self.norm(x.movedim(-1, 1)) if norm is None else norm(x).movedim(-1, 1)

@@ -17,7 +17,6 @@ from uniformer_mm.models.archs import (
     check_choice,
 )
 from uniformer_mm.models.layers.checkpoint import run_block
-from uniformer_mm.models.layers.recompute import recompute_activations
 from uniformer_mm.models.uniformer import (
     Attention,
     ConvEmbed,
@@ -135,7 +134,7 @@ class UniFormerLight(UniFormer):
         outputs = {}
         class_token: Any = None
         scores: Any = None
-        with recompute_activations(x, self.recompute):
+        with self._stored_activations(x):
             for i, stage in enumerate(self.stages):
                 grid = x.shape[:-1]
                 x = stage.patch_embed(x)

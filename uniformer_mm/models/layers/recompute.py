@@ -29,7 +29,7 @@ from uniformer_mm.torch_internals import (
 _local = threading.local()
 
 
-def recompute_activations(x: Tensor, on: bool = True) -> AbstractContextManager[Any]:
+def recompute_activations(x: Tensor) -> AbstractContextManager[Any]:
     """Return the context of a forward pass whose cheap activations are recomputed.
 
     It does nothing where no gradient is needed and where others decide what is stored: activation
@@ -38,11 +38,9 @@ def recompute_activations(x: Tensor, on: bool = True) -> AbstractContextManager[
 
     Args:
         x: Input of the forward pass, for its device and type.
-        on: False never recomputes.
     """
     if (
-        not on
-        or torch.compiler.is_compiling()
+        torch.compiler.is_compiling()
         or not torch.is_grad_enabled()
         or torch.jit.is_tracing()
         or type(x) is not Tensor  # a FakeTensor has no address
