@@ -7,7 +7,7 @@ from torch import nn
 from uniformer_mm.models import UniFormer
 from uniformer_mm.models.fuse import fuse
 from uniformer_mm.models.layers import depthwise, pointwise
-from uniformer_mm.models.layers.depthwise import DEPTHWISE, Depthwise, use_kernels
+from uniformer_mm.models.layers.depthwise import DEPTHWISE, HAS_KERNELS, Depthwise, use_kernels
 from uniformer_mm.models.layers.pointwise import POINTWISE
 
 CONVS = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -47,11 +47,26 @@ def test_matrix_products_equal_pointwise_convolutions(dims, monkeypatch):
 @pytest.mark.parametrize("dims", [2, 3])
 def test_depthwise_convolutions_keep_the_layout(dims):
     conv, x = DEPTHWISE[dims](8, 5), channels_last(dims).requires_grad_()
+    conv.kernels = False
     out, expected = conv(x), like(conv, dims)(x)
     assert out.is_contiguous(memory_format=MEMORY[dims])
     torch.testing.assert_close(out, expected)
     grads = (torch.autograd.grad(y.square().sum(), x) for y in (out, expected))
     torch.testing.assert_close(*grads)
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+def test_kernels_run_by_default_where_they_are_faster():
+    if not HAS_KERNELS:
+        pytest.skip("the kernels need Triton and torch 2.7")
+
+    def default(dims):
+        return DEPTHWISE[dims](8, 3).runs_kernels(channels_last(dims))
+
+    assert default(3)
+    assert not default(2)
+    with torch.no_grad():
+        assert default(2)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
