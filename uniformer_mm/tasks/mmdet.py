@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
+from numpy.typing import NDArray
 
+from uniformer_mm.datasets.media import Image
 from uniformer_mm.datasets.overrides import (
     annotation_files,
     dataset_configs,
@@ -90,6 +93,15 @@ class Detection(Task):
         for _, dataset in dataset_configs(cfg):
             steps = dataset.get("pipeline") or []
             dataset["pipeline"] = sorted(steps, key=lambda step: _LOADING.get(step_name(step), 2))
+
+    def draw_ground_truth(
+        self, frames: NDArray[np.uint8], sample: Any, meta: Mapping[str, Any]
+    ) -> Image:
+        """Pad masks like the image, which the data preprocessor does in training alone."""
+        instances = sample.get("gt_instances") or {}
+        if "masks" in instances:
+            instances.masks = instances.masks.pad(frames.shape[1:3])
+        return super().draw_ground_truth(frames, sample, meta)
 
     def draw_samples(self, cfg: Config, folder: Path) -> None:
         """Leave out the many boxes of low score."""
