@@ -40,6 +40,7 @@ or, with openmim installed, `mim download mmdet --dataset coco2017`. Expected la
     val2017/*.jpg
 
 Your own dataset in COCO's format:    --coco IMAGE_FOLDER TRAIN.json [VAL.json]
+YOLO, VOC, CVAT or LabelMe:           --yolo, --voc, --cvat or --labelme FOLDER
 Without any data:                     --synthetic"""
 
 

@@ -60,6 +60,7 @@ deep-high-resolution-net.pytorch. To test with annotated boxes instead:
     --cfg-options val_dataloader.dataset.bbox_file=None test_dataloader.dataset.bbox_file=None
 
 Your own dataset in COCO's format:    --coco IMAGE_FOLDER TRAIN.json [VAL.json]
+YOLO or CVAT:                         --yolo or --cvat FOLDER
 Without any data:                     --synthetic"""
 
 
