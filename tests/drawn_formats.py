@@ -1,5 +1,6 @@
 """Drawn images with known objects, written as each format is exported by its tools."""
 
+import base64
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -243,8 +244,8 @@ def _cvat_shapes(drawn: Drawn, kind: str):
 # --------------------------------------------------------------------------------------- LabelMe
 
 
-def write_labelme(folder: Path, boxes: bool = False) -> list[Picture]:
-    """A JSON file beside every image that was saved; here those without objects too."""
+def write_labelme(folder: Path, kind: str = "polygon") -> list[Picture]:
+    """A JSON file next to every image. `kind`: rectangle, polygon or mask."""
     pictures = draw()
     for picture in pictures:
         picture.write(folder / picture.file)
@@ -255,12 +256,17 @@ def write_labelme(folder: Path, boxes: bool = False) -> list[Picture]:
             shapes.append(
                 {
                     "label": drawn.name,
-                    "points": corners if boxes else drawn.points,
+                    "points": drawn.points if kind == "polygon" else corners,
                     "group_id": None,
-                    "shape_type": "rectangle" if boxes else "polygon",
+                    "shape_type": kind,
                     "flags": {},
                 }
             )
+            if kind == "mask":
+                left, top, w, h = map(round, drawn.box)
+                corners = [(left, top), (left + w - 1, top + h - 1)]
+                png = cv2.imencode(".png", np.ones((h, w), np.uint8))[1]
+                shapes[-1] |= {"points": corners, "mask": base64.b64encode(png).decode()}
         content = {
             "version": "5.5.0",
             "flags": {},

@@ -99,8 +99,8 @@ class Detection(Task):
         self, frames: NDArray[np.uint8], sample: Any, meta: Mapping[str, Any]
     ) -> Image:
         """Pad masks like the image, which the data preprocessor does in training alone."""
-        instances = sample.get("gt_instances") or {}
-        if "masks" in instances:
+        instances = sample.get("gt_instances")
+        if instances is not None and "masks" in instances:
             instances.masks = instances.masks.pad(frames.shape[1:3])
         return super().draw_ground_truth(frames, sample, meta)
 

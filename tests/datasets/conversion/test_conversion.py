@@ -36,7 +36,8 @@ KINDS = {
     "cvat polygons": ("cvat", write_cvat, {"kind": "polygon"}, "polygons"),
     "cvat masks": ("cvat", write_cvat, {"kind": "mask"}, "masks"),
     "cvat skeletons": ("cvat", write_cvat, {"kind": "skeleton"}, "keypoints"),
-    "labelme boxes": ("labelme", write_labelme, {"boxes": True}, ""),
+    "labelme boxes": ("labelme", write_labelme, {"kind": "rectangle"}, ""),
+    "labelme masks": ("labelme", write_labelme, {"kind": "mask"}, "masks"),
     "labelme polygons": ("labelme", write_labelme, {}, "polygons"),
 }
 

@@ -51,7 +51,9 @@ class Instance:
     num_pixels: int = 0
 
     def set_mask(self, mask: NDArray[np.bool_]) -> None:
-        """Take a mask (H, W) of the image as outline."""
+        """Take a mask (H, W) of the image as outline; nothing if it is empty."""
+        if not mask.any():
+            return
         self.num_pixels = int(mask.sum())
         polygons = mask_to_polygons(mask)
         if polygons is None:

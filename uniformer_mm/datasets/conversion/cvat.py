@@ -123,9 +123,7 @@ def _add_polygon(instance: Instance, polygon: Any, shape: Any, dataset: Annotate
 
 
 def _add_mask(instance: Instance, mask: Any, shape: Any, dataset: AnnotatedDataset) -> None:
-    pixels = mask.to_mask()
-    if pixels.any():
-        instance.set_mask(pixels)
+    instance.set_mask(mask.to_mask())
 
 
 def _add_skeleton(instance: Instance, pose: Any, shape: Any, dataset: AnnotatedDataset) -> None:

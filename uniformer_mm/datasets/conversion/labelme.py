@@ -1,8 +1,12 @@
 """Datasets of the annotation tool LabelMe: a JSON file next to every image."""
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from uniformer_mm.datasets.conversion.annotated import (
     AnnotatedDataset,
@@ -17,7 +21,7 @@ from uniformer_mm.datasets.conversion.annotated import (
 from uniformer_mm.errors import UserError
 
 SHAPES = ("rectangle", "polygon")
-"""Types of shapes that are objects."""
+"""Types of shapes that are objects, besides masks."""
 
 REMEDY = "Save the image in LabelMe again"
 
@@ -81,6 +85,9 @@ def _instances(
     parts = []
     for shape in shapes:
         kind = shape.get("shape_type")
+        if kind == "mask":
+            parts.append((shape.get("group_id"), _mask_instance(shape, size)))
+            continue
         if kind not in SHAPES:
             dataset.skipped[f"shapes of the type {kind}"] += 1
             continue
@@ -94,3 +101,17 @@ def _instances(
             instance.polygons = [[float(value) for point in shape["points"] for value in point]]
         parts.append((shape.get("group_id"), instance))
     return merge_groups(parts)
+
+
+def _mask_instance(shape: dict[str, Any], size: tuple[int, int]) -> Instance:
+    """Return the object of a mask, a PNG in base64 of the pixels in its box."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as image:
+        pixels = np.array(image).astype(bool)
+    left, top = (int(value) for value in shape["points"][0])
+    mask = np.zeros(size[::-1], bool)
+    mask[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    instance = Instance(shape["label"])
+    instance.set_mask(mask)
+    return instance

@@ -108,7 +108,8 @@ class Labels:
                 self._check(place, values, kind)
                 parse = self.parsers[kind]
                 with errors_of(place, "Correct the line"):
-                    yield self._instance(parse(" ".join(values), self.context, *size, None), values)
+                    annotation = parse(" ".join(values), self.context, *size, None)
+                    yield self._instance(annotation, values, size)
 
     def _kind(self, place: str, values: list[str]) -> str:
         """Return whether a line is a 'bbox', a 'segmentation' or a 'pose'."""
@@ -150,19 +151,21 @@ class Labels:
                     " width or height, from 0 to 1. Divide pixels by the size of the image"
                 )
 
-    def _instance(self, annotation: Any, values: list[str]) -> Instance:
-        """Convert what the library returns."""
-        annotation = annotation.denormalized()
+    def _instance(self, annotation: Any, values: list[str], size: tuple[int, int]) -> Instance:
+        """Convert what the library returns to pixels."""
+        width, height = size
         instance = Instance(annotation.ensure_has_one_category())
+        points = [(p.x * width, p.y * height) for p in getattr(annotation, "points", ())]
         if not hasattr(annotation, "left"):
-            instance.polygons = [[value for p in annotation.points for value in (p.x, p.y)]]
+            instance.polygons = [[value for point in points for value in point]]
             return instance
-        instance.box = annotation.left, annotation.top, annotation.width, annotation.height
+        corner = annotation.left * width, annotation.top * height
+        instance.box = *corner, annotation.width * width, annotation.height * height
         # The library's flag is whether the visibility is 1: 0 and 2 look alike.
         flags = values[7::3] if self.per_keypoint == 3 else []
-        for index, point in enumerate(getattr(annotation, "points", ())):
-            visibility = int(float(flags[index])) if flags else 2 * bool(point.x or point.y)
-            instance.keypoints += [point.x, point.y, visibility]
+        for index, (x, y) in enumerate(points):
+            visibility = int(float(flags[index])) if flags else 2 * bool(x or y)
+            instance.keypoints += [x, y, visibility]
         return instance
 
 
