@@ -22,7 +22,7 @@ from uniformer_mm.datasets.synthetic.drawing import PALETTE
 from uniformer_mm.datasets.validation.cache import check_once
 from uniformer_mm.datasets.validation.instances import Use, check_annotations
 from uniformer_mm.tasks.short_run import ShortRun, scale_sizes
-from uniformer_mm.tasks.task import Task, step_name
+from uniformer_mm.tasks.task import Task, load_annotations_first
 from uniformer_mm.visualization import Detections
 
 MODEL_SIZE = 192
@@ -90,10 +90,8 @@ class Detection(Task):
                 check_once(split, path, check_annotations, _use(cfg, split, dataset))
 
     def keep_ground_truth(self, cfg: Config) -> None:
-        """Load annotations before images are resized: pipelines of tests load them afterwards."""
-        for _, dataset in dataset_configs(cfg):
-            steps = dataset.get("pipeline") or []
-            dataset["pipeline"] = sorted(steps, key=lambda step: _LOADING.get(step_name(step), 2))
+        """Resize annotations too."""
+        load_annotations_first(cfg)
 
     def draw_ground_truth(
         self, frames: NDArray[np.uint8], sample: Any, meta: Mapping[str, Any]
@@ -122,10 +120,6 @@ class Detection(Task):
         if "tta_pipeline" not in cfg:
             cfg.tta_pipeline = _flip_pipeline(cfg.test_dataloader.dataset.pipeline)
         super().use_test_time_augmentation(cfg)
-
-
-_LOADING = {"LoadImageFromFile": 0, "LoadAnnotations": 1}
-"""Rank of the steps that load, before all others."""
 
 
 def _classes(dataset: Mapping[str, Any]) -> Sequence[str] | None:

@@ -241,6 +241,17 @@ class Task:
         ]
 
 
+LOADING = {"LoadImageFromFile": 0, "LoadAnnotations": 1, "LoadLabelMap": 1}
+"""Rank of the steps that load, before all others."""
+
+
+def load_annotations_first(cfg: Config) -> None:
+    """Load annotations before images are resized; pipelines of tests do it afterwards."""
+    for _, dataset in dataset_configs(cfg):
+        steps = dataset.get("pipeline") or []
+        dataset["pipeline"] = sorted(steps, key=lambda step: LOADING.get(step_name(step), 2))
+
+
 def test_pipeline(cfg: Config) -> list[Any]:
     """Return the pipeline of a config's test dataset, which may be wrapped.
 
