@@ -7,7 +7,7 @@ from drawn_formats import write_voc, write_yolo
 from mmengine.config import Config
 from own_data import ONE_EPOCH
 from running import run_inside
-from small_models import DETECTOR
+from small_models import CONFIGS, DETECTOR, ROOT
 
 
 @pytest.fixture
@@ -75,6 +75,11 @@ def test_mistakes_are_one_line(detector, capsys, options, message):
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_segmentation_needs_a_config_for_own_data(tmp_path, capsys):
+    assert run_inside("browse_dataset.py", ROOT / CONFIGS["seg"], "--yolo", tmp_path) == 2
+    assert "--yolo is for detection and pose, not for configs of mmseg" in capsys.readouterr().err
 
 
 @pytest.mark.stack

@@ -261,19 +261,30 @@ def _check_count(name: str, value: Any, least: int) -> None:
         raise UserError(f"{name} must be an integer >= {least}, got {value!r}")
 
 
-def has_own_data(arguments: argparse.Namespace) -> bool:
-    """Whether a command line replaces the datasets of its config by another one."""
-    return any(vars(arguments).get(name) for name in ("coco", *FORMATS))
+def own_data(arguments: argparse.Namespace) -> str:
+    """Name of the option by which a command line replaces the datasets; empty without one."""
+    options = vars(arguments)
+    return next((name for name in ("coco", *FORMATS) if options.get(name)), "")
 
 
 def _use_own_data(cfg: Config, arguments: argparse.Namespace) -> None:
     """Point a config at the dataset of `--coco`, or of another format, converted to COCO's."""
-    option = vars(arguments).get
+    option, name = vars(arguments).get, own_data(arguments)
     split = Split(option("val_share"), option("split_seed", 0))
+    if split.share is not None and not name:
+        flags = ", ".join(f"--{name}" for name in ("coco", *FORMATS))
+        raise UserError(f"--val-share splits the dataset of one of {flags}")
     if split.share is not None and not 0 < split.share < 1:
         raise UserError(f"--val-share must be between 0 and 1, got {split.share}")
-    sources = [(name, Path(path)) for name in FORMATS if (path := option(name))]
-    if option("coco"):
+    if not name:
+        return
+    task = task_of(cfg)
+    if not task.takes_coco_data:
+        raise UserError(
+            f"--{name} is for detection and pose, not for configs of {task.scope}: write a config"
+            " for your data, as in docs/own_dataset.md"
+        )
+    if name == "coco":
         images, *files = arguments.coco
         if len(files) not in (1, 2):
             raise UserError("--coco takes IMAGE_FOLDER TRAIN.json [VAL.json]")
@@ -281,16 +292,10 @@ def _use_own_data(cfg: Config, arguments: argparse.Namespace) -> None:
             if len(files) == 2:
                 raise UserError("--val-share splits one file: leave out VAL.json of --coco")
             files = list(split_coco(Path(files[0]), CONVERTED_FOLDER, split))
-    elif sources:
-        ((name, source),) = sources
-        converted = convert(name, source, CONVERTED_FOLDER, split)
-        images, files = converted.images, [converted.train, converted.val]
-    elif split.share is not None:
-        flags = ", ".join(f"--{name}" for name in ("coco", *FORMATS))
-        raise UserError(f"--val-share splits the dataset of one of {flags}")
     else:
-        return
-    task_of(cfg).use_coco_data(
+        converted = convert(name, Path(option(name, "")), CONVERTED_FOLDER, split)
+        images, files = converted.images, [converted.train, converted.val]
+    task.use_coco_data(
         cfg,
         images={"train": images, "val": images},
         annotations={"train": files[0], "val": files[-1]},

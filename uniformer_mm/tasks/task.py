@@ -122,9 +122,9 @@ class Task:
             annotations: Annotation file for 'train' and 'val'.
 
         Raises:
-            UserError: The task has no such data, or a file or folder has a fault.
+            UserError: A file or folder has a fault.
         """
-        raise UserError(f"--coco is not for configs of {self.scope}")
+        raise NotImplementedError
 
     def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
         """Check the files of some splits for faults that the codebase would not explain.
