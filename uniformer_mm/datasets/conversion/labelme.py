@@ -45,7 +45,7 @@ def read(source: Path) -> AnnotatedDataset:
     names: set[str] = set()
     for file in files:
         with errors_of(file, REMEDY):
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = json.loads(file.read_text(encoding="utf-8-sig"))
             if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
                 raise UserError(f"{file} is not a file of LabelMe: it has no list `shapes`")
             path = _image_file(file, content)

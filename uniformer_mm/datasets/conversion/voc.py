@@ -79,7 +79,7 @@ def _splits(source: Path) -> dict[str, str]:
         lists["train"] = both
     splits: dict[str, str] = {}
     for split, path in lists.items():
-        for name in path.read_text(encoding="utf-8").split("\n"):
+        for name in path.read_text(encoding="utf-8-sig").split("\n"):
             if name.strip():
                 splits[name.split()[0]] = split
     return splits

@@ -100,7 +100,7 @@ class Labels:
             UserError: A line is invalid.
         """
         with errors_of(file, "YOLO's label files are text in UTF-8"):
-            lines = file.read_text(encoding="utf-8").splitlines()
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
         for number, line in enumerate(lines, 1):
             if values := line.split():
                 place = f"{file}, line {number}"
@@ -194,7 +194,7 @@ def _find_config(folder: Path) -> Path:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     with errors_of(path, "It must be YAML, with `names` and `train`"):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a YAML mapping with `names` and `train`")
     return content
@@ -203,7 +203,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _class_names(config: Path, content: dict[str, Any]) -> tuple[str, ...]:
     """Return the names in the order of the class indices."""
     if config.suffix not in (".yaml", ".yml"):
-        names: Any = [line.strip() for line in config.read_text(encoding="utf-8").splitlines()]
+        names: Any = [line.strip() for line in config.read_text(encoding="utf-8-sig").splitlines()]
         names = [name for name in names if name]
     else:
         names = content.get("names")
@@ -295,7 +295,7 @@ def _resolve(config: Path, content: dict[str, Any], place: str) -> Path:
 
 def _listed_images(listing: Path) -> Iterable[Path]:
     """Yield the images of a list, whose paths are relative to it."""
-    for line in listing.read_text(encoding="utf-8").splitlines():
+    for line in listing.read_text(encoding="utf-8-sig").splitlines():
         if name := line.strip():
             path = listing.parent / name
             # Darknet's lists start with the folder `data`.
