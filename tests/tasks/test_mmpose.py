@@ -155,7 +155,7 @@ def test_other_joints_and_faulty_boxes_are_refused(own, tmp_path):
     content["categories"][0]["keypoints"] = ["paw"] * 4
     with pytest.raises(UserError, match="a keypoint twice: paw, paw"):
         prepare_own(content)
-    content["categories"][0]["keypoints"] = ["nose", "tail", "paw", "ear"]  # not of 17 values
+    content["categories"][0].update(keypoints=["nose", "tail", "paw", "ear"], skeleton=[])
     with pytest.raises(UserError, match="expected x, y and visibility of 4 keypoints"):
         prepare_own(content)
     del content["categories"][0]["keypoints"]
