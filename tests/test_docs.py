@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from uniformer_mm.datasets.conversion.coco_files import FORMATS
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     ROOT / "README.md",
@@ -58,6 +60,7 @@ def test_flags_in_commands_exist(page):
         if tools:
             sources = [ROOT / tools[0], *(ROOT / "uniformer_mm" / "apis").glob("*.py")]
             text = "".join(source.read_text() for source in sources)
+            text += "".join(f'"--{name}"' for name in FORMATS)
             options = words[words.index(tools[0]) :]
             for flag in (word for word in options if word.startswith("--")):
                 assert f'"{flag}"' in text, f"{page.name}: {line}"

@@ -22,7 +22,7 @@ from uniformer_mm.apis.cli import (
     make_parser,
     run_tool,
 )
-from uniformer_mm.apis.config import prepare_config
+from uniformer_mm.apis.config import own_data, prepare_config
 from uniformer_mm.apis.launch import build_runner
 from uniformer_mm.apis.memory import keep_freed_memory
 from uniformer_mm.apis.test import comparison_table, published_rows
@@ -58,7 +58,7 @@ def main() -> None:
             dump = METRICS.get("DumpDetResults") or DumpResults
         runner.test_evaluator.metrics.append(dump(out_file_path=arguments.out))
     scores = runner.test()
-    benchmark = arguments.synthetic is False and not arguments.coco
+    benchmark = arguments.synthetic is False and not own_data(arguments)
     rows = published_rows(cfg, scores, arguments.tta) if benchmark else []
     if is_main_process():
         if rows:

@@ -5,6 +5,7 @@ Examples:
   tools/train.py configs/det/mask_rcnn_uniformer_b.py
   tools/train.py configs/det/mask_rcnn_uniformer_s.py --synthetic
   tools/train.py configs/det/mask_rcnn_uniformer_s.py --coco IMAGES TRAIN.json VAL.json
+  tools/train.py configs/det/mask_rcnn_uniformer_s.py --yolo FOLDER --val-share 0.2
   bash tools/dist_train.sh configs/det/mask_rcnn_uniformer_b.py 8
 """
 

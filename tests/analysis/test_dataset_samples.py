@@ -49,6 +49,15 @@ def test_training_samples_are_drawn(folder, task):
         assert image.std() > 5
 
 
+@pytest.mark.parametrize("task", ["det", "seg"])
+def test_validation_samples_have_the_ground_truth_of_the_resized_image(folder, task):
+    cfg = config(task, folder)
+    cfg.val_dataloader.dataset.pipeline[1].scale = (96, 96)
+    assert len(list(browse(cfg, "val", 2))) == 2
+    names = [step.type for step in cfg.val_dataloader.dataset.pipeline]
+    assert names.index("LoadAnnotations" if task == "det" else "LoadLabelMap") == 1
+
+
 @pytest.mark.parametrize("task", ["pose", "video"])
 def test_the_seed_decides_about_choice_and_augmentation(folder, task):
     first, again, other = (

@@ -125,6 +125,7 @@ NUMPY_CONTENTS = [
     np.array([True, False]),
     np.array([1, 2], dtype=np.uint8),
     np.array([1.5], dtype=np.float16),
+    np.empty((0, 3), dtype=np.int16),  # as the colours of a skeleton without links
     np.float64(0.25),
     np.float32(0.25),
     np.int64(7),

@@ -153,7 +153,10 @@ def test_boxes_outside_of_images_are_left_out_and_others_clipped(own):
 def test_other_joints_and_faulty_boxes_are_refused(own, tmp_path):
     content, prepare_own = own
     content["categories"][0]["keypoints"] = ["paw"] * 4
-    with pytest.raises(UserError, match="the 4 keypoints paw"):
+    with pytest.raises(UserError, match="a keypoint twice: paw, paw"):
+        prepare_own(content)
+    content["categories"][0].update(keypoints=["nose", "tail", "paw", "ear"], skeleton=[])
+    with pytest.raises(UserError, match="expected x, y and visibility of 4 keypoints"):
         prepare_own(content)
     del content["categories"][0]["keypoints"]
     (tmp_path / "boxes.json").write_text("[]")

@@ -7,6 +7,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from uniformer_mm.apis.diagnosis import bug_hint, diagnose, part_at_fault
+from uniformer_mm.datasets.conversion.coco_files import FORMATS, VAL_SHARE
 from uniformer_mm.errors import add_hint
 
 USER_ERROR = 2
@@ -64,6 +65,18 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="PATH",
         help="use a dataset in COCO format: IMAGE_FOLDER TRAIN.json [VAL.json]",
+    )
+    for name, layout in FORMATS.items():
+        data.add_argument(f"--{name}", type=Path, metavar="PATH", help=f"use a dataset in {layout}")
+    parser.add_argument(
+        "--val-share",
+        type=float,
+        metavar="SHARE",
+        help="share of the images to split off for validation (default: the splits of the dataset;"
+        f" {VAL_SHARE} without splits)",
+    )
+    parser.add_argument(
+        "--split-seed", type=int, default=0, metavar="N", help="seed of --val-share (default: 0)"
     )
     _add_cfg_options(parser)
 

@@ -18,6 +18,7 @@ from uniformer_mm.apis.diagnosis import install_hint, reason
 from uniformer_mm.apis.launch import is_first_process
 from uniformer_mm.checkpoints.latest import latest_checkpoint
 from uniformer_mm.checkpoints.zoo import MIM, find_model
+from uniformer_mm.datasets.conversion.coco_files import FORMATS, Split, convert, split_coco
 from uniformer_mm.datasets.overrides import SPLITS, dataset_configs, missing_data
 from uniformer_mm.datasets.validation.classes import check_class_counts, check_class_names
 from uniformer_mm.errors import UserError, add_hint, is_in_own_code
@@ -25,6 +26,9 @@ from uniformer_mm.tasks import task_of
 
 SYNTHETIC_FOLDER = Path("data", "synthetic")
 """Folder of generated datasets, relative to the working directory."""
+
+CONVERTED_FOLDER = Path("data", "converted")
+"""Folder of annotations converted to COCO format, relative to the working directory."""
 
 SECTIONS = {
     "train": ("train_dataloader", "train_cfg", "optim_wrapper"),
@@ -138,8 +142,7 @@ def apply_cli(cfg: Config, arguments: argparse.Namespace) -> None:
     cfg.launcher = option("launcher", "none")
     if option("synthetic", False) is not False:
         task_of(cfg).use_synthetic_data(cfg, arguments.synthetic, SYNTHETIC_FOLDER)
-    if option("coco"):
-        _use_coco_data(cfg, *arguments.coco)
+    _use_own_data(cfg, arguments)
     override(cfg, option("cfg_options"))
     if option("amp"):
         cfg.optim_wrapper.type = "AmpOptimWrapper"
@@ -258,10 +261,41 @@ def _check_count(name: str, value: Any, least: int) -> None:
         raise UserError(f"{name} must be an integer >= {least}, got {value!r}")
 
 
-def _use_coco_data(cfg: Config, images: str, *files: str) -> None:
-    if len(files) not in (1, 2):
-        raise UserError("--coco takes IMAGE_FOLDER TRAIN.json [VAL.json]")
-    task_of(cfg).use_coco_data(
+def own_data(arguments: argparse.Namespace) -> str:
+    """Name of the option by which a command line replaces the datasets; empty without one."""
+    options = vars(arguments)
+    return next((name for name in ("coco", *FORMATS) if options.get(name)), "")
+
+
+def _use_own_data(cfg: Config, arguments: argparse.Namespace) -> None:
+    """Point a config at the dataset of `--coco`, or of another format, converted to COCO's."""
+    option, name = vars(arguments).get, own_data(arguments)
+    split = Split(option("val_share"), option("split_seed", 0))
+    if split.share is not None and not name:
+        flags = ", ".join(f"--{name}" for name in ("coco", *FORMATS))
+        raise UserError(f"--val-share splits the dataset of one of {flags}")
+    if split.share is not None and not 0 < split.share < 1:
+        raise UserError(f"--val-share must be between 0 and 1, got {split.share}")
+    if not name:
+        return
+    task = task_of(cfg)
+    if not task.takes_coco_data:
+        raise UserError(
+            f"--{name} is for detection and pose, not for configs of {task.scope}: write a config"
+            " for your data, as in docs/own_dataset.md"
+        )
+    if name == "coco":
+        images, *files = arguments.coco
+        if len(files) not in (1, 2):
+            raise UserError("--coco takes IMAGE_FOLDER TRAIN.json [VAL.json]")
+        if split.share is not None:
+            if len(files) == 2:
+                raise UserError("--val-share splits one file: leave out VAL.json of --coco")
+            files = list(split_coco(Path(files[0]), CONVERTED_FOLDER, split))
+    else:
+        converted = convert(name, Path(option(name, "")), CONVERTED_FOLDER, split)
+        images, files = converted.images, [converted.train, converted.val]
+    task.use_coco_data(
         cfg,
         images={"train": images, "val": images},
         annotations={"train": files[0], "val": files[-1]},

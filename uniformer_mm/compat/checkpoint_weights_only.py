@@ -63,6 +63,11 @@ def history_statistic(owner: object, name: str) -> Callable:
     return getattr(HistoryBuffer, name)
 
 
+def empty_bytes() -> bytes:
+    """Stand-in for `bytes`, which pickle calls without arguments for an array without elements."""
+    return b""
+
+
 def _safe_globals() -> list[Callable | tuple[Callable, str]]:
     # Taken from the pickles themselves: their place in numpy differs between 1.x and 2.x.
     rebuild_array = np.empty(0).__reduce__()[0]
@@ -71,6 +76,7 @@ def _safe_globals() -> list[Callable | tuple[Callable, str]]:
     return [
         HistoryBuffer,
         (history_statistic, "builtins.getattr"),
+        (empty_bytes, "builtins.bytes"),
         np.ndarray,
         np.dtype,
         *{type(np.dtype(code)) for code in numeric},

@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
+from numpy.typing import NDArray
 
+from uniformer_mm.datasets.media import Image
 from uniformer_mm.datasets.overrides import (
     annotation_files,
     dataset_configs,
@@ -19,7 +22,7 @@ from uniformer_mm.datasets.synthetic.drawing import PALETTE
 from uniformer_mm.datasets.validation.cache import check_once
 from uniformer_mm.datasets.validation.instances import Use, check_annotations
 from uniformer_mm.tasks.short_run import ShortRun, scale_sizes
-from uniformer_mm.tasks.task import Task
+from uniformer_mm.tasks.task import Task, load_annotations_first
 from uniformer_mm.visualization import Detections
 
 MODEL_SIZE = 192
@@ -37,6 +40,7 @@ or, with openmim installed, `mim download mmdet --dataset coco2017`. Expected la
     val2017/*.jpg
 
 Your own dataset in COCO's format:    --coco IMAGE_FOLDER TRAIN.json [VAL.json]
+YOLO, VOC, CVAT or LabelMe:           --yolo, --voc, --cvat or --labelme FOLDER
 Without any data:                     --synthetic"""
 
 
@@ -84,6 +88,19 @@ class Detection(Task):
         for split, dataset, path in annotation_files(cfg, splits):
             if dataset["type"] in COCO_DATASETS:
                 check_once(split, path, check_annotations, _use(cfg, split, dataset))
+
+    def keep_ground_truth(self, cfg: Config) -> None:
+        """Resize annotations too."""
+        load_annotations_first(cfg)
+
+    def draw_ground_truth(
+        self, frames: NDArray[np.uint8], sample: Any, meta: Mapping[str, Any]
+    ) -> Image:
+        """Pad masks like the image, which the data preprocessor does in training alone."""
+        instances = sample.get("gt_instances")
+        if instances is not None and "masks" in instances:
+            instances.masks = instances.masks.pad(frames.shape[1:3])
+        return super().draw_ground_truth(frames, sample, meta)
 
     def draw_samples(self, cfg: Config, folder: Path) -> None:
         """Leave out the many boxes of low score."""

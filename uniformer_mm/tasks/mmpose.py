@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
+from uniformer_mm.datasets.keypoint_meta import keypoint_metainfo, keypoint_names
 from uniformer_mm.datasets.overrides import (
     annotation_files,
     dataset_configs,
@@ -19,11 +20,13 @@ from uniformer_mm.datasets.overrides import (
 from uniformer_mm.datasets.synthetic.coco_keypoints import DETECTIONS, SyntheticCocoKeypoints
 from uniformer_mm.datasets.synthetic.stick_figures import JOINTS
 from uniformer_mm.datasets.validation.cache import check_once
+from uniformer_mm.datasets.validation.coco_format import read_categories
 from uniformer_mm.datasets.validation.keypoints import (
     KeypointUse,
     check_boxes,
     check_keypoints,
 )
+from uniformer_mm.datasets.validation.num_classes import class_settings
 from uniformer_mm.tasks.short_run import ShortRun
 from uniformer_mm.tasks.task import NUM_DRAWN, Task
 from uniformer_mm.visualization import Persons
@@ -56,8 +59,9 @@ linked in mmpose's documentation (Datasets, COCO) and in https://github.com/leox
 deep-high-resolution-net.pytorch. To test with annotated boxes instead:
     --cfg-options val_dataloader.dataset.bbox_file=None test_dataloader.dataset.bbox_file=None
 
-Your own dataset with COCO's 17 joints:    --coco IMAGE_FOLDER TRAIN.json [VAL.json]
-Without any data:                          --synthetic"""
+Your own dataset in COCO's format:    --coco IMAGE_FOLDER TRAIN.json [VAL.json]
+YOLO or CVAT:                         --yolo or --cvat FOLDER
+Without any data:                     --synthetic"""
 
 
 class Pose(Task):
@@ -105,10 +109,21 @@ class Pose(Task):
     def use_coco_data(
         self, cfg: Config, images: dict[str, str], annotations: dict[str, str]
     ) -> None:
-        """Use persons with COCO's 17 joints; test with annotated boxes."""
+        """Use the keypoints that the annotations name, and test with annotated boxes.
+
+        Other keypoints than those of the config's datasets become metainfo and outputs of the head.
+        """
         use_coco_files(cfg, images, annotations)
+        names = keypoint_names(read_categories(annotations["train"]))
+        metainfo = keypoint_metainfo(annotations["train"])
         for _, dataset in dataset_configs(cfg):
             dataset["bbox_file"] = None
+            if metainfo is not None and tuple(names) != _joints(dataset):
+                dataset["metainfo"] = metainfo
+        if metainfo is not None:
+            for setting in class_settings(cfg.model):
+                if setting.kind == "keypoints":
+                    setting.node[setting.key] = len(names)
 
     def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
         """Check the annotations, and the boxes of the detector."""

@@ -16,7 +16,7 @@ from uniformer_mm.datasets.validation.label_maps import (
 )
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks.short_run import ShortRun, scale_sizes
-from uniformer_mm.tasks.task import Task
+from uniformer_mm.tasks.task import Task, load_annotations_first
 from uniformer_mm.visualization import LabelMap
 
 MODEL_SIZE = 192
@@ -62,6 +62,10 @@ class Segmentation(Task):
     def raw_outputs(self, model: Any, inputs: Tensor) -> Tensor:
         """Return logits of the classes, (B, classes, H, W) for inputs (B, C, H, W)."""
         return model.encode_decode(inputs, [{"img_shape": inputs.shape[-2:]}])
+
+    def keep_ground_truth(self, cfg: Config) -> None:
+        """Resize label maps too."""
+        load_annotations_first(cfg)
 
     def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
         """Check that there are images, and that every class occurs in the label maps.

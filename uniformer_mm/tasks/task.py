@@ -122,9 +122,9 @@ class Task:
             annotations: Annotation file for 'train' and 'val'.
 
         Raises:
-            UserError: The task has no such data, or a file or folder has a fault.
+            UserError: A file or folder has a fault.
         """
-        raise UserError(f"--coco is not for configs of {self.scope}")
+        raise NotImplementedError
 
     def check_data(self, cfg: Config, splits: Sequence[str]) -> None:
         """Check the files of some splits for faults that the codebase would not explain.
@@ -239,6 +239,17 @@ class Task:
                 "ori_shape": shape,
             }
         ]
+
+
+LOADING = {"LoadImageFromFile": 0, "LoadAnnotations": 1, "LoadLabelMap": 1}
+"""Rank of the steps that load, before all others."""
+
+
+def load_annotations_first(cfg: Config) -> None:
+    """Load annotations before images are resized; pipelines of tests do it afterwards."""
+    for _, dataset in dataset_configs(cfg):
+        steps = dataset.get("pipeline") or []
+        dataset["pipeline"] = sorted(steps, key=lambda step: LOADING.get(step_name(step), 2))
 
 
 def test_pipeline(cfg: Config) -> list[Any]:

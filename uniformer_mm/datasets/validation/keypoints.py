@@ -175,7 +175,7 @@ class Persons(Annotations):
                 f"{self.path} has the {len(names)} keypoints"
                 f" {printable(', '.join(map(str, names)))}: these configs are for COCO's"
                 f" {len(expected)}, {', '.join(expected)}. Others need a dataset with metainfo"
-                " of their own, and head.out_channels"
+                " of their own, and head.out_channels: --coco sets both"
             )
 
 
