@@ -136,9 +136,9 @@ def input_frames(x: Tensor, preprocessor: Any, channels: str) -> NDArray[np.uint
     return pixels if pixels.ndim == 4 else pixels[None]
 
 
-def draw_panel(image: Image, layer: Layer, frame: int = 0) -> Image:
-    """An image, frame of a clip by its index, with a layer over it, resized to `PANEL` pixels."""
-    factor = PANEL / max(image.shape[:2])
+def draw_panel(image: Image, layer: Layer, frame: int = 0, size: int = PANEL) -> Image:
+    """An image, frame of a clip by its index, with a layer over it, resized to a longer side."""
+    factor = size / max(image.shape[:2])
     height, width = (max(round(side * factor), 1) for side in image.shape[:2])
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     panel: Image = cv2.resize(image, (width, height), interpolation=method).astype(np.uint8)
