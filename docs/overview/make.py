@@ -12,6 +12,7 @@ Examples:
   python docs/overview/make.py draw work_dirs/overview
 """
 
+import argparse
 import json
 import shutil
 from collections.abc import Mapping
@@ -22,13 +23,28 @@ import cv2
 import numpy as np
 from mmengine.config import Config
 
+from uniformer_mm import Inferencer
+from uniformer_mm.analysis.attention_maps import token_attention
+from uniformer_mm.analysis.feature_recorder import FeatureRecorder, find_backbone
+from uniformer_mm.analysis.overlays import Layer, draw_panel, input_frames
+from uniformer_mm.apis.cli import run_tool
 from uniformer_mm.apis.config import load_config
+from uniformer_mm.checkpoints.latest import latest_checkpoint
+from uniformer_mm.datasets.media import Image, write_image
 from uniformer_mm.datasets.overrides import dataset_configs, set_num_classes
+from uniformer_mm.errors import UserError
 from uniformer_mm.tasks import task_of
 from uniformer_mm.tasks.short_run import ShortRun, from_random_weights, scale_sizes, shrink_schedule
+from uniformer_mm.visualization.drawing import side_by_side
 
 FOLDER = Path(__file__).resolve().parent
 ANNOTATIONS = FOLDER / "annotations.json"
+PICTURE = FOLDER.parent / "overview.jpg"
+WIDTH = 797
+"""Of a panel in pixels; two and a gap are 1600."""
+
+BLOCK, TOKEN = "3.4", (0.92, 0.4)
+"""Block whose attention is shown; place x, y of the token, in heights of the photo."""
 
 CLASSES = ("sky", "mountain", "snow", "person", "ski")
 PALETTE = [(125, 190, 245), (130, 120, 200), (205, 220, 230), (230, 60, 60), (250, 190, 40)]
@@ -132,8 +148,69 @@ def _use_coco_format(cfg: Config, folder: Path) -> None:
     )
 
 
+def draw(folder: Path) -> None:
+    """Draw the predictions of the trained models, and the attention of the segmenter."""
+    content = json.loads(ANNOTATIONS.read_text())
+    photo = cv2.imread(str(folder / "images" / content["images"][0]["file_name"]))
+    factor = WIDTH / photo.shape[1]
+    image: Image = cv2.resize(photo, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    x, y, width, height = (factor * value for value in content["annotations"][0]["bbox"])
+    detector, segmenter, estimator = (_load(folder, name) for name in RUNS)
+    person = estimator.predict(image, [[x, y, x + width, y + height]])
+    panels = [
+        ("(a) Mask R-CNN, UniFormer-S h14", detector.predict(image).draw()),
+        ("(b) Semantic FPN, UniFormer-S h14", segmenter.predict(image).draw_on(image)),
+        ("(c) Top-down heatmap, UniFormer-S", person.draw()),
+        (f"(d) Attention of the marked token, block {BLOCK} of (b)", attention(segmenter, image)),
+    ]
+    write_image(PICTURE, side_by_side(panels, columns=2))
+
+
+def attention(segmenter: Inferencer, image: Image) -> Image:
+    """The attention of one token, mean of all heads, over the model's input."""
+    backbone = find_backbone(segmenter.model)
+    with FeatureRecorder(backbone, [BLOCK]) as recorder:
+        segmenter.predict(image)
+    (record,), preprocessor = recorder.records, segmenter.model.data_preprocessor
+    order = segmenter.task.channel_order(preprocessor)
+    (frame,) = input_frames(recorder.input, preprocessor, order)
+    stride = 2 ** (record.stage + 1)
+    place = tuple(int(at * len(frame)) // stride for at in reversed(TOKEN))
+    weights = token_attention(record, place).weights.mean(0)
+    layer = Layer("", (1, stride), place).with_heat("", weights, ".1%")
+    return draw_panel(frame, layer, size=WIDTH)
+
+
+def _load(folder: Path, name: str) -> Inferencer:
+    checkpoint = latest_checkpoint(folder / name)
+    if checkpoint is None:
+        raise UserError(f"{folder / name} has no checkpoint: run the commands of --help")
+    return Inferencer(folder / name / f"{name}.py", checkpoint)
+
+
 ADAPT = {
     "detection": adapt_detection,
     "segmentation": adapt_segmentation,
     "pose": adapt_pose,
 }
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    preparing = commands.add_parser("prepare", help="write the dataset and the configs")
+    preparing.add_argument("photo", type=Path, metavar="PHOTO")
+    for command in (preparing, commands.add_parser("draw", help=f"write {PICTURE.name}")):
+        command.add_argument("folder", type=Path, metavar="FOLDER")
+    arguments = parser.parse_args()
+    if arguments.command == "prepare":
+        prepare(arguments.photo, arguments.folder)
+    else:
+        draw(arguments.folder)
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -155,7 +155,7 @@ class FeatureVisualizer:
         columns = self.columns or -(-panels // -(-panels // COLUMNS))
         lines = None if source.video is None else TITLE_LINES
         title = f"model input, {frames.shape[2]} x {frames.shape[1]} pixels"
-        original = replace(layers[0], title=title, colours=None)
+        original = replace(layers[0], title=title, colours=None, bar=None)
         images = []
         for index, image in enumerate(frames):
             parts = []
