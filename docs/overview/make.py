@@ -16,6 +16,7 @@ import argparse
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from uniformer_mm.analysis.overlays import Layer, draw_panel, input_frames
 from uniformer_mm.apis.cli import run_tool
 from uniformer_mm.apis.config import load_config
 from uniformer_mm.checkpoints.latest import latest_checkpoint
-from uniformer_mm.datasets.media import Image, write_image
+from uniformer_mm.datasets.media import Image
 from uniformer_mm.datasets.overrides import dataset_configs, set_num_classes
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks import task_of
@@ -47,19 +48,19 @@ BLOCK, TOKEN = "3.4", (0.92, 0.4)
 """Block whose attention is shown; place x, y of the token, in heights of the photo."""
 
 CLASSES = ("sky", "mountain", "snow", "person", "ski")
-PALETTE = [(125, 190, 245), (130, 120, 200), (205, 220, 230), (230, 60, 60), (250, 190, 40)]
+PALETTE = [(125, 190, 245), (130, 120, 200), (95, 200, 170), (230, 60, 60), (250, 190, 40)]
 """Classes of the segmentation, and their colours in RGB."""
 
 RUNS = {
     "detection": ("mask_rcnn_uniformer_s", ShortRun(1, 240, 3e-4, batch_size=1)),
     "segmentation": ("semantic_fpn_uniformer_s_h14", ShortRun(1, 80, 1e-3, batch_size=1)),
-    "pose": ("td_hm_uniformer_s_256x192", ShortRun(2, 100, 1e-3, batch_size=2)),
+    "pose": ("td_hm_uniformer_s_256x192", ShortRun(2, 80, 1e-3, batch_size=2)),
 }
 """Config, and length of the training, by task."""
 
 
-def prepare(photo: Path, folder: Path) -> None:
-    """Write the dataset of one photo, and a config for each task."""
+def prepare(photo: Path, folder: Path, factor: int) -> None:
+    """Write the dataset of one photo, and a config for each task, of a multiple of the length."""
     content = json.loads(ANNOTATIONS.read_text())
     images, maps = folder / "images", folder / "maps"
     for path in (images, maps):
@@ -67,12 +68,16 @@ def prepare(photo: Path, folder: Path) -> None:
     (entry,) = content["images"]
     shutil.copy(photo, images / entry["file_name"])
     shutil.copy(ANNOTATIONS, folder)
+    persons = [entry for entry in content["annotations"] if "keypoints" in entry]
+    person_content = {**content, "annotations": persons, "categories": content["categories"][:1]}
+    (folder / "persons.json").write_text(json.dumps(person_content))
     path = maps / Path(entry["file_name"]).with_suffix(".png")
     cv2.imwrite(str(path), label_map(content, (entry["height"], entry["width"])))
     for name, (base, run) in RUNS.items():
         cfg = load_config(base)
         from_random_weights(cfg.model)
         ADAPT[name](cfg, folder)
+        run = replace(run, iterations=factor * run.iterations)
         shrink_schedule(cfg, run, run.samples)
         cfg.dump(folder / f"{name}.py")
 
@@ -94,12 +99,13 @@ def label_map(content: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
 
 def adapt_detection(cfg: Config, folder: Path) -> None:
     """Detect the objects of the photo, unchanged, at 240 pixels of the shorter side."""
-    _use_coco_format(cfg, folder)
+    _use_coco_format(cfg, folder, "annotations.json")
     for _, dataset in dataset_configs(cfg):
         scale_sizes(dataset["pipeline"], 0.3)
     _set(cfg.train_dataloader.dataset.pipeline, "RandomFlip", prob=0.0)
     cfg.model.train_cfg.rpn_proposal.update(nms_pre=500, max_per_img=250)
     cfg.model.train_cfg.rcnn.sampler.num = 64
+    cfg.model.rpn_head.anchor_generator.ratios = [0.06, 0.5, 1.0, 2.0]  # skis are long and thin
 
 
 def adapt_segmentation(cfg: Config, folder: Path) -> None:
@@ -126,7 +132,7 @@ def adapt_segmentation(cfg: Config, folder: Path) -> None:
 
 def adapt_pose(cfg: Config, folder: Path) -> None:
     """Estimate the pose in the annotated box, which varies little."""
-    _use_coco_format(cfg, folder)
+    _use_coco_format(cfg, folder, "persons.json")
     pipeline = cfg.train_dataloader.dataset.pipeline
     _set(pipeline, "mmengine.RandomBoxScaleRotation", scale_factor=0.05, rotate_factor=5)
     _set(pipeline, "mmengine.BoxCentreJitter", factor=0.05)
@@ -139,8 +145,8 @@ def _set(pipeline: list[dict[str, Any]], transform: str, **options: Any) -> None
     step.update(options)
 
 
-def _use_coco_format(cfg: Config, folder: Path) -> None:
-    images, annotations = str(folder / "images"), str(folder / "annotations.json")
+def _use_coco_format(cfg: Config, folder: Path, file: str) -> None:
+    images, annotations = str(folder / "images"), str(folder / file)
     task_of(cfg).use_coco_data(
         cfg,
         {"train": images, "val": images},
@@ -156,6 +162,7 @@ def draw(folder: Path) -> None:
     image: Image = cv2.resize(photo, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     x, y, width, height = (factor * value for value in content["annotations"][0]["bbox"])
     detector, segmenter, estimator = (_load(folder, name) for name in RUNS)
+    segmenter.meta["palette"] = PALETTE
     person = estimator.predict(image, [[x, y, x + width, y + height]])
     panels = [
         ("(a) Mask R-CNN, UniFormer-S h14", detector.predict(image).draw()),
@@ -163,7 +170,8 @@ def draw(folder: Path) -> None:
         ("(c) Top-down heatmap, UniFormer-S", person.draw()),
         (f"(d) Attention of the marked token, block {BLOCK} of (b)", attention(segmenter, image)),
     ]
-    write_image(PICTURE, side_by_side(panels, columns=2))
+    quality = (cv2.IMWRITE_JPEG_QUALITY, 85)  # below 500 KB
+    cv2.imwrite(str(PICTURE), side_by_side(panels, columns=2), quality)
 
 
 def attention(segmenter: Inferencer, image: Image) -> Image:
@@ -203,11 +211,14 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     preparing = commands.add_parser("prepare", help="write the dataset and the configs")
     preparing.add_argument("photo", type=Path, metavar="PHOTO")
+    preparing.add_argument(
+        "--factor", type=int, default=1, help="multiply the iterations, such as 5 on a GPU (1)"
+    )
     for command in (preparing, commands.add_parser("draw", help=f"write {PICTURE.name}")):
         command.add_argument("folder", type=Path, metavar="FOLDER")
     arguments = parser.parse_args()
     if arguments.command == "prepare":
-        prepare(arguments.photo, arguments.folder)
+        prepare(arguments.photo, arguments.folder, arguments.factor)
     else:
         draw(arguments.folder)
 
