@@ -19,7 +19,8 @@ def on_files(files: Files, config: Any) -> Files:
     """Add a page for each table."""
     for path in sorted(ROOT.glob("configs/*/README.md")):
         page = f"models/{path.parent.name}.md"
-        files.append(File.generated(config, page, content=path.read_text()))
+        content = f"---\nhide: [toc]\n---\n{path.read_text()}"  # room for the tables
+        files.append(File.generated(config, page, content=content))
     return files
 
 

@@ -25,6 +25,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from matplotlib.cbook import get_sample_data
+
 from uniformer_mm import Inferencer
 from uniformer_mm.apis.cli import run_tool
 from uniformer_mm.apis.config import load_config
@@ -46,6 +48,12 @@ TITLES = {
 
 SCOPES = {task.extra: scope for scope, task in TASKS.items()}
 """Codebases by folder of the zoo."""
+
+IMAGE, VIDEO = "Image", "Video"
+"""Kinds of inputs."""
+
+BOX_HEIGHT = 240
+"""Height of an upload box in pixels, which leaves the button in view."""
 
 LOADED = 2
 """Maximal number of models in memory."""
@@ -235,6 +243,13 @@ def import_gradio() -> Any:
     return gradio
 
 
+def examples(gradio: Any) -> tuple[list[str], list[str]]:
+    """Images and videos to try, which matplotlib and gradio ship."""
+    person = str(get_sample_data("grace_hopper.jpg", asfileobj=False))
+    animals = [gradio.get_image(name) for name in ("cheetah.jpg", "lion.jpg")]
+    return [person, *animals], [gradio.get_video("b.mp4")]
+
+
 def make_page(gradio: Any, models: Models, folder: Path) -> Any:
     """The page: inputs on the left, results on the right.
 
@@ -247,27 +262,30 @@ def make_page(gradio: Any, models: Models, folder: Path) -> Any:
     tasks = {title: models.names[scope] for title, scope in scopes.items()}
     clips_only = {TITLES[scope] for scope, task in TASKS.items() if task.takes_clips}
 
-    def choose(task: str) -> tuple[Any, Any, Any]:
+    def choose(task: str, kind: str) -> tuple[Any, ...]:
         """Update the inputs for a task."""
         names = tasks[task]
+        kind = VIDEO if task in clips_only else kind
         return (
             gradio.Dropdown(choices=names, value=names[0]),
-            gradio.Image(visible=task not in clips_only),
+            gradio.Tabs(selected=kind),
+            gradio.Tab(visible=task not in clips_only),
+            kind,
             gradio.Slider(visible=has_threshold(scopes[task])),
         )
 
     def run(
-        task: str,
         name: str,
+        kind: str,
         image: dict[str, Any] | None,
         video: dict[str, Any] | None,
         threshold: float,
         progress: Any = gradio.Progress(),  # noqa: B008  gradio looks for it in the signature
     ) -> tuple[Any, Any, Any]:
         """Show a prediction, or an error message."""
-        upload = video if task in clips_only or not image else image
+        upload = image if kind == IMAGE else video
         if not upload:
-            raise gradio.Error("Upload an image or a video first.", print_exception=False)
+            raise gradio.Error("Upload a file or choose an example first.", print_exception=False)
         path = str(upload["path"])
         try:
             progress(0, desc=f"{name}: loading, then predicting")
@@ -290,35 +308,49 @@ def make_page(gradio: Any, models: Models, folder: Path) -> Any:
         )
 
     first = next(iter(tasks))
-    scope = scopes[first]
+    first_kind = VIDEO if first in clips_only else IMAGE
+    images, videos = examples(gradio)
     with gradio.Blocks(title="UniFormer", delete_cache=(CLEANUP_INTERVAL, KEPT)) as page:
-        gradio.Markdown("# UniFormer\nUpload an image or a video, choose a model, and run it.")
+        gradio.Markdown("# UniFormer")
+        kind = gradio.State(first_kind)
         with gradio.Row():
             with gradio.Column():
-                task = gradio.Dropdown(list(tasks), value=first, label="Task")
-                name = gradio.Dropdown(tasks[first], value=tasks[first][0], label="Model")
-                image = gradio.Image(
-                    type="filepath",
-                    label="Image",
-                    sources=["upload"],
-                    visible=first not in clips_only,
-                )
-                # gradio's Video refuses files that a browser cannot play.
-                video = gradio.File(label="Video", file_types=["video"])
-                threshold = gradio.Slider(
-                    0, 1, 0.3, step=0.05, label="Score threshold", visible=has_threshold(scope)
-                )
+                with gradio.Row():
+                    task = gradio.Dropdown(list(tasks), value=first, label="Task", min_width=240)
+                    name = gradio.Dropdown(
+                        tasks[first], value=tasks[first][0], label="Model", min_width=240
+                    )
+                with gradio.Tabs(selected=first_kind) as tabs:
+                    with gradio.Tab(IMAGE, id=IMAGE, visible=first_kind == IMAGE) as image_tab:
+                        image = gradio.Image(
+                            type="filepath", show_label=False, sources=["upload"], height=BOX_HEIGHT
+                        )
+                        gradio.Examples(images, image)
+                    with gradio.Tab(VIDEO, id=VIDEO) as video_tab:
+                        # gradio's Video refuses files that a browser cannot play.
+                        video = gradio.File(
+                            show_label=False, file_types=["video"], height=BOX_HEIGHT
+                        )
+                        gradio.Examples(videos, video)
                 button = gradio.Button("Run", variant="primary")
+                threshold = gradio.Slider(
+                    0,
+                    1,
+                    0.3,
+                    step=0.05,
+                    label="Score threshold",
+                    visible=has_threshold(scopes[first]),
+                )
             with gradio.Column():
                 image_result = gradio.Image(label="Result", interactive=False)
                 video_result = gradio.Video(show_label=False, interactive=False, visible=False)
                 data = gradio.JSON(label="Data")
-        image.upload(lambda: None, None, video)
-        video.upload(lambda: None, None, image)
-        task.change(choose, task, [name, image, threshold])
+        image_tab.select(lambda: IMAGE, None, kind)
+        video_tab.select(lambda: VIDEO, None, kind)
+        task.change(choose, [task, kind], [name, tabs, image_tab, kind, threshold])
         # gradio's preprocessing fails on files that are not images, and re-encodes others. Without
         # it, gradio still takes files from its upload folder only.
-        inputs = [task, name, image, video, threshold]
+        inputs = [name, kind, image, video, threshold]
         button.click(run, inputs, [image_result, video_result, data], preprocess=False)
     return page
 

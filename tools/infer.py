@@ -69,7 +69,8 @@ def main() -> None:
                     break
         except KeyboardInterrupt:
             interrupted = total is not None  # Ctrl-C is the way to stop a camera
-    print(f"{len(folder)} predictions in {printable(str(folder.path))}")
+    shown = f", score ≥ {inferencer.threshold:g}" if inferencer.threshold else ""
+    print(f"{len(folder)} predictions in {printable(str(folder.path))}{shown}")
     if left_out := {kind: count for kind, count in sources.skipped.items() if count}:
         counts = ", ".join(f"{count} {printable(kind)}" for kind, count in left_out.items())
         print(f"skipped in folders: {counts}")

@@ -47,6 +47,8 @@ def main() -> None:
         raise UserError("affinity does not depend on the input: leave INPUT out")
     if arguments.view != "affinity" and not arguments.inputs:
         raise UserError(f"{arguments.view} needs an INPUT: an image, a video or a folder")
+    if arguments.columns is not None and arguments.columns < 1:
+        raise UserError(f"--columns must be at least 1, not {arguments.columns}")
     if not arguments.overwrite:
         check_unused(arguments.out)
     check_paths(arguments.inputs)  # before the model is built, which takes longer
@@ -59,10 +61,11 @@ def main() -> None:
     )
     if arguments.view == "affinity":
         path = arguments.out / "affinity.png"
-        write_image(path, visualize_kernels(inferencer, arguments.blocks))
+        write_image(path, visualize_kernels(inferencer, arguments.blocks, arguments.columns))
         print(f"kernels in {path}")
         return
-    options = {name: getattr(arguments, name) for name in ("point", "frame", "class_token", "head")}
+    names = ("point", "frame", "class_token", "head", "columns")
+    options = {name: getattr(arguments, name) for name in names}
     visualizer = FeatureVisualizer(inferencer, arguments.view, arguments.blocks, **options)
     sources = inferencer.find(arguments.inputs)
     written = save_visualizations(
@@ -108,6 +111,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--head", type=int, metavar="N", help="attention of one head, from 1 (mean of all)"
+    )
+    parser.add_argument(
+        "--columns",
+        type=int,
+        metavar="N",
+        help="panels per row, such as 2 for a column of a paper (up to 5 in rows of about the same"
+        " length; affinity: a row per block)",
     )
     parser.add_argument(
         "--frames", action="store_true", help="write frames as OUT/NAME/000000.png, not a video"

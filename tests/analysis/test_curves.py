@@ -14,6 +14,7 @@ from uniformer_mm.analysis.curves import (
     run_names,
     summarize,
 )
+from uniformer_mm.analysis.report import make_axes
 from uniformer_mm.errors import UserError
 
 
@@ -129,6 +130,19 @@ def test_the_plot_has_a_panel_for_each_kind(resumed, tmp_path):
         plot_curves([run], ["loss"], tmp_path / "curves.xyz")
     with pytest.raises(UserError, match="resumed"):
         plot_curves([run], [], tmp_path / "none.png")
+
+
+def test_axes_have_labels(resumed, tmp_path, monkeypatch):
+    made = []
+
+    def make_and_keep(path, number):
+        made.append(make_axes(path, number))
+        return made[-1]
+
+    monkeypatch.setattr("uniformer_mm.analysis.curves.make_axes", make_and_keep)
+    plot_curves([read_curves(resumed)], ["loss", "lr", "coco/bbox_mAP"], tmp_path / "curves.png")
+    labels = [(axes.get_xlabel(), axes.get_ylabel()) for axes in made[0][0]]
+    assert labels == [("iteration", name) for name in ("loss", "learning rate", "score")]
 
 
 def test_nan_is_never_the_best_value(tmp_path):

@@ -20,14 +20,21 @@ from uniformer_mm.analysis.overlays import (
 )
 from uniformer_mm.models.uniformer import LocalBlock
 from uniformer_mm.tasks import TASKS
+from uniformer_mm.visualization.drawing import GAP
 
 
 def test_tokens_cover_their_pixels_and_what_is_not_seen_is_grey():
     image = np.full((70, 100, 3), (200, 100, 50), np.uint8)  # 4 x 6 tokens of 16 pixels, and a rest
     values = np.full((4, 6), np.nan, np.float32)
     values[1, 2:4] = 1.0, 0.5
-    drawn = draw_panel(image, Layer("", (1, 16)).with_heat("", values))
+    with_bar = draw_panel(image, Layer("", (1, 16)).with_heat("", values))
+    drawn, below = with_bar[:336], with_bar[336:]
     assert drawn.shape == (336, PANEL, 3)
+    assert (below[:GAP] == 255).all()
+    bar = below[GAP + 5].astype(int).sum(-1)
+    assert bar[0] == 600, "transparent at 0, over light grey"
+    over_image = drawn[115, 200].astype(int) - 0.25 * image[0, 0]
+    assert bar[-1] - 150 == pytest.approx(over_image.sum(), abs=4), "ends at the maximum"
     scale = 336 / 70
     seen = drawn.max(-1).astype(int) - drawn.min(-1) > 20
     rows, columns = (np.flatnonzero(seen.any(axis)) for axis in (1, 0))
@@ -107,6 +114,9 @@ def test_kernels_are_in_a_row_for_each_block(steps):
     named = {"mean of |weights|": np.abs(kernel), "channel 3": kernel}
     drawn = draw_kernels({"block 1.1": named, "block 1.2": named})
     one = draw_kernels({"block 1.1": named})
-    assert drawn.shape == (2 * one.shape[0], one.shape[1], 3)
+    assert drawn.shape == (2 * one.shape[0] + GAP, one.shape[1], 3)
+    column = draw_kernels({"block 1.1": named}, columns=1)
+    assert column.shape == (2 * one.shape[0] + GAP, (one.shape[1] - GAP) // 2, 3)
+    assert (one[:, -1] != 0).any(-1).all(), "no black frame"
     assert one.shape[1] > 2 * steps * 5 * 28
     assert {(0, 0, 255), (255, 0, 0)} <= {tuple(pixel) for pixel in one.reshape(-1, 3)}

@@ -242,22 +242,46 @@ def test_the_page_runs(shelf, folder, tmp_path):
     demo, models = shelf
     page = demo["make_page"](gradio, models, tmp_path)
     functions = {function.name: function.fn for function in page.fns.values()}
-    title, name = "Classification", models.names["mmpretrain"][0]
-    choices, image, slider = functions["choose"]("Actions")
+    name = models.names["mmpretrain"][0]
+    choices, tabs, image_tab, kind, slider = functions["choose"]("Actions", "Image")
     assert choices.value in models.names["mmaction"]
-    assert (image.visible, slider.visible) == (False, False)
+    assert (tabs.selected, image_tab.visible, kind, slider.visible) == (
+        "Video",
+        False,
+        "Video",
+        False,
+    )
+    *_, image_tab, kind, _ = functions["choose"]("Classification", "Image")
+    assert (image_tab.visible, kind) == (True, "Image")
     image, video = ({"path": str(folder / "in" / file)} for file in ("a.png", "film.mp4"))
-    picture, film, data = functions["run"](title, name, image, None, 0.3)
+    picture, film, data = functions["run"](name, "Image", image, video, 0.3)
     assert (picture.visible, film.visible, data["file_name"]) == (True, False, "a.png")
-    picture, film, data = functions["run"](title, name, None, video, 0.3)
+    picture, film, data = functions["run"](name, "Video", image, video, 0.3)
     assert (picture.visible, film.visible, len(data)) == (False, True, 2)
     with pytest.raises(gradio.Error, match="Upload"):
-        functions["run"](title, name, None, None, 0.3)
+        functions["run"](name, "Image", None, video, 0.3)
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(gradio.Error, match=r"^.text\.png cannot be read: it is not an image"):
-        functions["run"](title, name, {"path": str(tmp_path / "text.png")}, None, 0.3)
+        functions["run"](name, "Image", {"path": str(tmp_path / "text.png")}, None, 0.3)
     with pytest.raises(gradio.Error, match="no model nonsense"):
-        functions["run"](title, "nonsense", image, None, 0.3)
+        functions["run"]("nonsense", "Image", image, None, 0.3)
+
+
+def test_the_page_has_examples_and_one_upload_box_per_kind(shelf, tmp_path):
+    gradio = pytest.importorskip("gradio")
+    demo, models = shelf
+    images, videos = demo["examples"](gradio)
+    assert all(cv2.imread(path) is not None for path in images)
+    assert Video(Path(videos[0]), "").length == 150
+    page = demo["make_page"](gradio, models, tmp_path)
+    labels = [str(getattr(block, "value", "")) for block in page.blocks.values()]
+    boxes = [
+        block
+        for block in page.blocks.values()
+        if isinstance(block, gradio.Image | gradio.File) and block.interactive is not False
+    ]
+    assert [type(box) for box in boxes] == [gradio.Image, gradio.File]
+    assert "Run" in labels
 
 
 def test_old_results_are_deleted(shelf, tmp_path):

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from running import CONFIG, ROOT, run_inside
 
+from uniformer_mm.analysis.overlays import PANEL
 from uniformer_mm.datasets.media import write_image
+from uniformer_mm.visualization.drawing import GAP
 
 pytestmark = pytest.mark.stack
 
@@ -35,7 +37,12 @@ def test_attention_and_kernels_are_written(folder, tmp_path, capsys):
     arguments = [folder / "in", "--out", out, "--point", 40, 30, "--blocks", "3.2"]
     assert look(folder, "attention", *arguments) == 0
     assert str(out / "a.png") in capsys.readouterr().out
-    assert cv2.imread(str(out / "a.png")).shape[1] > 900
+    wide = cv2.imread(str(out / "a.png"))
+    assert wide.shape[1] == 2 * PANEL + GAP
+    assert (wide[-30:, :PANEL] == 255).all(), "the model input has no colour bar"
+    assert (wide[-30:, PANEL + GAP :] < 255).any()
+    assert look(folder, "attention", *arguments, "--columns", 1, "--overwrite") == 0
+    assert cv2.imread(str(out / "a.png")).shape[1] == PANEL
     assert look(folder, "affinity", "--out", out) == 2
     assert str(out) in capsys.readouterr().err
     assert look(folder, "affinity", "--out", out, "--overwrite") == 0
@@ -49,6 +56,7 @@ def test_attention_and_kernels_are_written(folder, tmp_path, capsys):
         (["tokens"], "needs an INPUT"),
         (["attention", "none.png"], "none.png"),
         (["attention", "in", "--blocks", "5.1"], "block 5.1"),
+        (["attention", "in", "--columns", "0"], "--columns must be at least 1"),
         (["attention", "in", "--point", "1", "999"], "1, 999"),
     ],
 )

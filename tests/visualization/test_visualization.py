@@ -17,7 +17,16 @@ from uniformer_mm.visualization import ClassScores, Detections, LabelMap, Person
 from uniformer_mm.visualization.boxes import as_boxes, persons, read_boxes
 from uniformer_mm.visualization.class_scores import probabilities
 from uniformer_mm.visualization.detections import category_ids
-from uniformer_mm.visualization.drawing import GAP, above_legend, contact_sheet, side_by_side
+from uniformer_mm.visualization.drawing import (
+    BAR,
+    GAP,
+    Label,
+    above_legend,
+    contact_sheet,
+    draw_labels,
+    side_by_side,
+    text_colour,
+)
 from uniformer_mm.visualization.result_folder import PredictionFolder, check_unused, stems_of
 
 HEIGHT, WIDTH = 60, 80
@@ -92,13 +101,13 @@ def test_objects_are_sorted_and_those_of_low_score_left_out():
     assert len(detections(threshold=0).scores) == 3
 
 
-def test_objects_are_drawn_in_the_colours_of_their_classes():
-    drawn = detections().draw()
+def test_objects_of_videos_are_drawn_in_the_colours_of_their_classes():
+    drawn = detections().draw_on(GREY_IMAGE)
     assert drawn.shape == GREY_IMAGE.shape
     assert drawn[45, 55].argmax() == 2  # the person; BGR: red
     assert drawn[35, 20].argmax() == 0  # the cat
     np.testing.assert_array_equal(drawn[58, 78], GREY_IMAGE[58, 78])
-    np.testing.assert_array_equal(detections().draw(), drawn)
+    np.testing.assert_array_equal(detections().draw_on(GREY_IMAGE), drawn)
     assert not (detections(masks=False).draw()[45, 55] - GREY_IMAGE[45, 55]).any()
     np.testing.assert_array_equal(detections(threshold=0.95).draw(), GREY_IMAGE)
     found = detections()
@@ -211,7 +220,8 @@ def test_small_images_are_enlarged_for_text():
     assert header > 0
     np.testing.assert_array_equal(drawn[header:], 128)
     # The bars are as long as the scores.
-    bars = [(drawn[row, :, 0] > 150).nonzero()[0].max() for row in (header // 4, header - 8)]
+    is_bar = (drawn == BAR[::-1]).all(-1)  # BGR
+    bars = [is_bar[row].nonzero()[0].max() for row in (header // 4, header - 8)]
     assert bars[0] / bars[1] == pytest.approx(3, rel=0.1)
 
 
@@ -458,4 +468,84 @@ def test_panels_with_room_for_titles_are_of_one_size():
         drawn = side_by_side(panels, 2, lines=2)
         assert drawn.shape[1] == 2 * 200 + GAP
         assert drawn.shape == side_by_side([(short, image)] * 2, 2, lines=2).shape
-        assert (drawn[-40 - GAP : -GAP, :200] == image).all()
+        assert (drawn[-40:, :200] == image).all()
+        assert (drawn[:, 200 : 200 + GAP] == 255).all()
+
+
+def rectangles(drawn, colours):
+    """Bounds of the pixels of each colour, as x1, y1, x2, y2."""
+    found = []
+    for colour in colours:
+        rows, columns = np.nonzero((drawn == colour).all(-1))
+        found.append((columns.min(), rows.min(), columns.max(), rows.max()))
+    return found
+
+
+def test_labels_do_not_cover_each_other():
+    image = np.zeros((200, 300, 3), np.uint8)
+    colours = [(200, 10 * index, 0) for index in range(16)]  # no blend with text has their red
+    drawn = draw_labels(image, [Label("person 93%", 150, 100, colour) for colour in colours])
+    bounds = rectangles(drawn, colours)
+    first = bounds[0]
+    assert first[0] == 150
+    assert first[3] == 99, "the first one is above its point"
+    for index, (x1, y1, x2, y2) in enumerate(bounds):
+        size = (drawn[y1 : y2 + 1, x1 : x2 + 1] == colours[index]).all(-1).sum()
+        assert size > 0.5 * (first[2] - first[0]) * (first[3] - first[1])
+    assert (draw_labels(image[:20, :80], [Label("person", 0, 9, colours[0])] * 99) != 0).any()
+
+
+@pytest.mark.parametrize("background", [(255, 255, 255), (230, 25, 60), (0, 0, 255), (90, 140, 60)])
+def test_text_is_legible_on_its_background(background):
+    def luminance(colour):
+        linear = [c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(background), luminance(text_colour(background))))
+    assert (high + 0.05) / (low + 0.05) >= 4.5  # WCAG 2.2, 1.4.3
+
+
+def test_objects_have_the_colours_of_those_they_match():
+    truth = InstanceData(
+        bboxes=torch.tensor([[10.0, 20, 30, 50], [40, 10, 70, 55]]), labels=torch.tensor([1, 1])
+    )
+    sample = BaseDataElement(gt_instances=truth)
+    ground_truth = Detections.from_ground_truth(SOURCE, [sample], ANIMALS)
+    found = detections()  # a person where there is a cat, and a cat
+    found.compare(ground_truth)
+    cat = ground_truth.boxes.tolist().index([10, 20, 30, 50])
+    assert found.colours[1] == ground_truth.colours[cat]
+    assert found.colours[0] not in ground_truth.colours
+    assert len(set(ground_truth.colours)) == 2
+
+
+def test_the_score_threshold_is_stated(monkeypatch):
+    titles = []
+    monkeypatch.setattr(
+        "uniformer_mm.visualization.prediction.side_by_side",
+        lambda panels, columns: titles.append([title for title, _ in panels]),
+    )
+    detections(threshold=0.25).compare(detections())
+    label_map(halves()).compare(label_map(halves()))
+    assert titles == [
+        ["ground truth", "prediction, score ≥ 0.25"],
+        ["ground truth", "prediction"],
+    ]
+
+
+@pytest.mark.parametrize("make", [detections, lambda: label_map(halves()), persons_of])
+def test_small_samples_are_enlarged_with_what_is_drawn(make):
+    small, large = make(), make().enlarged()
+    factor = 320 / HEIGHT
+    assert large.source.image.shape == (320, round(WIDTH * factor), 3)
+    assert small.source.image.shape == GREY_IMAGE.shape
+    if isinstance(small, LabelMap):
+        assert (large.labels[:239] == 0).all()
+        assert (large.labels[241:] == 2).all()
+    else:
+        np.testing.assert_allclose(large.boxes, small.boxes * factor, rtol=0.01)
+    if isinstance(small, Persons):
+        np.testing.assert_allclose(large.keypoints, small.keypoints * factor, rtol=0.01)
+    if isinstance(small, Detections):
+        assert large.masks.mean() == pytest.approx(small.masks.mean(), rel=0.05)
+    assert large.enlarged() is large

@@ -24,6 +24,9 @@ LOWER_IS_BETTER = ("loss", "EPE", "NME", "error")
 
 STYLES = ("-", "--", ":", "-.")
 
+AXIS_LABELS = {"training loss": "loss", "validation": "score"}
+"""Labels of the vertical axes by panel, where they are not the panel's name."""
+
 
 class Point(NamedTuple):
     """A value, its iteration, and the same in the run's own unit: 'epoch 3'."""
@@ -180,7 +183,7 @@ def plot_curves(runs: Sequence[Curves], keys: Sequence[str], path: Path) -> None
                 linestyle=STYLES[style % len(STYLES)],
                 marker="." if len(points) < 50 else None,  # a single point has no line
             )
-        axes.set(xlabel="iteration", title=title)
+        axes.set(xlabel="iteration", ylabel=AXIS_LABELS.get(title, title), title=title)
         axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
     save()

@@ -38,7 +38,7 @@ from uniformer_mm.datasets.media import (
 from uniformer_mm.errors import UserError
 from uniformer_mm.models.uniformer import DividedGlobalBlock
 from uniformer_mm.models.uniformer_light import HourglassBlock, UniFormerLight
-from uniformer_mm.visualization.drawing import side_by_side
+from uniformer_mm.visualization.drawing import GAP, side_by_side
 from uniformer_mm.visualization.result_folder import stems_of
 
 VIEWS: dict[str, tuple[int, ...]] = {
@@ -53,6 +53,8 @@ STRONGEST = 6
 """Single channels shown of a local block."""
 
 COLUMNS = 5
+"""Panels per row by default, at most."""
+
 TITLE_LINES = 4
 """Lines of text above the panels of videos."""
 
@@ -90,6 +92,7 @@ class FeatureVisualizer:
         frame: Index of that token's frame among the sampled ones; the middle one by default.
         class_token: Show the attention of the class token of a lightweight model instead.
         head: One attention head, counted from 1, instead of the mean of all.
+        columns: Panels per row; by default up to `COLUMNS`, in rows of about the same length.
 
     Raises:
         UserError: The model does not have what is asked for.
@@ -105,8 +108,10 @@ class FeatureVisualizer:
         frame: int | None = None,
         class_token: bool = False,
         head: int | None = None,
+        columns: int | None = None,
     ) -> None:
         self.view = view
+        self.columns = columns
         self.point = point
         self.frame = frame
         self.class_token = class_token
@@ -147,10 +152,10 @@ class FeatureVisualizer:
             layers += self._layers(record, Layer("", stride, place if asks else None))
         kinds = 2 if self.view == "features" else 1
         panels = 1 + len(layers) // kinds
-        columns = -(-panels // -(-panels // COLUMNS))  # rows of about the same length
+        columns = self.columns or -(-panels // -(-panels // COLUMNS))
         lines = None if source.video is None else TITLE_LINES
         title = f"model input, {frames.shape[2]} x {frames.shape[1]} pixels"
-        original = replace(layers[0], title=title, colours=None)
+        original = replace(layers[0], title=title, colours=None, bar=None)
         images = []
         for index, image in enumerate(frames):
             parts = []
@@ -158,7 +163,8 @@ class FeatureVisualizer:
                 shown = [original, *layers[kind::kinds]]
                 drawn = [(layer.title, draw_panel(image, layer, index)) for layer in shown]
                 parts.append(side_by_side(drawn, columns, lines))
-            images.append(np.concatenate(parts))
+                parts.append(np.full((GAP, parts[-1].shape[1], 3), 255, np.uint8))
+            images.append(np.concatenate(parts[:-1]))
         return images
 
     def _layers(self, record: BlockRecord, layer: Layer) -> list[Layer]:
@@ -170,16 +176,15 @@ class FeatureVisualizer:
             kept = kept_tokens(record)
             scores = np.where(kept, token_scores(record), np.nan)
             share = f"keeps {kept.sum()} of {kept.size} tokens"
-            return [layer.with_heat(f"block {record.name} {share}; bright: high score", scores)]
+            return [layer.with_heat(f"block {record.name} {share}: scores", scores)]
         if record.name not in self._components:
             self._components[record.name] = PrincipalComponents(record.features)
         colours = self._components[record.name](record.features)
         norms = record.features.float().square().mean(-1).sqrt().cpu().numpy()
         title = f"after block {record.name}"
-        range_ = f"up to {norms.max():.3g}"
         return [
             layer.with_colours(f"{title}: first three principal components", colours),
-            layer.with_heat(f"{title}: root mean square of the channels, {range_}", norms),
+            layer.with_heat(f"{title}: root mean square of the channels", norms),
         ]
 
     def _attention(self, record: BlockRecord, layer: Layer) -> Layer:
@@ -190,11 +195,10 @@ class FeatureVisualizer:
         parts = [f"block {record.name}, {_reach(record.block)}, {head}"]
         if attention.query == "representative":
             parts.append("dropped token: attention of its representative")
-        parts.append(f"up to {np.nanmax(weights):.2%} for a token")
         parts += [
             f"{share[heads].mean():.1%} for the {name}" for name, share in attention.others.items()
         ]
-        return layer.with_heat("; ".join(parts), weights)
+        return layer.with_heat("; ".join(parts), weights, ".2%")
 
     def locate(self, source: Frame | Clip, frames: NDArray[np.uint8]) -> tuple[int, int, int]:
         """The frame and the pixel y, x of the input whose token attends.
@@ -274,7 +278,9 @@ class FeatureVisualizer:
                 raise UserError(f"head {self.head}: block {name} has heads 1 to {heads}")
 
 
-def visualize_kernels(inferencer: Inferencer, blocks: Sequence[str] | None) -> Image:
+def visualize_kernels(
+    inferencer: Inferencer, blocks: Sequence[str] | None, columns: int | None = None
+) -> Image:
     """An image of the kernels of local blocks, which do not depend on the input.
 
     Raises:
@@ -286,7 +292,8 @@ def visualize_kernels(inferencer: Inferencer, blocks: Sequence[str] | None) -> I
         {
             f"block {record.name}": affinity_kernels(record.block, STRONGEST)
             for record in recorder.records
-        }
+        },
+        columns,
     )
 
 

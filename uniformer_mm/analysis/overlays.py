@@ -12,12 +12,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from uniformer_mm.datasets.media import Image, bgr_to_rgb
-from uniformer_mm.visualization.drawing import BLACK, GAP, WHITE, side_by_side
+from uniformer_mm.visualization.drawing import (
+    BLACK,
+    GAP,
+    WHITE,
+    above_colour_bar,
+    blend,
+    side_by_side,
+)
 
 PANEL = 480
 """Longer side of a panel in pixels."""
 
 OPACITY = 0.75
+LEVELS = 256
+"""Steps of a colour bar."""
+
 UNSEEN_BRIGHTNESS = 0.3
 MARK = (96, 255, 96)
 CELL = 28
@@ -38,6 +48,8 @@ class Layer:
         colours: (T, H, W, 3), BGR; T is 1 for images; None to draw the mark only.
         opacity: Opacity of the colours, (T, H, W), from 0 to 1; NaN where there is no value and the
             image is dark and grey.
+        bar: Colours of a scale below, (N, 3), BGR.
+        limits: Values at its ends.
     """
 
     title: str
@@ -45,18 +57,30 @@ class Layer:
     mark: tuple[int, ...] | None = None
     colours: NDArray[np.uint8] | None = None
     opacity: NDArray[np.float32] | None = None
+    bar: NDArray[np.uint8] | None = None
+    limits: tuple[str, str] = ("", "")
 
-    def with_heat(self, title: str, values: NDArray[np.float32]) -> "Layer":
-        """A heat map: transparent at 0, bright at the maximum.
+    def with_heat(self, title: str, values: NDArray[np.float32], unit: str = ".3g") -> "Layer":
+        """A heat map with a colour bar: transparent at 0, bright at the maximum.
 
         Args:
             title: Its title.
             values: (H, W) or (T, H, W); NaN where there is no value.
+            unit: Format of the maximum.
         """
         values = values if values.ndim == 3 else values[None]
-        relative = values / max(float(np.nanmax(values)), 1e-12)
-        colours = _colormap("inferno", np.nan_to_num(relative))
-        return replace(self, title=title, colours=colours, opacity=OPACITY * np.sqrt(relative))
+        largest = max(float(np.nanmax(values)), 1e-12)
+        relative = values / largest
+        steps = np.linspace(0, 1, LEVELS, dtype=np.float32)
+        opacity = OPACITY * np.sqrt(steps)[:, None]
+        return replace(
+            self,
+            title=title,
+            colours=_colormap("inferno", np.nan_to_num(relative)),
+            opacity=OPACITY * np.sqrt(relative),
+            bar=blend(np.full((LEVELS, 3), 200, np.uint8), _colormap("inferno", steps), opacity),
+            limits=("0", format(largest, unit)),
+        )
 
     def with_colours(self, title: str, colours: NDArray[np.uint8]) -> "Layer":
         """Colours (H, W, 3) or (T, H, W, 3), BGR."""
@@ -112,9 +136,9 @@ def input_frames(x: Tensor, preprocessor: Any, channels: str) -> NDArray[np.uint
     return pixels if pixels.ndim == 4 else pixels[None]
 
 
-def draw_panel(image: Image, layer: Layer, frame: int = 0) -> Image:
-    """An image, frame of a clip by its index, with a layer over it, resized to `PANEL` pixels."""
-    factor = PANEL / max(image.shape[:2])
+def draw_panel(image: Image, layer: Layer, frame: int = 0, size: int = PANEL) -> Image:
+    """An image, frame of a clip by its index, with a layer over it, resized to a longer side."""
+    factor = size / max(image.shape[:2])
     height, width = (max(round(side * factor), 1) for side in image.shape[:2])
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     panel: Image = cv2.resize(image, (width, height), interpolation=method).astype(np.uint8)
@@ -128,7 +152,7 @@ def draw_panel(image: Image, layer: Layer, frame: int = 0) -> Image:
         left, right, top, bottom = (round(at * side) for at in (x, x + 1, y, y + 1))
         for colour, thickness in ((BLACK, 4), (MARK, 2)):
             cv2.rectangle(panel, (left, top), (right, bottom), colour, thickness)
-    return panel
+    return panel if layer.bar is None else above_colour_bar(panel, layer.bar, layer.limits)
 
 
 def _blend(
@@ -167,31 +191,37 @@ def affinity_kernels(block: Any, strongest: int) -> Mapping[str, NDArray[np.floa
     return {"mean of |weights|": np.abs(kernels).mean(0), **named}
 
 
-def draw_kernels(kernels: Mapping[str, Mapping[str, NDArray[np.float32]]]) -> Image:
-    """A row of kernels (5, 5) or (5, 5, 5) for each block, BGR.
+def draw_kernels(
+    kernels: Mapping[str, Mapping[str, NDArray[np.float32]]], columns: int | None = None
+) -> Image:
+    """Kernels (5, 5) or (5, 5, 5) of each block with their colour bars, BGR.
 
     Means of absolute values are bright where they are large; in single channels red is positive and
     blue negative. The five steps of a kernel over time are side by side.
 
     Args:
         kernels: By name of the block: what `affinity_kernels` returns.
+        columns: Kernels per row; by default a row for each block.
     """
     panels = []
     for block, named in kernels.items():
         for name, kernel in named.items():
             largest = max(float(np.abs(kernel).max()), 1e-12)
-            relative = kernel / largest
-            colours = (
-                _colormap("inferno", relative)
-                if "|" in name
-                else _colormap("bwr", (relative + 1) / 2)
-            )
-            steps = colours if colours.ndim == 4 else colours[None]
+            relative, low, colours = kernel / largest, "0", "inferno"
+            if "|" not in name:
+                relative, low, colours = (relative + 1) / 2, f"-{largest:.2g}", "bwr"
+            drawn = _colormap(colours, relative)
+            steps = drawn if drawn.ndim == 4 else drawn[None]
             cells = np.pad(
-                steps.repeat(CELL, axis=1).repeat(CELL, axis=2), ((0, 0), (0, 0), (0, GAP), (0, 0))
+                steps.repeat(CELL, axis=1).repeat(CELL, axis=2),
+                ((0, 0), (0, 0), (0, GAP), (0, 0)),
+                constant_values=255,
             )
-            panels.append((f"{block}: {name}, up to {largest:.2g}", np.concatenate(list(cells), 1)))
-    return side_by_side(panels, len(panels) // len(kernels))
+            image = np.concatenate(list(cells), 1)[:, :-GAP]
+            bar = _colormap(colours, np.linspace(0, 1, LEVELS))
+            image = above_colour_bar(image, bar, (low, f"{largest:.2g}"))
+            panels.append((f"{block}: {name}", image))
+    return side_by_side(panels, columns or len(panels) // len(kernels))
 
 
 def _colormap(name: str, values: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -183,7 +183,9 @@ class Task:
         clip = Clip("sample", images=frames)
         source = clip if self.takes_clips else Frame("sample", frames[0])
         ground_truth = self.prediction_type.from_ground_truth(source, [sample], meta)
-        return contact_sheet(frames) if ground_truth is None else ground_truth.draw()
+        if ground_truth is None:
+            return contact_sheet(frames)
+        return ground_truth.draw() if self.takes_clips else ground_truth.enlarged().draw()
 
     def use_test_time_augmentation(self, cfg: Config) -> None:
         """Test with the config's `tta_model` and `tta_pipeline`.

@@ -94,6 +94,9 @@ class ClassScores(Prediction):
             return under_scores(image, lines, max(len(lines), 2))
         return under_scores(image, lines, min(SHOWN, len(self.scores)))
 
+    def _scale(self, x: float, y: float) -> None:
+        """There are no coordinates."""
+
     def to_dict(self) -> dict[str, Any]:
         """Return the top classes."""
         classes = [

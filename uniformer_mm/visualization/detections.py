@@ -1,20 +1,26 @@
 """Object detections with boxes, and masks if the model has them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from uniformer_mm.datasets.media import Frame, Image
-from uniformer_mm.visualization.drawing import Label, draw_boxes, draw_labels, draw_masks
+from uniformer_mm.datasets.overrides import distinct_colours
+from uniformer_mm.visualization.drawing import Colour, Label, draw_boxes, draw_labels, draw_masks
 from uniformer_mm.visualization.prediction import (
     Prediction,
     as_array,
+    as_colours,
     class_colours,
     class_name,
     coco_annotation,
 )
+
+MATCHING_IOU = 0.5
+"""Intersection over union from which an object has the colour of one of the ground truth."""
 
 NO_COCO_IDS = frozenset((12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
 """Numbers up to 90 that are not among the ids of COCO's 80 categories."""
@@ -28,15 +34,19 @@ class Detections(Prediction):
         scores: (N,), from 0 to 1.
         labels: (N,), indices of classes.
         masks: (N, H, W), or None if the model has none.
+        colours: RGB colour of each object. None stands for those of the classes, as in a video,
+            whose frames do not tell which object is which.
     """
 
     default_threshold = 0.3
+    opacity = 0.45
 
     source: Frame
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     labels: NDArray[np.int64]
     masks: NDArray[np.bool_] | None
+    colours: list[Colour] | None = None
 
     @classmethod
     def from_samples(
@@ -47,7 +57,9 @@ class Detections(Prediction):
         instances = sample.pred_instances
         scores = as_array(instances.scores)
         order = np.argsort(-scores, kind="stable")
-        return cls(source, meta)._fill(instances, scores, order[scores[order] >= threshold])
+        prediction = cls(source, meta)
+        prediction.threshold = threshold
+        return prediction._fill(instances, scores, order[scores[order] >= threshold])
 
     @classmethod
     def from_ground_truth(
@@ -82,20 +94,55 @@ class Detections(Prediction):
         """Class of each object."""
         return [class_name(self.meta, label) for label in self.labels.tolist()]
 
+    def draw(self) -> Image:
+        """Draw on the source, each object in a colour of its own."""
+        if self.colours is None:
+            self.colours = as_colours(distinct_colours(len(self.boxes)))
+        return super().draw()
+
+    def compare(self, ground_truth: Prediction | None) -> Image:
+        """Draw the prediction next to the ground truth, found objects in the same colour."""
+        if isinstance(ground_truth, Detections):
+            known = len(ground_truth.boxes)
+            palette = as_colours(distinct_colours(known + len(self.boxes)))
+            ground_truth.colours, self.colours = palette[:known], palette[known:]
+            for found, object_ in self._matches(ground_truth):
+                self.colours[found] = palette[object_]
+        return super().compare(ground_truth)
+
+    def _matches(self, ground_truth: "Detections") -> Iterator[tuple[int, int]]:
+        """Yield pairs of objects of one class that overlap, those of high score first."""
+        ious = _ious(self.boxes, ground_truth.boxes)
+        ious[self.labels[:, None] != ground_truth.labels] = 0
+        for number in range(len(self.boxes)):
+            if ious[number].max(initial=0) >= MATCHING_IOU:
+                object_ = int(ious[number].argmax())
+                ious[:, object_] = 0
+                yield number, object_
+
+    def _scale(self, x: float, y: float) -> None:
+        self.boxes = self.boxes * np.array([x, y, x, y], np.float32)
+        if self.masks is not None:
+            size = self.source.image.shape[1::-1]
+            masks = [cv2.resize(mask.astype(np.uint8), size) for mask in self.masks]
+            self.masks = np.reshape(masks, (-1, *size[::-1])).astype(bool)
+
     def _draw(self, image: Image) -> Image:
         """Draw masks, boxes, names and scores; the first object on top."""
-        palette = class_colours(self.meta, int(self.labels.max(initial=0)) + 1)
-        colours = [palette[label] for label in self.labels.tolist()][::-1]
+        colours = self.colours
+        if colours is None:
+            palette = class_colours(self.meta, int(self.labels.max(initial=0)) + 1)
+            colours = [palette[label] for label in self.labels.tolist()]
         if self.masks is not None:
-            draw_masks(image, self.masks[::-1], colours)
-        draw_boxes(image, self.boxes[::-1], colours)
+            draw_masks(image, self.masks[::-1], colours[::-1], self.opacity)
+        draw_boxes(image, self.boxes[::-1], colours[::-1])
         texts = self.names
         if not self.is_ground_truth:
             texts = [f"{name} {score:.0%}" for name, score in zip(texts, self.scores, strict=True)]
-        corners = self.boxes[::-1, :2].tolist()
+        corners = self.boxes[:, :2].tolist()
         labels = [
             Label(text, x, y, colour)
-            for text, (x, y), colour in zip(texts[::-1], corners, colours, strict=True)
+            for text, (x, y), colour in zip(texts, corners, colours, strict=True)
         ]
         return draw_labels(image, labels)
 
@@ -128,6 +175,17 @@ def category_ids(meta: Mapping[str, Any], count: int) -> list[int]:
     if len(classes) == 80 and (classes[0], classes[-1]) == ("person", "toothbrush"):
         return [number for number in range(1, 91) if number not in NO_COCO_IDS]
     return list(range(1, max(count, len(classes)) + 1))
+
+
+def _ious(boxes: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Intersection over union (N, M) of boxes (N, 4) and (M, 4)."""
+    corners = (
+        np.maximum(boxes[:, None, :2], others[:, :2]),
+        np.minimum(boxes[:, None, 2:], others[:, 2:]),
+    )
+    overlap = np.clip(corners[1] - corners[0], 0, None).prod(-1)
+    areas, other_areas = ((b[:, 2:] - b[:, :2]).prod(-1) for b in (boxes, others))
+    return overlap / np.maximum(areas[:, None] + other_areas - overlap, 1e-9)
 
 
 def _run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
@@ -27,7 +28,6 @@ from uniformer_mm.visualization.prediction import (
 )
 from uniformer_mm.writing import write_whole
 
-OPACITY = 0.6
 IGNORED = np.iinfo(np.uint16).max
 """Label of the pixels of the ground truth that have no class."""
 
@@ -43,6 +43,7 @@ class LabelMap(Prediction):
     """
 
     default_threshold = 0.0
+    opacity = 0.6
 
     source: Frame
     labels: NDArray[np.uint16]
@@ -78,6 +79,10 @@ class LabelMap(Prediction):
         present = sorted(label for label, _ in self._shares())
         entries = [(class_name(self.meta, label), palette[label]) for label in present]
         return bgr_to_rgb(above_legend(self._tinted(bgr_to_rgb(self.source.image)), entries))
+
+    def _scale(self, x: float, y: float) -> None:
+        size = self.source.image.shape[1::-1]
+        self.labels = cv2.resize(self.labels, size, interpolation=cv2.INTER_NEAREST)  # type: ignore[assignment]
 
     def _draw(self, image: Image) -> Image:
         """Tint the image, and name the larger areas."""
@@ -129,4 +134,4 @@ class LabelMap(Prediction):
         """Lay the colours of the classes over an RGB image."""
         has_class = self.labels != IGNORED
         colours = np.array(self._palette(), np.float32)[np.where(has_class, self.labels, 0)]
-        return blend(image, colours, OPACITY * has_class[..., None])
+        return blend(image, colours, self.opacity * has_class[..., None])

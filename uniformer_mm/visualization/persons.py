@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniformer_mm.datasets.media import Frame, Image
-from uniformer_mm.visualization.drawing import GREY, draw_boxes, draw_skeleton
+from uniformer_mm.datasets.overrides import distinct_colours
+from uniformer_mm.visualization.drawing import Label, blend, draw_boxes, draw_labels, draw_skeleton
 from uniformer_mm.visualization.prediction import (
     Prediction,
     as_array,
@@ -110,15 +111,29 @@ class Persons(Prediction):
         total = np.where(self.visible, self.keypoint_scores, 0).sum(1)
         return total / np.maximum(self.visible.sum(1), 1)
 
+    def _scale(self, x: float, y: float) -> None:
+        self.keypoints = self.keypoints * np.array([x, y], np.float32)
+        self.boxes = self.boxes * np.array([x, y, x, y], np.float32)
+
     def _draw(self, image: Image) -> Image:
-        """Draw skeletons in the dataset's colours, and thin grey boxes."""
-        draw_boxes(image, self.boxes, [GREY] * len(self.boxes))
+        """Draw skeletons in the dataset's colours, and a box with the score of each person."""
+        colours = as_colours(distinct_colours(len(self.keypoints)))
+        drawn = image.copy()
+        draw_boxes(drawn, self.boxes, colours[: len(self.boxes)])
         links = [(int(start), int(end)) for start, end in self.meta.get("skeleton_links", ())]
         link_colours = as_colours(self.meta["skeleton_link_colors"])
         joint_colours = as_colours(self.meta["keypoint_colors"])
         for joints, visible in zip(self.keypoints, self.visible, strict=True):
-            draw_skeleton(image, joints, visible, links, link_colours, joint_colours)
-        return image
+            draw_skeleton(drawn, joints, visible, links, link_colours, joint_colours)
+        drawn = blend(image, drawn, self.opacity)
+        if self.is_ground_truth:
+            return drawn
+        corners = self.boxes[:, :2].tolist()
+        labels = [
+            Label(f"person {score:.0%}", x, y, colour)
+            for score, (x, y), colour in zip(self.scores, corners, colours, strict=True)
+        ]
+        return draw_labels(drawn, labels)
 
     def to_dict(self) -> dict[str, Any]:
         """Return image size, and annotations in COCO's format.

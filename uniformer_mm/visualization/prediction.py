@@ -1,8 +1,10 @@
 """The base class of predictions."""
 
+import copy
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +14,13 @@ from numpy.typing import NDArray
 
 from uniformer_mm.datasets.media import Image, bgr_to_rgb, write_image
 from uniformer_mm.datasets.overrides import distinct_colours
-from uniformer_mm.visualization.drawing import Colour, side_by_side
+from uniformer_mm.visualization.drawing import (
+    LARGEST_SIDE,
+    MIN_WIDTH,
+    Colour,
+    resized,
+    side_by_side,
+)
 from uniformer_mm.writing import write_parts
 
 
@@ -23,12 +31,16 @@ class Prediction(ABC):
         source: The image or clip.
         meta: Classes, colours and joints of the model's dataset, under mmengine's names.
         is_ground_truth: Whether it has no scores worth showing.
+        threshold: Score threshold; None where every pixel has a class.
+        opacity: Opacity of masks, label maps and skeletons, from 0 to 1.
     """
 
     default_threshold: ClassVar[float]
     """Score threshold unless the user gives one."""
 
     is_ground_truth = False
+    threshold: float | None = None
+    opacity: float = 1.0
 
     def __init__(self, source: Any, meta: Mapping[str, Any]) -> None:
         self.source = source
@@ -71,8 +83,24 @@ class Prediction(ABC):
         """Draw the prediction, and to the left of it the ground truth if there is one; BGR."""
         if ground_truth is None:
             return self.draw()
-        panels = [("ground truth", ground_truth.draw()), ("prediction", self.draw())]
-        return side_by_side(panels, columns=2)
+        title = "prediction" + (f", score ≥ {self.threshold:g}" if self.threshold else "")
+        panels = [("ground truth", ground_truth), (title, self)]
+        return side_by_side([(name, one.enlarged().draw()) for name, one in panels], columns=2)
+
+    def enlarged(self) -> "Prediction":
+        """Return a copy on a larger image if lines and text would hide much of this one."""
+        image = self.source.image
+        if min(image.shape[:2]) >= MIN_WIDTH or max(image.shape[:2]) >= LARGEST_SIDE:
+            return self
+        larger = copy.copy(self)
+        larger.source = replace(self.source, image=resized(image, MIN_WIDTH))
+        height, width = larger.source.image.shape[:2]
+        larger._scale(width / image.shape[1], height / image.shape[0])
+        return larger
+
+    @abstractmethod
+    def _scale(self, x: float, y: float) -> None:
+        """Multiply coordinates by factors, in new arrays."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:

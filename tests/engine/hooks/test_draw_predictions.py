@@ -20,7 +20,7 @@ from uniformer_mm.engine.hooks.draw_predictions import (
 )
 from uniformer_mm.visualization.drawing import GAP
 
-HEIGHT, WIDTH = 200, 300
+HEIGHT, WIDTH = 320, 480
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 META = {
     "classes": ("a", "b"),
@@ -53,7 +53,9 @@ def runner(tmp_path):
     visualizer.dataset_meta = META
     message_hub = MessageHub(str(tmp_path))
     message_hub.update_info("iter", 7)
-    return SimpleNamespace(visualizer=visualizer, message_hub=message_hub, model=torch.nn.Module())
+    return SimpleNamespace(
+        visualizer=visualizer, message_hub=message_hub, model=torch.nn.Module(), cfg={}
+    )
 
 
 def write_black(path):
@@ -109,7 +111,20 @@ def test_ground_truth_is_left_and_prediction_right(runner, tmp_path, predict):
     drawn = cv2.imread(str(tmp_path / "out" / "street.jpg"))[..., ::-1]
     assert drawn.shape[1] == 2 * WIDTH + GAP
     assert drawn[150, 150].argmax() == 0
-    assert drawn[150, WIDTH + GAP + 150].argmax() == 2
+    other = drawn[150, WIDTH + GAP + 150]
+    assert other.argmax() != 0, "another class, or an object that is not in the ground truth"
+    assert (drawn[:5, WIDTH] > 250).all(), "white around the images"
+
+
+@pytest.mark.parametrize(("predict", "usual"), [(segmented, 0.6), (detected, 0.45)])
+def test_the_opacity_is_the_configs(runner, tmp_path, predict, usual):
+    path = write_black(tmp_path / "street.png")
+    brightness = []
+    for cfg in ({}, {"visualizer": {"alpha": 0.2}}):
+        runner.cfg = cfg
+        build(out_dir=str(tmp_path / "out")).after_test_iter(runner, 3, None, [predict(path)])
+        brightness.append(cv2.imread(str(tmp_path / "out" / "street.jpg"))[150, 150].max())
+    assert brightness[0] / brightness[1] == pytest.approx(usual / 0.2, rel=0.05)
 
 
 def test_persons_of_an_image_are_drawn_together_with_its_annotations(runner, tmp_path):
@@ -128,9 +143,25 @@ def test_persons_of_an_image_are_drawn_together_with_its_annotations(runner, tmp
         hook.after_test_iter(runner, batch, None, [sample])
     assert not (tmp_path / "out").exists()
     hook.after_test_epoch(runner)
-    drawn = cv2.imread(str(tmp_path / "out" / "street.jpg"))[-HEIGHT // 2, :, 2]
+    drawn = cv2.imread(str(tmp_path / "out" / "street.jpg"))[-HEIGHT + 100, :, 2]
     red = [x for x in (50, 150, 250, *(WIDTH + GAP + x for x in (50, 150, 250))) if drawn[x] > 150]
     assert red == [150, WIDTH + GAP + 50, WIDTH + GAP + 250]  # boxes of low score are left out
+
+
+def test_persons_of_due_images_are_drawn_in_validation(runner, tmp_path):
+    paths = [write_black(tmp_path / name) for name in ("a.png", "b.png", "c.png")]
+    runner.val_dataloader = SimpleNamespace(dataset=SimpleNamespace())
+    hook = build(interval=2, out_dir=str(tmp_path / "out"))
+    hook.before_val(runner)
+    batches = [[(0, 50), (0, 250)], [(1, 50), (0, 400)], [(2, 50)]]  # image and x of each person
+    for index, batch in enumerate(batches):
+        hook.after_val_iter(runner, index, None, [person(paths[i], x) for i, x in batch])
+    hook.after_val_epoch(runner)
+    assert files(tmp_path / "out") == ["a.jpg", "c.jpg"]
+    drawn = cv2.imread(str(tmp_path / "out" / "a.jpg"))[100, :, 2]
+    assert [x for x in (50, 250, 400, 450) if drawn[x] > 150] == [50, 250, 400]
+    hook.after_val_epoch(runner)
+    assert files(tmp_path / "out") == ["a.jpg", "c.jpg"], "persons are drawn once"
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 8, 32, 32), (8, 3, 32, 32), (3, 32, 32)])

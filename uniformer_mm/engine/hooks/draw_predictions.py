@@ -3,6 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from uniformer_mm.visualization.result_folder import stems_of
 
 class DrawPredictionsHook(Hook):
     """Draws predictions of any task, in the style of `tools/infer.py`, next to the ground truth.
+
+    The opacity of masks, label maps and skeletons is the config's `visualizer.alpha`, if given.
 
     One hook for all tasks, in place of the codebases' own: mmseg's has no output folder, mmpose's
     draws an image per person and no ground truth, mmpretrain's draws cropped images and fails with
@@ -60,6 +63,7 @@ class DrawPredictionsHook(Hook):
         self.wait_time = wait_time
         self.out_dir = out_dir
         self._persons: list[BaseDataElement] = []
+        self._due: set[str] = set()
         self._dataset: Any = None
         self._annotations: Any = None
         self._names: dict[str, str] = {}
@@ -81,35 +85,51 @@ class DrawPredictionsHook(Hook):
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Draw the first sample of some batches; persons of an image may be in several."""
+        """Draw the first sample of some batches; of persons, choose its image."""
         is_due = self.enable and batch_idx % self.interval == 0
-        if is_due and prediction_type(outputs[0]) is not Persons:
+        if self.enable and prediction_type(outputs[0]) is Persons:
+            self._collect(outputs)
+            self._due.update([outputs[0].img_path] if is_due else ())
+        elif is_due:
             self._draw_batch(runner, batch_idx, data_batch, outputs[:1])
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Draw all samples of a batch, but collect persons."""
-        if not self.enable:
-            return
-        if prediction_type(outputs[0]) is not Persons:
+        if self.enable and prediction_type(outputs[0]) is Persons:
+            self._collect(outputs)
+            self._due.update(sample.img_path for sample in outputs)
+        elif self.enable:
             self._draw_batch(runner, batch_idx, data_batch, outputs)
-            return
-        for sample in outputs:
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Draw all persons of the chosen images."""
+        self._draw_persons(runner)
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Draw all persons of each image."""
+        self._draw_persons(runner)
+
+    def _collect(self, samples: Sequence[Any]) -> None:
+        """Keep persons, those of an image may be in several batches and processes."""
+        for sample in samples:
             data = {key: sample.get(key) for key in ("pred_instances", "gt_instances")}
             metainfo = {"img_id": sample.img_id, "img_path": sample.img_path}
             data = {key: value for key, value in data.items() if value is not None}
             self._persons.append(BaseDataElement(metainfo=metainfo, **data))
 
-    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Draw all persons of each image."""
+    def _draw_persons(self, runner: Runner) -> None:
+        gathered = all_gather_object((self._persons, self._due)) if self.enable else []
+        self._persons, self._due = [], set()
+        due = set().union(*(paths for _, paths in gathered))
         images: dict[str, list[BaseDataElement]] = defaultdict(list)
-        for samples in all_gather_object(self._persons) if self.enable else ():
-            for sample in samples:
+        for sample in chain.from_iterable(samples for samples, _ in gathered):
+            if sample.img_path in due:
                 images[sample.img_path].append(sample)
-        self._persons = []
         if not images or not is_main_process():
             return
+        self._annotations = None
         if getattr(self._dataset, "bbox_file", None):  # boxes of a detector have no ground truth
             from xtcocotools.coco import COCO
 
@@ -150,7 +170,12 @@ class DrawPredictionsHook(Hook):
             return
         threshold = kind.default_threshold if self.threshold is None else self.threshold
         prediction = kind.from_samples(source, samples, visualizer.dataset_meta or {}, threshold)
-        image = prediction.compare(self._ground_truth(prediction, samples))
+        ground_truth = self._ground_truth(prediction, samples)
+        alpha = (runner.cfg.get("visualizer") or {}).get("alpha")
+        for drawn in (prediction, ground_truth):
+            if alpha is not None and drawn is not None:
+                drawn.opacity = alpha
+        image = prediction.compare(ground_truth)
         if self.show:
             visualizer.show(image[..., ::-1], win_name=source.name, wait_time=self.wait_time)
         if self.out_dir:
