@@ -37,6 +37,9 @@ STRIDE = 4
 SIGMA = 2
 """Standard deviation of the targets, in cells."""
 
+SIMCC_SIGMA = 3.0
+"""The same for SimCC, in half pixels."""
+
 BATCH_SIZE = 8
 
 COCO_DATASETS = ("CocoDataset", "mmpose.CocoDataset")
@@ -197,6 +200,10 @@ def _shrink_crops(config: Any) -> None:
     if isinstance(config, dict):
         if "input_size" in config:
             config["input_size"] = CROP
+        if "in_featuremap_size" in config:
+            config["in_featuremap_size"] = tuple(side // 32 for side in CROP)
+        if config.get("type") == "SimCCLabel":
+            config["sigma"] = SIMCC_SIGMA
         if "heatmap_size" in config:
             config["heatmap_size"] = tuple(side // STRIDE for side in CROP)
             config["sigma"] = SIGMA
