@@ -14,6 +14,7 @@ DATA = {
     "sthv2": "Something-Something V2",
     "ucf101": "UCF101",
     "hmdb51": "HMDB51",
+    "ava": "AVA 2.1",
     "imagenet": "ImageNet-1K",
 }
 METRICS = {
@@ -93,6 +94,8 @@ def flops_input(cfg, task):
     if task == "pose":
         width, height = cfg.codec.input_size
         return f"{height} x {width}"
+    if "roi_head" in cfg.model:
+        return None  # depends on the video
     crop = _step(cfg, "crop_size")
     if task == "cls":
         return f"{crop['crop_size']} x {crop['crop_size']}"

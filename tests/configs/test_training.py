@@ -36,6 +36,7 @@ TRAINED = {
         *("tsn_uniformer_s_k400", "uniformer_b_8x8_k400", "uniformer_s_16_sthv1_prek400"),
         *("uniformer_s_16x4_ucf101", "uniformer_s_16x4_hmdb51", "uniformer_xs_32x192_k400"),
         *("uniformer_xxs_16x128_k400", "uniformer_xxs_4x128_k400"),
+        "fast_rcnn_uniformer_s_16x4_ava21",
     ],
 }
 RUN = [(task, name) for task, chosen in TRAINED.items() for name in chosen]

@@ -70,7 +70,7 @@ class Detection(Task):
     synthetic_type = SyntheticCoco
     short_run = ShortRun(samples=256, iterations=260, learning_rate=3e-4)
     short_runs: ClassVar = {
-        "RTMDet": ShortRun(samples=256, iterations=500, learning_rate=1e-3, batch_size=4),
+        "RTMDet": ShortRun(samples=256, iterations=320, learning_rate=1e-3, batch_size=4),
         "Mask2Former": ShortRun(samples=256, iterations=700, learning_rate=3e-4, batch_size=4),
         "DINO": ShortRun(samples=256, iterations=700, learning_rate=3e-4, batch_size=4),
     }

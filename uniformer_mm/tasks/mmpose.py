@@ -81,6 +81,7 @@ class Pose(Task):
         "AR": ("coco/AR", 100),
     }
     takes_coco_data = True
+    takes_boxes = True
     default_root = "data/coco"
     help_text = COCO_HELP
     prediction_type = Persons

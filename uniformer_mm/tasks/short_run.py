@@ -96,7 +96,7 @@ def scale_sizes(pipeline: Any, factor: float) -> None:
     """Scale every image size in a pipeline, to integers."""
     if isinstance(pipeline, dict):
         for key, value in pipeline.items():
-            if key in ("scale", "scales", "crop_size", "size", "img_scale"):
+            if key in ("scale", "scales", "crop_size", "size", "img_scale", "scale_range"):
                 pipeline[key] = _scaled(value, factor)
             else:
                 scale_sizes(value, factor)

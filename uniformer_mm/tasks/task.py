@@ -49,6 +49,7 @@ class Task:
         short_runs: The same for some models, by the type of the model or of its head.
         takes_coco_data: Whether `--coco` can point configs at a dataset in COCO's format.
         takes_clips: Whether inputs are videos as a whole, not images.
+        takes_boxes: Whether inputs have boxes of persons.
         output_name: Name of the result of `raw_outputs`; None if whole models cannot be exported.
     """
 
@@ -66,6 +67,7 @@ class Task:
     short_runs: ClassVar[Mapping[str, ShortRun]] = {}
     takes_coco_data: ClassVar[bool] = False
     takes_clips: ClassVar[bool] = False
+    takes_boxes: ClassVar[bool] = False
     output_name: ClassVar[str | None] = None
 
     def data_help(self, root: str) -> str:
