@@ -17,6 +17,7 @@ from zoo_configs import (
     read,
 )
 
+from uniformer_mm.errors import UserError
 from uniformer_mm.tasks import task_of
 
 # name: (published parameters in millions, drop path rate, checkpointed blocks)
@@ -203,6 +204,13 @@ def test_instance_rtmdet_ends_without_mosaics():
     assert cfg.train_cfg.max_epochs == cfg.param_scheduler[1].end == 100
     steps = [[s.type for s in p] for p in (cfg.train_pipeline, switch.switch_pipeline)]
     assert ["CachedMosaic" in s for s in steps] == [True, False]
+
+
+@pytest.mark.parametrize("name", ["mask2former_uniformer_s", "rtmdet_ins_uniformer_s"])
+def test_augmented_testing_of_instance_segmentation_without_mask_head_is_refused(name):
+    cfg = read("det", name)
+    with pytest.raises(UserError, match=r"always predicts masks: test it without --tta"):
+        task_of(cfg).use_test_time_augmentation(cfg)
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if "_s" in name])

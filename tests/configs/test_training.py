@@ -94,7 +94,7 @@ def test_trains_two_iterations_and_evaluates(task, name, tmp_path_factory, tmp_p
     cfg.default_hooks.logger.interval = 1
     # COCO has no scores where nothing is found.
     found = cfg.model.get("test_cfg", {})
-    for settings in (found, found.get("rcnn", {})):
+    for settings in (found, found.get("rcnn") or {}):
         if "score_thr" in settings:
             settings.score_thr = 0.0
     adapt_to_machine(cfg)

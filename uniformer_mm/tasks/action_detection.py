@@ -84,9 +84,10 @@ class ActionDetection(Video):
                 **_lists(root, source),
             )
             # A flip makes left of right.
-            dataset.pipeline = [step for step in dataset.pipeline if step["type"] != "Flip"]
-            scale_sizes(dataset.pipeline, MODEL_SIZE / 256)
-            dataset.pipeline[0].update(CLIP)
+            pipeline = [step for step in dataset["pipeline"] if step["type"] != "Flip"]
+            scale_sizes(pipeline, MODEL_SIZE / 256)
+            pipeline[0].update(CLIP)
+            dataset["pipeline"] = pipeline
         for _, metric in evaluators(cfg):
             metric.update(
                 ann_file=f"{root}/ava_val.csv", num_classes=len(CLASSES), **_lists(root, "val")

@@ -19,6 +19,7 @@ from uniformer_mm.datasets.synthetic.drawing import PALETTE
 from uniformer_mm.datasets.validation.cache import check_once
 from uniformer_mm.datasets.validation.instances import Use, check_annotations
 from uniformer_mm.datasets.validation.num_classes import type_name
+from uniformer_mm.errors import UserError
 from uniformer_mm.tasks.short_run import ShortRun, scale_sizes
 from uniformer_mm.tasks.task import Task, test_pipeline
 from uniformer_mm.visualization import Detections
@@ -202,16 +203,28 @@ def _shrink_detector(cfg: Config) -> None:
 
 
 def _without_masks(cfg: Config) -> None:
-    """Test an instance segmenter as a box detector."""
-    roi_head = cfg.model.get("roi_head", {})
-    if roi_head.get("mask_head") is None:
+    """Test an instance segmenter as a box detector.
+
+    Raises:
+        UserError: It predicts boxes and masks by one head.
+    """
+    metrics = [
+        metric
+        for split, metric in evaluators(cfg)
+        if split == "test" and type_name(metric) == "CocoMetric" and "segm" in metric["metric"]
+    ]
+    if not metrics:
         return
+    roi_head = cfg.model.get("roi_head") or {}
+    if roi_head.get("mask_head") is None:
+        raise UserError(
+            f"--tta: mmdet merges boxes only, and {type_name(cfg.model)} always predicts masks:"
+            " test it without --tta"
+        )
     print_log("--tta: mmdet merges boxes only, masks are left out", logger="current")
     roi_head.update(mask_head=None, mask_roi_extractor=None)
-    metrics = cfg.test_evaluator
-    for metric in metrics if isinstance(metrics, list) else [metrics]:
-        if metric["type"] == "CocoMetric":
-            metric["metric"] = ["bbox"]
+    for metric in metrics:
+        metric["metric"] = ["bbox"]
 
 
 def _flip_pipeline(pipeline: list[dict]) -> list[dict]:

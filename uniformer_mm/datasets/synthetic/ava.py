@@ -88,7 +88,8 @@ class SyntheticAva(SyntheticDataset):
         scene = ActionScene(self.image_size, rng)
         seed = int(rng.integers(2**32))
         for number, path in enumerate(paths):
-            path.write_bytes(encode_jpeg(scene.frame(scene.offsets(number), seed)))
+            frame = scene.frame(scene.offsets(number), seed)
+            path.write_bytes(encode_jpeg(frame.astype(np.float32)))
         boxes = scene.boxes()
         sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
         proposals = (boxes + JITTER * sides * rng.standard_normal(boxes.shape)).clip(0, 1)
