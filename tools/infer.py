@@ -125,8 +125,9 @@ def make_parser() -> argparse.ArgumentParser:
     persons.add_argument(
         "--boxes",
         metavar="FILE.json",
-        help='pose estimation: person boxes, as {"image.jpg": [[x1, y1, x2, y2], ...]} or in COCO'
-        " format, e.g. the predictions.json of a detector (default: the whole image)",
+        help="pose estimation and action detection: person boxes, as"
+        ' {"image.jpg": [[x1, y1, x2, y2], ...]} or in COCO format, e.g. the predictions.json of a'
+        " detector (default: the whole image)",
     )
     persons.add_argument(
         "--detector",

@@ -19,7 +19,8 @@ except ModuleNotFoundError as error:
     ) from error
 
 import uniformer_mm.checkpoints
-import uniformer_mm.engine.hooks  # noqa: F401
+import uniformer_mm.engine.hooks
+import uniformer_mm.engine.layer_decay  # noqa: F401
 from uniformer_mm.compat import repair_stack
 from uniformer_mm.models import UniFormer, UniFormerLight
 from uniformer_mm.version import __version__

@@ -22,11 +22,11 @@ def test_a_table_leaves_out_what_is_the_same_for_all():
     models = [model for model in list_models(ROOT) if model.task == "det"]
     head, _, first, *_ = table(models).splitlines()
     assert head == (
-        "| config | backbone | schedule | box AP | mask AP | parameters | multiply-adds |"
-        " input size | weights |"
+        "| config | backbone | schedule | batch | box AP | mask AP | parameters |"
+        " multiply-adds | input size | weights |"
     )
     assert first.startswith(
-        "| [mask_rcnn_uniformer_s](mask_rcnn_uniformer_s.py) | S, h14 | 1x | 45.6"
+        "| [mask_rcnn_uniformer_s](mask_rcnn_uniformer_s.py) | S, h14 | 1x | 16 | 45.6"
         " | 41.6 | 41.2 M | 269 G | 800 x 1280 | [authors' page](https://"
     )
 

@@ -14,6 +14,7 @@ DATA = {
     "sthv2": "Something-Something V2",
     "ucf101": "UCF101",
     "hmdb51": "HMDB51",
+    "ava": "AVA 2.1",
     "imagenet": "ImageNet-1K",
 }
 METRICS = {
@@ -23,6 +24,9 @@ METRICS = {
     "keypoints": {"AP", "AP@0.5", "AP@0.75", "ARM", "ARL", "AR"},
     "top-1": {"top-1"},
 }
+COCO_IMAGES = 117_266
+"""Training images with annotations."""
+
 MEASURED_AT = {"det": "800 x 1280", "seg": "512 x 2048"}
 """Inputs whose multiply-adds the authors state; those of the other tasks are the test's."""
 
@@ -70,8 +74,15 @@ def schedule(cfg, task):
     if task == "seg":
         return f"{cfg.train_cfg.max_iters // 1000}k"
     if task == "det":
-        scales = any(step["type"] == "RandomChoice" for step in _pipeline(cfg, "train"))
-        return f"{cfg.train_cfg.max_epochs // 12}x" + (", multi-scale" if scales else "")
+        epochs = cfg.train_cfg.get("max_epochs", 0) * cfg.train_dataloader.dataset.get("times", 1)
+        if not epochs:
+            images = cfg.train_cfg.max_iters * cfg.auto_scale_lr.base_batch_size
+            epochs = round(images / COCO_IMAGES)
+        length = f"{epochs // 12}x" if epochs in (12, 36) else f"{epochs} epochs"
+        steps = {step["type"]: step for step in _pipeline(cfg, "train")}
+        if steps.get("RandomResize", {}).get("ratio_range") == (0.1, 2.0):
+            return f"{length}, large-scale jitter"
+        return length + (", multi-scale" if "RandomChoice" in steps else "")
     labelled = "TokenLabeling" in str(cfg.model.get("head", {}).get("type"))
     return f"{'TL, ' if labelled else ''}{cfg.train_cfg.max_epochs} epochs"
 
@@ -83,6 +94,8 @@ def flops_input(cfg, task):
     if task == "pose":
         width, height = cfg.codec.input_size
         return f"{height} x {width}"
+    if "roi_head" in cfg.model:
+        return None  # depends on the video
     crop = _step(cfg, "crop_size")
     if task == "cls":
         return f"{crop['crop_size']} x {crop['crop_size']}"
@@ -97,6 +110,7 @@ def metrics(cfg, task):
     kinds = {"pose": ["keypoints"], "video": ["top-1"], "cls": ["top-1"], "seg": ["mIoU"]}.get(task)
     if kinds is None:
         kinds = (evaluators[0] if isinstance(evaluators, list) else evaluators)["metric"]
+        kinds = [kinds] if isinstance(kinds, str) else kinds
     return set().union(*(METRICS[kind] for kind in kinds))
 
 

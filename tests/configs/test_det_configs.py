@@ -17,6 +17,7 @@ from zoo_configs import (
     read,
 )
 
+from uniformer_mm.errors import UserError
 from uniformer_mm.tasks import task_of
 
 # name: (published parameters in millions, drop path rate, checkpointed blocks)
@@ -31,11 +32,20 @@ PUBLISHED = {
     "cascade_mask_rcnn_uniformer_s_3x_ms": (79, 0.2, (0, 0, 8, 0)),
     "cascade_mask_rcnn_uniformer_b_3x_ms": (107, 0.4, (0, 0, 20, 0)),
 }
+# name: (parameters in millions, drop path rate, outputs)
+RECIPES = {
+    "mask_rcnn_uniformer_s_lsj": (41, 0.2, None),
+    "mask2former_uniformer_s": (41, 0.2, None),
+    "mask2former_uniformer_b": (69, 0.3, None),
+    "dino_4scale_uniformer_s": (41, 0.2, (1, 2, 3)),
+    "dino_4scale_uniformer_b": (69, 0.3, (1, 2, 3)),
+    "rtmdet_ins_uniformer_s": (32, 0.2, (1, 2, 3)),
+}
 ARCHS = {"s": "small", "b": "base", "xxs": "xxs", "xs": "xs"}
 
 
 def test_every_config_is_in_the_table():
-    assert names("det") == set(PUBLISHED)
+    assert names("det") == {*PUBLISHED, *RECIPES}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -133,6 +143,93 @@ def test_heads(name):
         assert (head.loss_bbox.type, head.loss_bbox.loss_weight) == ("GIoULoss", 10.0)
         stds = [0.1 * scale, 0.1 * scale, 0.2 * scale, 0.2 * scale]
         assert head.bbox_coder.target_stds == pytest.approx(stds, abs=2e-3)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_backbone_of_recipes(name):
+    millions, drop_path_rate, outputs = RECIPES[name]
+    assert round(entry("det", name).parameters / 1e6) == millions
+    assert (entry("det", name).metrics, entry("det", name).weights) == ({}, None)
+    cfg = read("det", name)
+    arch = ARCHS[name.partition("uniformer_")[2].split("_")[0]]
+    backbone = cfg.model.backbone
+    assert (backbone.type, backbone.arch) == ("mmengine.UniFormer", arch)
+    assert (backbone.attention, backbone.window_size) == ("hybrid", 14)
+    assert (backbone.drop_path_rate, backbone.get("out_indices")) == (drop_path_rate, outputs)
+    assert backbone.init_cfg.checkpoint.endswith(f"uniformer_{arch}_in1k.pth")
+    processor = cfg.model.data_preprocessor
+    assert (processor.mean, processor.std) == (IMAGENET_MEAN, IMAGENET_STD)
+    assert processor.bgr_to_rgb
+
+
+@pytest.mark.parametrize(("task", "name"), [("det", "mask2former_uniformer_b")])
+def test_pretrained_backbone_has_a_tenth_of_the_rate_and_its_norms_do_not_decay(task, name):
+    cfg = read(task, name)
+    model = build(cfg)
+    optimizer, decays = optimizer_and_decays(model, cfg)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    for key, parameter in model.named_parameters():
+        own = key.startswith("backbone.")
+        assert rates[id(parameter)] == pytest.approx(1e-5 if own else 1e-4), key
+        if own:
+            assert decays[key] == (0.0 if "norm" in key else 0.05), key
+    assert decays["panoptic_head.query_embed.weight"] == 0.0
+
+
+def test_large_scale_jitter_has_layer_decay_and_a_moving_average():
+    cfg = read("det", "mask_rcnn_uniformer_s_lsj")
+    model = build(cfg)
+    optimizer, decays = optimizer_and_decays(model, cfg)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    rates = {name: rates[id(parameter)] for name, parameter in model.named_parameters()}
+    assert rates["rpn_head.rpn_conv.weight"] == rates["backbone.norm1.weight"] == 2e-4
+    assert rates["backbone.blocks4.2.mlp.fc1.weight"] == pytest.approx(2e-4 * 0.8)
+    assert rates["backbone.patch_embed1.proj.weight"] == pytest.approx(2e-4 * 0.8**19)
+    assert decays["backbone.blocks3.0.norm1.weight"] == 0.0
+    (average,) = cfg.custom_hooks
+    assert (average.type, average.ema_type, average.momentum) == (
+        *("EMAHook", "ExpMomentumEMA", 2e-4),
+    )
+    steps = {step.type: step for step in cfg.train_dataloader.dataset.dataset.pipeline}
+    assert steps["RandomResize"].ratio_range == (0.1, 2.0)
+    assert steps["RandomCrop"].crop_size == (1024, 1024)
+
+
+def test_instance_rtmdet_ends_without_mosaics():
+    cfg = read("det", "rtmdet_ins_uniformer_s")
+    average, switch = cfg.custom_hooks
+    assert (average.type, switch.type, switch.switch_epoch) == (
+        *("EMAHook", "PipelineSwitchHook", 90),
+    )
+    assert cfg.train_cfg.max_epochs == cfg.param_scheduler[1].end == 100
+    steps = [[s.type for s in p] for p in (cfg.train_pipeline, switch.switch_pipeline)]
+    assert ["CachedMosaic" in s for s in steps] == [True, False]
+
+
+@pytest.mark.parametrize("name", ["mask2former_uniformer_s", "rtmdet_ins_uniformer_s"])
+def test_augmented_testing_of_instance_segmentation_without_mask_head_is_refused(name):
+    cfg = read("det", name)
+    with pytest.raises(UserError, match=r"always predicts masks: test it without --tta"):
+        task_of(cfg).use_test_time_augmentation(cfg)
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if "_s" in name])
+def test_synthetic_run_of_recipes(name, tmp_path):
+    """Trains the backbone at the full rate, on small images, without changes of hue."""
+    cfg = read("det", name)
+    task_of(cfg).use_synthetic_data(cfg, 4, tmp_path)
+    settings = str(cfg.optim_wrapper)
+    assert "lr_mult': 0.1" not in settings
+    assert cfg.optim_wrapper.paramwise_cfg.get("layer_decay_rate", 1.0) == 1.0
+    dataset = cfg.train_dataloader.dataset
+    dataset = DATASETS.build(dataset.get("dataset", dataset))
+    inputs = [dataset[index]["inputs"] for index in range(len(dataset))]
+    assert max(max(image.shape) for image in inputs) <= 300
+    kinds = {type(step).__name__ for step in dataset.pipeline.transforms}
+    assert not kinds & {"CachedMosaic", "CachedMixUp", "YOLOXHSVRandomAug"}
+    assert len(cfg.get("custom_hooks") or []) == ("lsj" in name or "rtmdet" in name)
+    queries = cfg.model.get("num_queries") or cfg.model.get("panoptic_head", {}).get("num_queries")
+    assert queries in (None, 30, 60)
 
 
 @pytest.mark.parametrize("attention", ["global", "window", "hybrid"])

@@ -30,7 +30,7 @@ SIZES = {"s": ("small", 25_232_465), "b": ("base", 53_463_761)}
 
 
 def test_every_config_is_in_the_table():
-    assert names("pose") == set(PUBLISHED)
+    assert names("pose") == {*PUBLISHED, "simcc_uniformer_s_256x192"}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -167,3 +167,21 @@ def test_keypoints_are_those_of_the_authors(cfg):
     assert metainfo["flip_indices"] == [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
     sigmas = (26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89)
     assert metainfo["sigmas"] == pytest.approx([sigma / 1000 for sigma in sigmas])
+
+
+def test_simcc_differs_in_head_and_codec_only():
+    cfg, heatmaps = read("pose", "simcc_uniformer_s_256x192"), read("pose", next(iter(PUBLISHED)))
+    assert (entry("pose", "simcc_uniformer_s_256x192").metrics) == {}
+    head, codec = cfg.model.pop("head"), cfg.pop("codec")
+    codec = {key: value for key, value in codec.items() if key != "_scope_"}
+    assert (head.type, head.in_featuremap_size, head.decoder) == ("SimCCHead", (6, 8), codec)
+    assert codec == {
+        "type": "SimCCLabel",
+        "input_size": (192, 256),
+        "sigma": 6.0,
+        "simcc_split_ratio": 2.0,
+    }
+    assert transforms(cfg.train_dataloader.dataset.pipeline)["GenerateTarget"].encoder == codec
+    for section in ("optim_wrapper", "param_scheduler", "val_dataloader", "test_dataloader"):
+        assert cfg[section] == heatmaps[section]
+    assert cfg.model.backbone == heatmaps.model.backbone

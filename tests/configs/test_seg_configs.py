@@ -48,6 +48,10 @@ LIGHT = {
 }
 
 
+# configs without published results
+RECIPES = ("segformer_uniformer_s", "mask2former_uniformer_s", "mask2former_uniformer_b")
+
+
 @pytest.fixture(params=["upernet", "semantic_fpn"])
 def case(request):
     """A config and its method; what it has but the backbone, the others of the method have too."""
@@ -56,7 +60,7 @@ def case(request):
 
 def test_every_config_is_in_a_table():
     light = {f"semantic_fpn_uniformer_{arch}" for arch in LIGHT}
-    assert names("seg") == set(NAMES) | light
+    assert names("seg") == {*NAMES, *light, *RECIPES}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -301,3 +305,28 @@ def test_images_reach_the_model_unpadded_and_for_fpn_enlarged_to_multiples_of_32
         batch["inputs"][0], torch.from_numpy(expected.transpose(2, 0, 1).copy())
     )
     assert batch["data_samples"][0].gt_sem_seg.shape == size, "the ground truth keeps its size"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_are_those_of_the_heads(name):
+    cfg = read("seg", name)
+    arch = {"s": "small", "b": "base"}[name[-1]]
+    assert (entry("seg", name).metrics, entry("seg", name).weights) == ({}, None)
+    backbone = cfg.model.backbone
+    assert (backbone.arch, backbone.attention, backbone.window_size) == (arch, "hybrid", 14)
+    assert backbone.init_cfg.checkpoint.endswith(f"uniformer_{arch}_in1k.pth")
+    assert cfg.model.decode_head.num_classes == 150
+    assert [hook.type for hook in cfg.custom_hooks] == ["CheckLabelsHook"]
+    for pipeline in (cfg.train_pipeline, cfg.test_pipeline, cfg.tta_pipeline[1].transforms[2]):
+        kinds = {step.type for step in pipeline}
+        assert "LoadLabelMap" in kinds
+        assert "LoadAnnotations" not in kinds
+    for split in ("train", "val", "test"):
+        pipeline = cfg.train_pipeline if split == "train" else cfg.test_pipeline
+        assert cfg[f"{split}_dataloader"].dataset.pipeline == pipeline
+    optimizer, _ = optimizer_and_decays(model := build(cfg), cfg)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    own = rates[id(model.backbone.blocks3[0].norm1.weight)]
+    for key, parameter in model.named_parameters():
+        share = 1 if key.startswith("backbone.") else 10
+        assert rates[id(parameter)] == pytest.approx(share * own), key

@@ -20,17 +20,23 @@ TRAINED = {
     "det": [
         *("faster_rcnn_uniformer_s", "mask_rcnn_uniformer_s", "mask_rcnn_uniformer_xxs"),
         *("mask_rcnn_uniformer_b_3x_ms", "cascade_mask_rcnn_uniformer_s_3x_ms"),
+        *("mask_rcnn_uniformer_s_lsj", "mask2former_uniformer_b", "dino_4scale_uniformer_s"),
+        "rtmdet_ins_uniformer_s",
     ],
-    "pose": ["td_hm_uniformer_s_256x192", "td_hm_uniformer_b_448x320"],
+    "pose": [
+        *("td_hm_uniformer_s_256x192", "td_hm_uniformer_b_448x320", "simcc_uniformer_s_256x192")
+    ],
     "seg": [
         *("semantic_fpn_uniformer_s_h14", "semantic_fpn_uniformer_b_global"),
         *("semantic_fpn_uniformer_s_w32", "semantic_fpn_uniformer_xxs"),
         *("upernet_uniformer_s_h14", "upernet_uniformer_b_global", "upernet_uniformer_b_w32"),
+        *("segformer_uniformer_s", "mask2former_uniformer_s"),
     ],
     "video": [
         *("tsn_uniformer_s_k400", "uniformer_b_8x8_k400", "uniformer_s_16_sthv1_prek400"),
         *("uniformer_s_16x4_ucf101", "uniformer_s_16x4_hmdb51", "uniformer_xs_32x192_k400"),
         *("uniformer_xxs_16x128_k400", "uniformer_xxs_4x128_k400"),
+        "fast_rcnn_uniformer_s_16x4_ava21",
     ],
 }
 RUN = [(task, name) for task, chosen in TRAINED.items() for name in chosen]
@@ -86,8 +92,11 @@ def test_trains_two_iterations_and_evaluates(task, name, tmp_path_factory, tmp_p
     cfg.val_dataloader.batch_size = 1
     cfg.default_hooks.checkpoint = None
     cfg.default_hooks.logger.interval = 1
-    if "rcnn" in cfg.model.get("test_cfg", {}):
-        cfg.model.test_cfg.rcnn.score_thr = 0.0  # COCO has no scores where nothing is found
+    # COCO has no scores where nothing is found.
+    found = cfg.model.get("test_cfg", {})
+    for settings in (found, found.get("rcnn") or {}):
+        if "score_thr" in settings:
+            settings.score_thr = 0.0
     adapt_to_machine(cfg)
     # Formatting the config for the log takes as long as the training.
     monkeypatch.setattr(Config, "pretty_text", "the config")

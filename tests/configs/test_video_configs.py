@@ -120,7 +120,7 @@ def case(request):
 
 
 def test_every_config_is_in_a_table():
-    assert names("video") == {*PUBLISHED, *LIGHT, *TSN}
+    assert names("video") == {*PUBLISHED, *LIGHT, *TSN, "fast_rcnn_uniformer_s_16x4_ava21"}
 
 
 def test_model(case):
@@ -411,3 +411,28 @@ def test_smoothing_mixed_labels_gives_mixed_smoothed_labels():
     smoothed = torch.full((5, 5), off).fill_diagonal_(on)
     expected = share * smoothed[first] + (1 - share) * smoothed[second]
     torch.testing.assert_close(head.loss_cls.labels, expected.expand(2, 5))
+
+
+def test_action_detection_classifies_boxes_on_two_stages():
+    cfg = read("video", "fast_rcnn_uniformer_s_16x4_ava21")
+    model = build(cfg)
+    assert (type(model).__name__, model.with_rpn, model.init_cfg) == ("FastRCNN", False, None)
+    assert (model.backbone.dims, model.backbone.out_indices) == (3, (2, 3))
+    assert cfg.model.backbone.init_cfg.checkpoint.endswith(K400_S)
+    head = model.roi_head
+    assert head.bbox_roi_extractor.featmap_stride == 16
+    assert (head.bbox_head.in_channels, head.bbox_head.num_classes) == (832, 81)
+    for split, dataset in datasets(cfg).items():
+        sampling = dataset.pipeline[0]
+        assert (sampling.type, sampling.clip_len, sampling.frame_interval) == (
+            *("SampleAVAFrames", 16, 4),
+        )
+        part = "train" if split == "train" else "val"
+        assert (dataset.data_root, dataset.ann_file) == (
+            *("data/ava", f"annotations/ava_{part}_v2.1.csv"),
+        )
+    optimizer, _ = optimizer_and_decays(model, cfg)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert rates[id(head.bbox_head.fc_cls.weight)] == 1.25e-4
+    first = rates[id(model.backbone.patch_embed1.proj.weight)]
+    assert first == pytest.approx(1.25e-4 * 0.75**19)

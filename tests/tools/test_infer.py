@@ -138,7 +138,10 @@ def test_damaged_images_are_named_and_the_others_predicted(folder, tmp_path, cap
         (["a.png", "--classes", "none.txt"], "none.txt"),
         (["a.png", "--checkpoint", "x.pth"], "random weights and a checkpoint"),
         (["a.png", "--detector", "a", "b", "c"], "--detector"),
-        (["a.png", "--boxes", "x.json"], "for pose estimation, not for mmpretrain"),
+        (
+            ["a.png", "--boxes", "x.json"],
+            "for pose estimation and action detection, not for mmpretrain",
+        ),
         (["a.png", "--show"], "--show"),
     ],
 )

@@ -57,8 +57,8 @@ class Inferencer:
         classes: Class names that replace those of the checkpoint and the config: the names, a file
             with one per line, or 'kinetics400', 'kinetics600', 'sthv1', 'sthv2', 'ucf101' or
             'hmdb51' in the order of the official checkpoints.
-        people: Person boxes for pose estimation: a detector, or a file that `read_boxes` takes.
-            Without it, the box is the whole image.
+        people: Person boxes for pose estimation and action detection: a detector, or a file that
+            `read_boxes` takes. Without it, the box is the whole image.
         random_weights: Run without a checkpoint, for a trial.
         fused: Predict with a fused copy of the model for faster inference, see `fuse`.
         cfg_options: Config settings to override, by dotted name.
@@ -92,8 +92,11 @@ class Inferencer:
         self.cfg = _config_of(model)
         override(self.cfg, cfg_options)
         self.task = task_of(self.cfg)
-        if people is not None and self.task.scope != "mmpose":
-            raise UserError(f"person boxes are for pose estimation, not for {self.task.scope}")
+        if people is not None and not self.task.takes_boxes:
+            raise UserError(
+                "person boxes are for pose estimation and action detection, not for"
+                f" {self.task.scope}"
+            )
         self.people = read_boxes(people) if isinstance(people, str | Path) else people
         default = self.task.prediction_type.default_threshold
         self.threshold = default if threshold is None else threshold
@@ -120,15 +123,18 @@ class Inferencer:
         Args:
             source: A file; an image (H, W, 3), uint8, BGR as `cv2.imread` returns it; or for a
                 recognizer the frames of a clip, an array (T, H, W, 3) or a sequence of images.
-            boxes: Person boxes for pose estimation, (N, 4) as x1, y1, x2, y2 in pixels.
+            boxes: Person boxes for pose estimation, or in the middle frame for action detection,
+                (N, 4) as x1, y1, x2, y2 in pixels.
 
         Raises:
             UserError: The source cannot be read, or the model does not take it.
         """
         item = self._read(source) if isinstance(source, str | Path) else self._from_array(source)
         if boxes is not None:
-            if self.task.scope != "mmpose" or not isinstance(item, Frame):
-                raise UserError(f"boxes are for pose estimation, not for {self.task.scope}")
+            if not self.task.takes_boxes:
+                raise UserError(
+                    f"boxes are for pose estimation and action detection, not for {self.task.scope}"
+                )
             item = replace(item, boxes=as_boxes(boxes))
         faults: list[UserError] = []
         predictions = self._predict([item], faults)
@@ -332,15 +338,19 @@ class Inferencer:
                     outputs[index] = output
         return outputs
 
-    def _with_boxes(self, items: Sequence[Any], faults: list[UserError]) -> list[Frame]:
-        """Images with their person boxes."""
+    def _with_boxes(self, items: Sequence[Any], faults: list[UserError]) -> list[Any]:
+        """Images, or clips by their middle frames, with their person boxes."""
         boxed: list[tuple[Any, Boxes]]
         if isinstance(self.people, Inferencer):
-            detected = self.people._predict(items, faults)
-            boxed = [(found.source, persons(found)) for found in detected]
+            frames = [i if isinstance(i, Frame) else Frame(i.name, i.image) for i in items]
+            owners = {id(frame): item for frame, item in zip(frames, items, strict=True)}
+            detected = self.people._predict(frames, faults)
+            boxed = [(owners[id(found.source)], persons(found)) for found in detected]
         else:
             listed = self.people or {}
-            boxed = [(item, listed.get((item.name, item.index), as_boxes([]))) for item in items]
+            keys = [(item.name, getattr(item, "index", None)) for item in items]
+            found_boxes = [listed.get(key, as_boxes([])) for key in keys]
+            boxed = list(zip(items, found_boxes, strict=True))
         return [
             item if item.boxes is not None else replace(item, boxes=found) for item, found in boxed
         ]

@@ -75,12 +75,25 @@ class Clip:
         video: Its video, if any.
         images: Frames (T, H, W, 3), BGR; None for all of a video file.
         start: Number of the first frame in the video.
+        boxes: Persons in the middle frame, (N, 4) as x1, y1, x2, y2 in pixels; for action
+            detection.
     """
 
     name: str
     video: Video | None = None
     images: NDArray[np.uint8] | None = None
     start: int = 0
+    boxes: NDArray[np.float32] | None = None
+
+    @property
+    def image(self) -> Image:
+        """The frame in the middle."""
+        if self.images is not None:
+            return self.images[len(self.images) // 2]
+        assert self.video is not None, "a clip has a video or images"
+        with self.video.open() as reader:
+            middle = reader.read(np.array([len(reader) // 2]))[0]
+        return np.ascontiguousarray(middle[..., ::-1])
 
     @property
     def position(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ memory format is `torch.channels_last`, so nothing is copied. Sub-module names a
 official checkpoints.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -204,6 +205,25 @@ class UniFormer(BaseModule):
             parts = (getattr(self, f"{part}{i}", None) for part in Stage._fields)
             stages.append(Stage(*parts))  # type: ignore[arg-type]
         return stages
+
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        """Depth of a parameter for layer-wise learning-rate decay, and the number of depths.
+
+        The first embedding has depth 0, the k-th of all blocks k, and a later embedding that of the
+        block after it. Output norms and parameters outside the backbone have the last depth.
+
+        Args:
+            param_name: Name of the parameter in the model.
+            prefix: What precedes the names of the backbone's parameters there, with its dot.
+        """
+        blocks = [len(stage.blocks) for stage in self.stages]
+        count = sum(blocks) + 2
+        own = re.fullmatch(rf"{re.escape(prefix)}(patch_embed|blocks)(\d)\.(\d*).*", param_name)
+        if own is None:
+            return count - 1, count
+        if own[1] == "patch_embed" and own[2] == "1":
+            return 0, count
+        return sum(blocks[: int(own[2]) - 1]) + int(own[3] or 0) + 1, count
 
     def train(self, mode: bool = True) -> "UniFormer":
         """Set the mode, except for frozen stages and (with `norm_eval`) for BatchNorm."""

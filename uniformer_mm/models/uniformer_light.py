@@ -161,6 +161,13 @@ class UniFormerLight(UniFormer):
                 return features, self.norm_cls(class_token[:, 0])
             return features
 
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        """As of `UniFormer`; the class token and its embedding are with those of their stages."""
+        for name, stage in (("cls_token", 3), ("cls_upsample", 4)):
+            if param_name.startswith(prefix + name):
+                param_name = f"{prefix}patch_embed{stage}."
+        return super().get_layer_depth(param_name, prefix)
+
     def _global_block(
         self, stage: int, index: int, settings: Settings, split: bool, options: Any
     ) -> nn.Module:

@@ -3,6 +3,7 @@
 from mmengine.config import Config
 
 from uniformer_mm.errors import UserError
+from uniformer_mm.tasks.action_detection import ActionDetection
 from uniformer_mm.tasks.mmaction import Video
 from uniformer_mm.tasks.mmdet import Detection
 from uniformer_mm.tasks.mmpose import Pose
@@ -15,6 +16,9 @@ TASKS: dict[str, Task] = {
 }
 """Tasks by the `default_scope` of their configs."""
 
+ACTION_DETECTION = ActionDetection()
+"""The task of mmaction2's configs with a RoI head."""
+
 
 def task_of(cfg: Config) -> Task:
     """Return the task of a config.
@@ -26,6 +30,8 @@ def task_of(cfg: Config) -> Task:
     if scope not in TASKS:
         where = f" in {cfg.filename}" if cfg.filename else ""
         raise UserError(f"default_scope must be one of {tuple(TASKS)}, got {scope!r}{where}")
+    if scope == "mmaction" and "roi_head" in cfg.model:
+        return ACTION_DETECTION
     return TASKS[scope]
 
 

@@ -13,12 +13,13 @@ from uniformer_mm.datasets.overrides import (
     evaluators,
     set_num_classes,
 )
+from uniformer_mm.datasets.synthetic.dataset import SyntheticDataset
 from uniformer_mm.datasets.synthetic.kinetics import CLASSES, SyntheticKinetics
 from uniformer_mm.datasets.validation.video_labels import check_video_labels
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks.short_run import ShortRun, scale_sizes
 from uniformer_mm.tasks.task import Task, step_name, test_pipeline
-from uniformer_mm.visualization import ClassScores
+from uniformer_mm.visualization import ClassScores, Prediction
 from uniformer_mm.visualization.class_scores import set_probabilities
 
 MODEL_SIZE = 32
@@ -84,20 +85,20 @@ class Video(Task):
 
     scope = "mmaction"
     extra = "video"
-    synthetic_datasets = (
+    synthetic_datasets: ClassVar[tuple[str, ...]] = (
         "mmengine.CheckedVideoDataset",
         "mmengine.CheckedRepeatAugDataset",
         "VideoDataset",
         "RepeatAugDataset",
     )
-    synthetic_type = SyntheticKinetics
+    synthetic_type: ClassVar[type[SyntheticDataset]] = SyntheticKinetics
     image_size = 128
     short_run = ShortRun(samples=480, iterations=200, learning_rate=1e-3, batch_size=32)
-    scores = ("acc/top1", "acc/top2")
+    scores: ClassVar[tuple[str, ...]] = ("acc/top1", "acc/top2")
     published_scores: ClassVar = {"top-1": ("acc/top1", 100)}
-    prediction_type = ClassScores
+    prediction_type: ClassVar[type[Prediction]] = ClassScores
     takes_clips = True
-    output_name = "logits"
+    output_name: ClassVar[str | None] = "logits"
 
     def data_help(self, root: str) -> str:
         """Explain source, folders and lists of the benchmark whose folder is `root`."""

@@ -40,6 +40,9 @@ STRIDE = 4
 SIGMA = 2
 """Standard deviation of the targets, in cells."""
 
+SIMCC_SIGMA = 3.0
+"""The same for SimCC, in half pixels."""
+
 BATCH_SIZE = 8
 
 COCO_DATASETS = ("CocoDataset", "mmpose.CocoDataset")
@@ -82,6 +85,7 @@ class Pose(Task):
         "AR": ("coco/AR", 100),
     }
     takes_coco_data = True
+    takes_boxes = True
     default_root = "data/coco"
     help_text = COCO_HELP
     prediction_type = Persons
@@ -212,6 +216,10 @@ def _shrink_crops(config: Any) -> None:
     if isinstance(config, dict):
         if "input_size" in config:
             config["input_size"] = CROP
+        if "in_featuremap_size" in config:
+            config["in_featuremap_size"] = tuple(side // 32 for side in CROP)
+        if config.get("type") == "SimCCLabel":
+            config["sigma"] = SIMCC_SIGMA
         if "heatmap_size" in config:
             config["heatmap_size"] = tuple(side // STRIDE for side in CROP)
             config["sigma"] = SIGMA

@@ -14,6 +14,7 @@ from uniformer_mm.datasets.validation.label_maps import (
     warn_of_absent_classes,
     warn_of_other_ignored_label,
 )
+from uniformer_mm.datasets.validation.num_classes import type_name
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks.short_run import ShortRun, scale_sizes
 from uniformer_mm.tasks.task import Task, load_annotations_first
@@ -26,6 +27,14 @@ CROP_SIZE = 128
 """Side of the training crops, in pixels: for two CPU cores."""
 
 MAX_HEAD_CHANNELS = 128
+
+FEWER_QUERIES = {
+    "num_queries": 30,
+    "pixel_decoder.encoder.num_layers": 2,
+    "transformer_decoder.num_layers": 3,
+    "train_cfg.num_points": 1024,
+}
+"""Settings of Mask2Former's head for small images of a few classes."""
 
 ADE20K_HELP = """\
 ADE20K (SceneParsing) is free, 1 GB: http://sceneparsing.csail.mit.edu, ADEChallengeData2016.zip.
@@ -52,6 +61,9 @@ class Segmentation(Task):
     synthetic_datasets = ("ADE20KDataset",)
     synthetic_type = SyntheticAde20k
     short_run = ShortRun(samples=256, iterations=360, learning_rate=2e-3, batch_size=4)
+    short_runs: ClassVar = {
+        "Mask2FormerHead": ShortRun(256, iterations=700, learning_rate=3e-4, batch_size=4)
+    }
     scores = ("mIoU", "mAcc", "aAcc")
     published_scores: ClassVar = {"mIoU": ("mIoU", 1)}
     prediction_type = LabelMap
@@ -104,7 +116,7 @@ class Segmentation(Task):
         scale_sizes(cfg.get("tta_pipeline"), MODEL_SIZE / 512)
         cfg.model.data_preprocessor.size = (CROP_SIZE, CROP_SIZE)
         set_num_classes(cfg.model, len(CLASSES))
-        _shrink_segmentor(cfg.model)
+        _shrink_segmentor(cfg)
 
 
 def _ease_training(pipeline: list[dict[str, Any]]) -> None:
@@ -113,12 +125,18 @@ def _ease_training(pipeline: list[dict[str, Any]]) -> None:
     for step in pipeline:
         if step["type"] == "RandomResize":
             step["ratio_range"] = (0.75, 1.25)
+        elif step["type"] == "RandomChoiceResize":
+            step["scales"] = [MODEL_SIZE * share // 4 for share in (3, 4, 5)]
         elif step["type"] == "RandomCrop":
             step["crop_size"] = (CROP_SIZE, CROP_SIZE)
 
 
-def _shrink_segmentor(model: Any) -> None:
-    """Narrow the heads, which have most of UperNet's multiplications."""
+def _shrink_segmentor(cfg: Config) -> None:
+    """Narrow the heads, which have most of UperNet's multiplications, or use fewer queries."""
     for name in ("decode_head", "auxiliary_head"):
-        if name in model:
-            model[name].channels = min(model[name].channels, MAX_HEAD_CHANNELS)
+        head = cfg.model.get(name, {})
+        if "channels" in head:
+            head.channels = min(head.channels, MAX_HEAD_CHANNELS)
+    if type_name(cfg.model.decode_head) == "Mask2FormerHead":
+        settings = {f"model.decode_head.{key}": value for key, value in FEWER_QUERIES.items()}
+        cfg.merge_from_dict(settings)

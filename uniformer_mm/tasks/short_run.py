@@ -73,21 +73,30 @@ def shrink_schedule(
     cfg.setdefault("log_processor", {}).update(by_epoch=False, window_size=10)
     cfg.train_dataloader.sampler = {"type": "InfiniteSampler", "shuffle": True}
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        cfg[name].update(num_workers=0, persistent_workers=False)
+        cfg[name].update(num_workers=0, persistent_workers=False, pin_memory=False)
     cfg.randomness = {"seed": 0}
 
 
-def from_random_weights(model: Any) -> None:
-    """Switch off downloads and what only long runs need, where the backbone's config names it."""
+def from_random_weights(cfg: Config) -> None:
+    """Train the backbone from random weights, without what only long runs or pretrained ones need.
+
+    Downloads, stochastic depth, activation checkpointing, and learning rates below those of the
+    head are switched off.
+    """
     off = {"init_cfg": None, "pretrained": None, "drop_path_rate": 0.0, "with_cp": False}
-    model.backbone.update({name: off[name] for name in off if name in model.backbone})
+    cfg.model.backbone.update({name: off[name] for name in off if name in cfg.model.backbone})
+    paramwise = cfg.optim_wrapper.get("paramwise_cfg") or {}
+    if "layer_decay_rate" in paramwise:
+        paramwise["layer_decay_rate"] = 1.0
+    for settings in (paramwise.get("custom_keys") or {}).values():
+        settings.pop("lr_mult", None)
 
 
 def scale_sizes(pipeline: Any, factor: float) -> None:
     """Scale every image size in a pipeline, to integers."""
     if isinstance(pipeline, dict):
         for key, value in pipeline.items():
-            if key in ("scale", "scales", "crop_size", "size"):
+            if key in ("scale", "scales", "crop_size", "size", "img_scale", "scale_range"):
                 pipeline[key] = _scaled(value, factor)
             else:
                 scale_sizes(value, factor)

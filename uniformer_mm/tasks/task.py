@@ -12,6 +12,7 @@ from torch import Tensor
 from uniformer_mm.datasets.media import Clip, Frame, Image
 from uniformer_mm.datasets.overrides import dataset_configs
 from uniformer_mm.datasets.synthetic.dataset import SyntheticDataset
+from uniformer_mm.datasets.validation.num_classes import type_name
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks.short_run import ShortRun, from_random_weights, shrink_schedule
 from uniformer_mm.visualization import Prediction
@@ -45,8 +46,10 @@ class Task:
         synthetic_type: The synthetic counterpart.
         image_size: Longer side of its images, in pixels.
         short_run: Length of a run on it.
+        short_runs: The same for some models, by the type of the model or of its head.
         takes_coco_data: Whether `--coco` can point configs at a dataset in COCO's format.
         takes_clips: Whether inputs are videos as a whole, not images.
+        takes_boxes: Whether inputs have boxes of persons.
         output_name: Name of the result of `raw_outputs`; None if whole models cannot be exported.
     """
 
@@ -61,8 +64,10 @@ class Task:
     synthetic_type: ClassVar[type[SyntheticDataset]]
     image_size: ClassVar[int] = 384
     short_run: ClassVar[ShortRun]
+    short_runs: ClassVar[Mapping[str, ShortRun]] = {}
     takes_coco_data: ClassVar[bool] = False
     takes_clips: ClassVar[bool] = False
+    takes_boxes: ClassVar[bool] = False
     output_name: ClassVar[str | None] = None
 
     def data_help(self, root: str) -> str:
@@ -102,14 +107,21 @@ class Task:
                 f"--synthetic has no counterpart for datasets {kinds} of {self.scope};"
                 f" it has one for {', '.join(self.synthetic_datasets)}"
             )
-        count = self.short_run.samples if count is None else count
+        run = self.short_run_of(cfg.model)
+        count = run.samples if count is None else count
         synthetic = self.synthetic_type(count, max(count // 4, 1), self.image_size)
         # One dataset per count: no run replaces what another one reads.
         root = synthetic.make(folder / str(count) / synthetic.generator.rpartition(".")[-1])
         self.adapt_to_synthetic_data(cfg, root)
-        from_random_weights(cfg.model)
-        shrink_schedule(cfg, self.short_run, count)
+        from_random_weights(cfg)
+        shrink_schedule(cfg, run, count)
         return root
+
+    def short_run_of(self, model: Mapping[str, Any]) -> ShortRun:
+        """Return the length of a run of a model."""
+        parts = [model, *(model.get(name) or {} for name in ("decode_head", "head", "roi_head"))]
+        kinds = [type_name(part) for part in parts if "type" in part]
+        return next((self.short_runs[k] for k in kinds if k in self.short_runs), self.short_run)
 
     def use_coco_data(
         self, cfg: Config, images: dict[str, str], annotations: dict[str, str]

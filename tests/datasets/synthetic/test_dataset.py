@@ -7,6 +7,7 @@ import pytest
 
 from uniformer_mm.datasets.synthetic import coco
 from uniformer_mm.datasets.synthetic.ade20k import SyntheticAde20k
+from uniformer_mm.datasets.synthetic.ava import SyntheticAva
 from uniformer_mm.datasets.synthetic.coco import SyntheticCoco
 from uniformer_mm.datasets.synthetic.coco_keypoints import SyntheticCocoKeypoints
 from uniformer_mm.datasets.synthetic.imagenet import FOLDERS, SyntheticImagenet
@@ -46,6 +47,19 @@ FORMATS = {
             "val/n00000001/ILSVRC2012_val_00000001.JPEG",
         ],
         ["meta/train.txt", "meta/val.txt"],
+    ),
+    SyntheticAva: (
+        [
+            f"rawframes/{video}/img_{number:05d}.jpg"
+            for video in ("train_000001", "train_000002", "val_000001")
+            for number in range(1, 21)
+        ],
+        [
+            "ava_action_list.pbtxt",
+            *(f"ava_{split}.csv" for split in ("train", "val")),
+            *(f"ava_{split}_excluded_timestamps.csv" for split in ("train", "val")),
+            *(f"ava_proposals_{split}.pkl" for split in ("train", "val")),
+        ],
     ),
     SyntheticKinetics: (
         ["videos_train/000001.mp4", "videos_train/000002.mp4", "videos_val/000001.mp4"],

@@ -67,10 +67,16 @@ class ClipScene(Scene):
                     break
 
     def frame(self, offset: FloatArray, seed: int) -> NDArray[np.uint8]:
-        """Draw a frame; exposure and noise of the camera depend on the seed only."""
+        """Draw a frame; exposure and noise of the camera depend on the seed only.
+
+        Args:
+            offset: Displacement of all shapes (2,), or of each (N, 2), in pixels.
+            seed: Of the camera.
+        """
         image = self.image.copy()
-        for outline, color in self.shapes:
-            outline = outline + offset
+        offsets = np.broadcast_to(offset, (len(self.shapes), 2))
+        for (outline, color), displacement in zip(self.shapes, offsets, strict=True):
+            outline = outline + displacement
             margin = math.ceil(0.15 * float(np.ptp(outline, axis=0).max())) + 2
             Polygon(outline, image.shape, margin).draw(image, color, self.light)
         return np.rint(apply_camera(image, np.random.default_rng(seed))).astype(np.uint8)

@@ -20,7 +20,14 @@ from torch import Tensor
 
 from uniformer_mm.datasets.error_context import PATH_KEYS
 from uniformer_mm.datasets.media import Clip, Frame, Image, write_image
-from uniformer_mm.visualization import ClassScores, Detections, LabelMap, Persons, Prediction
+from uniformer_mm.visualization import (
+    ClassScores,
+    Detections,
+    LabelMap,
+    PersonActions,
+    Persons,
+    Prediction,
+)
 from uniformer_mm.visualization.class_scores import set_probabilities
 from uniformer_mm.visualization.result_folder import stems_of
 
@@ -202,6 +209,8 @@ def prediction_type(sample: Any) -> type[Prediction] | None:
         instances = sample.pred_instances
         if "keypoints" in instances:
             return Persons if np.shape(instances.keypoints)[-1] == 2 else None
+        if set(instances.keys()) == {"bboxes", "scores"} and instances.scores.dim() == 2:
+            return PersonActions
         return Detections if {"bboxes", "scores", "labels"} <= set(instances.keys()) else None
     if "pred_sem_seg" in sample:
         return LabelMap
@@ -235,11 +244,15 @@ def input_source(name: str, inputs: Tensor) -> Frame | Clip:
 
     Args:
         name: Of the sample.
-        inputs: (3, H, W), (T, 3, H, W) or (views, 3, T, H, W).
+        inputs: (3, H, W), (T, 3, H, W), (3, T, H, W) of more than 3 frames, or
+            (views, 3, T, H, W).
     """
     if inputs.dim() == 3:
         return Frame(name, pixels(inputs.movedim(0, -1)))
-    frames = inputs[0].movedim(0, -1) if inputs.dim() == 5 else inputs.movedim(1, -1)
+    if inputs.dim() == 5:
+        frames = inputs[0].movedim(0, -1)
+    else:
+        frames = inputs.movedim(1 if inputs.shape[1] == 3 else 0, -1)
     return Clip(name, images=pixels(frames)[..., ::-1])
 
 

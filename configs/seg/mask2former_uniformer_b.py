@@ -1,0 +1,6 @@
+# No published result.
+_base_ = ["./mask2former_uniformer_s.py"]
+
+model = dict(
+    backbone=dict(arch="base", drop_path_rate=0.3, init_cfg=dict(checkpoint=_base_.imagenet_base))
+)
