@@ -37,7 +37,7 @@ config_utils.load = functools.cache(config_utils.load)
 def pytest_collection_modifyitems(items):
     """Mark `quick` tests, and let one process run all tests that use `trained`."""
     for item in items:
-        if not {"stack", "slow"} & {mark.name for mark in item.iter_markers()}:
+        if not {"heads", "stack", "slow"} & {mark.name for mark in item.iter_markers()}:
             item.add_marker("quick")
         if "trained" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("trained"))

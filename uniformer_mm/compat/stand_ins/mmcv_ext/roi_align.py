@@ -103,11 +103,9 @@ def roi_align_backward(
 
 
 def _mean_dtype(features: Tensor, rois: Tensor) -> torch.dtype:
-    """Return the type in which the mean is computed.
+    """Return the type in which the mean is computed: float32, or float64 if one of them is.
 
-    It is that of both tensors. Where they differ or are bfloat16, which both the compiled op and
-    torchvision refuse, it is float32, or float64 if one of them is.
+    In half precision, positions of samples would be off by pixels. (The compiled op computes
+    float16 in float16 and refuses bfloat16 and tensors of different types.)
     """
-    if features.dtype == rois.dtype != torch.bfloat16:
-        return features.dtype
     return torch.promote_types(torch.promote_types(features.dtype, rois.dtype), torch.float32)
