@@ -101,7 +101,7 @@ def _polygons(mask: NDArray[np.bool_], box: NDArray[np.float32]) -> list[list[fl
     polygons = [
         polygon
         for polygon in get_coco_segmentation_from_bool_mask(mask)
-        if cv2.contourArea(np.float32(polygon).reshape(-1, 2))
+        if cv2.contourArea(np.asarray(polygon, np.float32).reshape(-1, 2))
     ]
     left, top, right, bottom = box.tolist()
     return polygons or [[left, top, right, top, right, bottom, left, bottom]]

@@ -22,8 +22,10 @@ from uniformer_mm.compat import (
     checkpoint_weights_only,
     config_formatting,
     ema_of_tta_model,
+    file_client_deprecated,
     fsdp_argument_order,
     import_warnings,
+    mim_without_weights,
     mmaction_decord_only,
     mmaction_drn_missing,
     mmaction_inferencer_classes,
@@ -70,6 +72,8 @@ REPAIRS = (
     yaml_safe,
     checkpoint_config_runs,
     package_configs,
+    file_client_deprecated,
+    mim_without_weights,
 )
 
 
