@@ -23,7 +23,7 @@ KNOWN_WARNINGS: tuple[tuple[type[Warning], str, str], ...] = (
     (
         UserWarning,
         "pkg_resources is deprecated as an API",
-        r"(mmengine\.utils\.package_utils|importlib)$",
+        r"(mmengine\.utils\.package_utils|mim\.commands\.list|importlib)$",
     ),
     (
         DeprecationWarning,

@@ -3,7 +3,8 @@
 Defect: it splits the URL of the weights, which is a missing value of pandas where a model has none.
 Versions: openmim <= 0.3.9.
 Shows as: `AttributeError: 'float' object has no attribute 'split'`, after a traceback.
-Repair: an error that says so, and where the authors publish the weights.
+Repair: the missing URL is a sentence, and the error consists of it. It says where the authors
+    publish the weights. The command itself cannot be patched: mim compiles its file at each call.
 """
 
 from importlib import import_module
@@ -13,20 +14,28 @@ from typing import Any
 from uniformer_mm.compat.patching import wrap
 
 
-def patch(module: ModuleType) -> None:
-    """Check for weights before anything is downloaded."""
-    wrap(module, "_download_configs", _download_configs)
+def patch_search(module: ModuleType) -> None:
+    """Replace missing weights."""
+    wrap(module, "get_model_info", _get_model_info)
 
 
-def _download_configs(
-    download: Any, package: str, configs: list[str], *args: Any, **kwargs: Any
-) -> Any:
-    mim, click = import_module("mim.commands.download"), import_module("click")
-    models = mim.get_model_info(package, shown_fields=["weight"], to_dict=True)
-    for name in configs:
-        if name in models and not isinstance(models[name]["weight"], str):
-            raise click.ClickException(f"{name} has no public direct download{_page(name)}")
-    return download(package, configs, *args, **kwargs)
+def patch_utils(module: ModuleType) -> None:
+    """Download URLs only."""
+    wrap(module, "download_from_file", _download_from_file)
+
+
+def _get_model_info(get: Any, *args: Any, **kwargs: Any) -> Any:
+    models = get(*args, **kwargs)
+    for name, info in models.items() if isinstance(models, dict) else ():
+        if not isinstance(info.get("weight", ""), str):
+            info["weight"] = f"{name} has no public direct download{_page(name)}"
+    return models
+
+
+def _download_from_file(download: Any, url: str, *args: Any, **kwargs: Any) -> Any:
+    if " has no public direct download" in url:
+        raise import_module("click").ClickException(url)
+    return download(url, *args, **kwargs)
 
 
 def _page(name: str) -> str:
@@ -41,4 +50,4 @@ def _page(name: str) -> str:
     return f": see {page}" if page else ""
 
 
-PATCHES = {"mim.commands.download": patch}
+PATCHES = {"mim.commands.search": patch_search, "mim.utils": patch_utils}
