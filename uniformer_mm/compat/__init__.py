@@ -22,9 +22,9 @@ from uniformer_mm.compat import (
     checkpoint_weights_only,
     config_formatting,
     ema_of_tta_model,
-    file_client_deprecated,
     fsdp_argument_order,
     import_warnings,
+    logged_warnings,
     mim_without_weights,
     mmaction_decord_only,
     mmaction_drn_missing,
@@ -72,7 +72,7 @@ REPAIRS = (
     yaml_safe,
     checkpoint_config_runs,
     package_configs,
-    file_client_deprecated,
+    logged_warnings,
     mim_without_weights,
 )
 
