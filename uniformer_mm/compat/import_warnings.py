@@ -1,9 +1,10 @@
 """Importing and running the stack prints warnings that users cannot act on.
 
-Defect: mmengine imports `pkg_resources` and calls `pkgutil.find_loader`, mmdet, mmaction2 and
-    mmpretrain contain invalid escape sequences, mmcv warns about an import of its own, mmpose about
-    the path of its own datasets' settings, mmseg about a call of its own, about a default of all
-    its configs, and at each image under test-time augmentation.
+Defect: mmengine imports `pkg_resources`, calls `pkgutil.find_loader` and warns of each process whose
+    number of threads it sets; mmdet, mmaction2 and mmpretrain contain invalid escape sequences;
+    mmcv warns about an import of its own, mmpose about the path of its own datasets' settings,
+    mmseg about a call of its own, about a default of all its configs, and at each image under
+    test-time augmentation.
 Versions: mmengine <= 0.10.7 with setuptools 67.5 to 81 and with Python 3.12; mmdet 3.3.0,
     mmaction2 1.2.0 and mmpretrain 1.2.0, visibly with Python >= 3.12; mmcv 2.1.0; mmpose 1.3.2;
     mmseg 1.2.2.
@@ -51,6 +52,12 @@ KNOWN_WARNINGS: tuple[tuple[type[Warning], str, str], ...] = (
         UserWarning,
         r'The metainfo config file "configs/_base_/datasets/\w+\.py" does not exist',
         r"mmpose\.datasets\.datasets\.utils$",
+    ),
+    # In each process of a distributed training.
+    (
+        UserWarning,
+        "Setting (OMP|MKL)_NUM_THREADS environment variable for each process",
+        r"mmengine\.utils\.dl_utils\.setup_env$",
     ),
     # The compiler knows only the path of the module. DeprecationWarning before Python 3.12.
     (SyntaxWarning, "invalid escape sequence", r".*[/\\](mmdet|mmaction|mmpretrain)[/\\]"),
