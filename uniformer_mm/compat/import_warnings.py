@@ -1,6 +1,6 @@
 """Importing and running the stack prints warnings that users cannot act on.
 
-Defect: mmengine imports `pkg_resources`, calls `pkgutil.find_loader` and warns of each process whose
+Defect: mmengine imports `pkg_resources`, calls `pkgutil.find_loader` and warns of processes whose
     number of threads it sets; mmdet, mmaction2 and mmpretrain contain invalid escape sequences;
     mmcv warns about an import of its own, mmpose about the path of its own datasets' settings,
     mmseg about a call of its own, about a default of all its configs, and at each image under
