@@ -41,6 +41,7 @@ from uniformer_mm.compat import (
     package_configs,
     pkg_resources_missing,
     pycocotools_short_polygons,
+    torchvision_av_logging,
     xtcocotools_missing,
     yaml_safe,
 )
@@ -74,6 +75,7 @@ REPAIRS = (
     package_configs,
     logged_warnings,
     mim_without_weights,
+    torchvision_av_logging,
 )
 
 
