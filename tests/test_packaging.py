@@ -63,6 +63,22 @@ def test_installed_package_has_the_mim_folder():
     assert (mim / "model-index.yml").is_file()
 
 
+OUTPUTS = (
+    *("work_dirs/model/epoch_1.pth", "data/coco/a.jpg", "predictions/predictions.json"),
+    *("inside/a.png", "samples/a.png", "curves.png", "shapes/pictures/a.png", "shown/a.png"),
+    *("model.onnx", "model.onnx.data", "model.pt2", "model.safetensors", "results.pkl"),
+)
+"""Files that the tools write by default or in the commands of the docs."""
+
+
+def test_git_ignores_what_the_tools_write():
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git repository")
+    command = ["git", "check-ignore", *OUTPUTS]
+    ignored = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+    assert ignored == list(OUTPUTS)
+
+
 def test_importing_the_package_is_light():
     heavy = {"mmcv", "mmdet", "mmseg", "mmpose", "mmaction", "torchvision", "cv2", "matplotlib"}
     code = f"import sys, uniformer_mm; print({heavy} & set(sys.modules))"

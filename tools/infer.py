@@ -7,6 +7,7 @@ Examples:
   tools/infer.py td_hm_uniformer_s_256x192 run.mp4 --detector DETECTOR.py DETECTOR.pth
   tools/infer.py uniformer_s_16x8_k400 clips/ --device cuda --batch-size 4
   tools/infer.py configs/det/mask_rcnn_uniformer_s.py 0 --checkpoint epoch_12.pth --show
+  tools/infer.py CONFIG.py aerial_photos/ --checkpoint epoch_12.pth --slice 640 0.2
 
 The output is OUT/predictions.json (objects and poses in COCO format), OUT/pictures/NAME.png or
 NAME.mp4 and, in segmentation, OUT/labels/NAME.png with the class of each pixel. OUT must be new or
@@ -27,6 +28,7 @@ from rich.progress import track
 from uniformer_mm import Inferencer
 from uniformer_mm.apis.cli import (
     INTERRUPTED,
+    add_attention_arguments,
     add_fuse_argument,
     add_model_arguments,
     run_tool,
@@ -114,6 +116,14 @@ def make_parser() -> argparse.ArgumentParser:
         help="score threshold (default: 0.3 for objects and keypoints, 0 for classes)",
     )
     parser.add_argument("--batch-size", type=int, default=1, help="batch size (default: 1)")
+    add_attention_arguments(parser)
+    parser.add_argument(
+        "--slice",
+        nargs=2,
+        metavar=("SIZE", "OVERLAP"),
+        help="large images: detect (through SAHI) or segment in slices of SIZE pixels that overlap"
+        " by a fraction, e.g. 640 0.2",
+    )
     add_fuse_argument(parser)
     parser.add_argument(
         "--classes",
@@ -162,10 +172,29 @@ def build(arguments: argparse.Namespace) -> Inferencer:
         classes=arguments.classes,
         people=people,
         fused=arguments.fuse,
+        slices=read_slices(arguments.slice),
+        attention=arguments.attention,
+        window_size=arguments.window_size,
         random_weights=arguments.random_weights,
         cfg_options=arguments.cfg_options,
         max_pixels=arguments.max_pixels,
     )
+
+
+def read_slices(words: Sequence[str] | None) -> tuple[int, float] | None:
+    """Size and overlap of the slices.
+
+    Raises:
+        UserError: They are not numbers.
+    """
+    if words is None:
+        return None
+    try:
+        return int(words[0]), float(words[1])
+    except ValueError as error:
+        raise UserError(
+            f"--slice takes SIZE OVERLAP, e.g. 640 0.2, got {' '.join(words)}"
+        ) from error
 
 
 def count_predictions(

@@ -17,6 +17,7 @@ from mmengine.registry import METRICS, DefaultScope
 
 from uniformer_mm.apis.cli import (
     CHECKPOINT_SOURCES,
+    add_attention_arguments,
     add_compile_argument,
     add_fuse_argument,
     make_parser,
@@ -43,6 +44,7 @@ def main() -> None:
         "--wait-time", type=float, default=2.0, help="seconds per window (default: 2)"
     )
     parser.add_argument("--tta", action="store_true", help="test-time augmentation")
+    add_attention_arguments(parser)
     add_fuse_argument(parser)
     add_compile_argument(parser)
     arguments = parser.parse_args()

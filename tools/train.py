@@ -9,6 +9,7 @@ Examples:
   bash tools/dist_train.sh configs/det/mask_rcnn_uniformer_b.py 8
 """
 
+import shlex
 import time
 from pathlib import Path
 
@@ -83,15 +84,18 @@ def summary(runner: Runner, config: str, seconds: float, pictures: Path) -> str:
     lines.append(f"  log             {runner.log_dir}")
     lines += [f"  {name:15} {path}" for name, path in checkpoints.items()]
     if checkpoints:
-        trained, checkpoint = Path(runner.work_dir, Path(config).name), [*checkpoints.values()][-1]
+        folder = Path(runner.work_dir)
+        paths = folder / Path(config).name, [*checkpoints.values()][-1], folder / "shown"
+        trained, checkpoint, shown = (shlex.quote(str(path)) for path in paths)
         lines += [
             "Next:",
-            f"  tools/test.py {trained} {checkpoint} --show-dir {Path(runner.work_dir, 'shown')}",
+            f"  tools/test.py {trained} {checkpoint} --show-dir {shown}",
             f"  tools/infer.py {trained} FILES --checkpoint {checkpoint}",
         ]
     if pictures.is_dir() and task.takes_coco_data:
         lines.append(
-            f"  tools/train.py {config} --coco IMAGE_FOLDER TRAIN.json VAL.json   (your own data)"
+            f"  tools/train.py {shlex.quote(config)} --coco IMAGE_FOLDER TRAIN.json VAL.json"
+            "   (your own data)"
         )
     return "\n".join(lines)
 

@@ -5,6 +5,7 @@ import http.server
 import shutil
 import socket
 import threading
+from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -236,7 +237,7 @@ def test_a_process_waits_for_one_that_downloads_the_same_file(server, weights):
         with locked(file) as alone:
             assert alone
             other = pool.submit(locate, f"{server}/weights.pth")
-            with pytest.raises(TimeoutError):
+            with pytest.raises(futures.TimeoutError):
                 other.result(0.2)
             path.write_bytes(b"of the first process")
         assert other.result(600) == path

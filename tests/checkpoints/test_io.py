@@ -14,7 +14,7 @@ from uniformer_mm.checkpoints.io import find_state_dict, read_file
 
 def test_a_forbidden_global_is_named(tmp_path):
     torch.save({"state_dict": {}, "path": tmp_path}, tmp_path / "path.pth")
-    with pytest.raises(CheckpointError, match=r"path\.pth .*pathlib\.\w*PosixPath"):
+    with pytest.raises(CheckpointError, match=r"path\.pth .*pathlib\.(\w+\.)?PosixPath"):
         read_file(tmp_path / "path.pth")
 
 

@@ -21,6 +21,8 @@ BUILD_LOSS = (
     "``build_loss`` would be deprecated soon, please use ``mmseg.registry.MODELS.build()`` "
 )
 NON_IGNORE = "Default ``avg_non_ignore`` is False, if you would like to ignore the certain label"
+METAINFO = 'The metainfo config file "configs/_base_/datasets/coco.py" does not exist. A matched'
+THREADS = "Setting MKL_NUM_THREADS environment variable for each process to be 1 in default"
 PIXEL_DATA = "The shape of value will convert from torch.Size([2, 3]) to torch.Size([1, 2, 3])"
 ESCAPE = r"invalid escape sequence '\d'"
 VQA = f"{SITE}/mmpretrain/evaluation/metrics/vqa"
@@ -44,6 +46,8 @@ def is_shown(message: str, category: type[Warning], module: str) -> bool:
         (BUILD_LOSS, UserWarning, "mmseg.models.builder"),
         (NON_IGNORE, UserWarning, "mmseg.models.losses.cross_entropy_loss"),
         (PIXEL_DATA, UserWarning, "mmengine.structures.pixel_data"),
+        (THREADS, UserWarning, "mmengine.utils.dl_utils.setup_env"),
+        (METAINFO, UserWarning, "mmpose.datasets.datasets.utils"),
         (ESCAPE, SyntaxWarning, VQA),
         (ESCAPE, DeprecationWarning, VQA),
         (ESCAPE, SyntaxWarning, VQA.replace("/", "\\")),

@@ -107,6 +107,19 @@ def test_poses_are_estimated_in_the_boxes_of_a_detector(folder, detected, capsys
     assert all(len(person["keypoints"]) == 51 for person in found.anns.values())
 
 
+def test_large_images_are_predicted_in_slices(folder, tmp_path):
+    pytest.importorskip("sahi")
+    status = run_inside(
+        *("infer.py", folder / "detector.py", folder / "in" / "a.png", "--random-weights"),
+        *("--slice", 64, 0.5, "--threshold", 0, "--out", tmp_path / "out"),
+        *("--attention", "window", "--window-size", 3),
+    )
+    assert status == 0
+    coco = COCO(tmp_path / "out" / "predictions.json")
+    assert len(coco.anns) > 5, "more than an image has without slices"
+    assert coco.annToMask(coco.anns[1]).shape == (64, 96)
+
+
 def test_existing_results_are_not_overwritten(folder, tmp_path, capsys):
     (tmp_path / "predictions.json").write_text("precious")
     image = folder / "in" / "a.png"
@@ -143,6 +156,8 @@ def test_damaged_images_are_named_and_the_others_predicted(folder, tmp_path, cap
             "for pose estimation and action detection, not for mmpretrain",
         ),
         (["a.png", "--show"], "--show"),
+        (["a.png", "--slice", "big", "0.2"], "got big 0.2"),
+        (["a.png", "--slice", "64", "0.2"], "slices are for detection and segmentation"),
     ],
 )
 def test_mistakes_are_named(folder, tmp_path, monkeypatch, capsys, arguments, message):

@@ -4,13 +4,14 @@ import json
 import math
 import os
 import pickle
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from own_data import train
+from own_data import ONE_EPOCH, train
 from running import BRIEF, CONFIG, ROOT, run_inside
 from small_models import BACKBONE, DETECTOR
 
@@ -80,6 +81,26 @@ def test_two_processes_train_without_a_gpu(synthetic_folder):
     assert "MMDistributedDataParallel" in result.stdout
     assert result.stdout.count("Trained ") == 1, "only the main process sums up"
     assert scalars_of(work_dir)[0]["lr"] > 0
+
+
+def test_names_with_spaces(own_set, capsys):
+    """The commands that the summary names run as they are printed."""
+    folder, content = own_set
+    (folder / "images").rename(folder / "my images")
+    (folder / "my annotations.json").write_text(json.dumps(content))
+    (folder / "detector.py").rename(folder / "my detector.py")
+    data = "--coco", "my images", "my annotations.json"
+    options = *data, "--cfg-options", *ONE_EPOCH
+    assert run_inside("train.py", "my detector.py", "--work-dir", "my work", *options) == 0
+    printed = capsys.readouterr().out.partition("Next:")[2].splitlines()
+    commands = [shlex.split(line) for line in printed if "tools/" in line]
+    assert [words[0] for words in commands] == ["tools/test.py", "tools/infer.py"]
+    test, infer = commands
+    assert run_inside("test.py", *test[1:], *options) == 0
+    assert (folder / "my work" / "shown").is_dir()
+    files = ["my images" if word == "FILES" else word for word in infer[1:]]
+    assert run_inside("infer.py", *files, "--out", "my predictions") == 0
+    assert len(list((folder / "my predictions" / "pictures").iterdir())) == 3
 
 
 def test_own_data_with_empty_images_and_boxes_outside_is_trained_on(own_set, capsys):

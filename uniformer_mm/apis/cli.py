@@ -9,6 +9,7 @@ from mmengine.config import DictAction
 from uniformer_mm.apis.diagnosis import bug_hint, diagnose, part_at_fault
 from uniformer_mm.datasets.conversion.coco_files import FORMATS, VAL_SHARE
 from uniformer_mm.errors import add_hint
+from uniformer_mm.models.archs import ATTENTION_MODES
 
 USER_ERROR = 2
 """Exit status after a user's mistake; the message is on stderr."""
@@ -104,6 +105,21 @@ def add_model_arguments(parser: argparse.ArgumentParser, out: Path) -> None:
         "--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: auto)"
     )
     _add_cfg_options(parser)
+
+
+def add_attention_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the attention of the backbone, which any checkpoint can run with."""
+    parser.add_argument(
+        "--attention",
+        choices=ATTENTION_MODES,
+        help="attention of the backbone (default: the config's)",
+    )
+    parser.add_argument(
+        "--window-size",
+        type=int,
+        metavar="TOKENS",
+        help="side of its windows, in tokens of 16 pixels (default: the config's)",
+    )
 
 
 def add_compile_argument(parser: argparse.ArgumentParser) -> None:

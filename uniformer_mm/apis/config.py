@@ -144,6 +144,7 @@ def apply_cli(cfg: Config, arguments: argparse.Namespace) -> None:
         task_of(cfg).use_synthetic_data(cfg, arguments.synthetic, SYNTHETIC_FOLDER)
     _use_own_data(cfg, arguments)
     override(cfg, option("cfg_options"))
+    set_attention(cfg, option("attention"), option("window_size"))
     if option("amp"):
         cfg.optim_wrapper.type = "AmpOptimWrapper"
         cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
@@ -174,6 +175,27 @@ def override(cfg: Config, options: dict[str, Any] | None) -> None:
     except (KeyError, TypeError, AssertionError) as error:
         name = cfg.filename or "the config"
         raise UserError(f"cfg_options do not fit {name}: {error}") from error
+
+
+def set_attention(cfg: Config, attention: str | None, window_size: int | None) -> None:
+    """Set the attention of a UniFormer backbone; None leaves what the config says.
+
+    All modes and window sizes have the same parameters.
+
+    Raises:
+        UserError: The config has no such backbone, or `window_size` is without effect.
+    """
+    options = {"attention": attention, "window_size": window_size}
+    options = {name: value for name, value in options.items() if value is not None}
+    if not options:
+        return
+    backbone = (cfg.get("model") or {}).get("backbone") or {}
+    kind = str(backbone.get("type"))
+    if kind.rpartition(".")[-1] != "UniFormer":
+        raise UserError(f"the attention can be set for UniFormer, not for the backbone {kind}")
+    backbone.update(options)
+    if window_size is not None and backbone.get("attention", "global") == "global":
+        raise UserError("global attention has no windows: choose window or hybrid attention")
 
 
 def adapt_to_machine(cfg: Config) -> None:

@@ -17,10 +17,11 @@ from mmengine.registry import DefaultScope
 from numpy.typing import NDArray
 from torch import nn
 
-from uniformer_mm.apis.config import load_config, override
+from uniformer_mm.apis.config import load_config, override, set_attention
 from uniformer_mm.apis.dataset_meta import CLASS_LISTS, check_class_count
 from uniformer_mm.apis.diagnosis import building
 from uniformer_mm.apis.models import load_model
+from uniformer_mm.apis.slicing import check_slices, detect_in_slices
 from uniformer_mm.datasets.error_context import unusable
 from uniformer_mm.datasets.finding import Sources, find_sources, is_image
 from uniformer_mm.datasets.media import MAX_PIXELS, Clip, Frame, ImageFile, Video, read_image
@@ -61,6 +62,11 @@ class Inferencer:
             `read_boxes` takes. Without it, the box is the whole image.
         random_weights: Run without a checkpoint, for a trial.
         fused: Predict with a fused copy of the model for faster inference, see `fuse`.
+        slices: For large images: side in pixels of the slices in which a detector (through SAHI) or
+            a segmenter (in mmseg's mode 'slide') predicts, and the overlap of neighbours as a
+            fraction of it, such as (640, 0.2). Segmenters then get images at their own size.
+        attention: Attention of the backbone ('global', 'window', 'hybrid') instead of the config's.
+        window_size: Side of its windows in tokens of 16 pixels instead of the config's.
         cfg_options: Config settings to override, by dotted name.
         max_pixels: Maximal number of pixels of an image file; larger ones are not decoded.
 
@@ -81,6 +87,9 @@ class Inferencer:
         people: "Inferencer | str | Path | None" = None,
         random_weights: bool = False,
         fused: bool = False,
+        slices: tuple[int, float] | None = None,
+        attention: str | None = None,
+        window_size: int | None = None,
         cfg_options: dict[str, Any] | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
@@ -91,17 +100,28 @@ class Inferencer:
         self.max_pixels = max_pixels
         self.cfg = _config_of(model)
         override(self.cfg, cfg_options)
+        set_attention(self.cfg, attention, window_size)
         self.task = task_of(self.cfg)
         if people is not None and not self.task.takes_boxes:
             raise UserError(
                 "person boxes are for pose estimation and action detection, not for"
                 f" {self.task.scope}"
             )
+        in_config = (attention, window_size, slices if self.task.scope == "mmseg" else None)
+        if isinstance(model, nn.Module) and any(setting is not None for setting in in_config):
+            raise UserError(
+                "attention, window_size and the slices of a segmenter are settings of its config:"
+                " give the config and the checkpoint, not a model"
+            )
         self.people = read_boxes(people) if isinstance(people, str | Path) else people
         default = self.task.prediction_type.default_threshold
         self.threshold = default if threshold is None else threshold
         if not 0 <= self.threshold <= 1:
             raise UserError(f"the score threshold must be in [0, 1], got {threshold}")
+        self.slices = slices
+        if slices is not None:
+            check_slices(*slices)
+            self.task.use_slices(self.cfg, *slices)
         if not isinstance(model, nn.Module):
             model = load_model(self.cfg, _checkpoint_of(model, checkpoint, random_weights))
         self.model: Any = (fuse(model) if fused else model).to(self.device).eval()
@@ -275,6 +295,34 @@ class Inferencer:
         """Predictions of a few images or clips; `faults` collects the errors of the others."""
         if self.people is not None:
             items = self._with_boxes(items, faults)
+        if self.slices is not None and self.task.scope == "mmdet":
+            return self._predict_in_slices(items, self.slices, faults)
+        return self._predict_whole(items, faults)
+
+    def _predict_in_slices(
+        self, frames: Sequence[Any], slices: tuple[int, float], faults: list[UserError]
+    ) -> list[Prediction]:
+        """Detections of images in slices; an image of which a slice fails has none."""
+
+        def detect(parts: Sequence[Frame]) -> list[Any]:
+            failed: list[UserError] = []
+            found = self._predict_whole(parts, failed)
+            if failed:
+                raise failed[0]
+            return found
+
+        predictions: list[Prediction] = []
+        for frame in frames:
+            try:
+                predictions.append(detect_in_slices(frame, *slices, detect))
+            except UserError as error:
+                faults.append(_without_frames(error))
+        return predictions
+
+    def _predict_whole(
+        self, items: Sequence[Frame | Clip], faults: list[UserError]
+    ) -> list[Prediction]:
+        """Predictions of a few images or clips as a whole."""
         inputs: dict[int, list[Any]] = {}
         with DefaultScope.overwrite_default_scope(self.task.scope):
             for index, item in enumerate(items):

@@ -24,6 +24,8 @@ from uniformer_mm.compat import (
     ema_of_tta_model,
     fsdp_argument_order,
     import_warnings,
+    logged_warnings,
+    mim_without_weights,
     mmaction_decord_only,
     mmaction_drn_missing,
     mmaction_inferencer_classes,
@@ -44,6 +46,7 @@ from uniformer_mm.compat import (
     package_configs,
     pkg_resources_missing,
     pycocotools_short_polygons,
+    torchvision_av_logging,
     xtcocotools_missing,
     yaml_safe,
 )
@@ -80,6 +83,9 @@ REPAIRS = (
     yaml_safe,
     checkpoint_config_runs,
     package_configs,
+    logged_warnings,
+    mim_without_weights,
+    torchvision_av_logging,
 )
 
 

@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 
-PACKAGES = ("mmengine", "mmcv", "mmdet", "mmseg", "mmpose", "mmaction", "mmpretrain")
+PACKAGES = ("mmengine", "mmcv", "mmdet", "mmseg", "mmpose", "mmaction", "mmpretrain", "mim")
 
 
 class RepairingFinder:

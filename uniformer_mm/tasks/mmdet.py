@@ -1,6 +1,7 @@
 """Object detection and instance segmentation on COCO, with mmdet."""
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -136,6 +137,15 @@ class Detection(Task):
         """Leave out the many boxes of low score."""
         super().draw_samples(cfg, folder)
         cfg.default_hooks.visualization.threshold = 0.5
+
+    def use_slices(self, cfg: Config, size: int, overlap: float) -> None:
+        """Change nothing: each slice is an image, see `uniformer_mm.apis.slicing`.
+
+        Raises:
+            UserError: SAHI, which merges their detections, is not installed.
+        """
+        if find_spec("sahi") is None:
+            raise UserError("detection in slices needs SAHI: pip install sahi")
 
     def use_test_time_augmentation(self, cfg: Config) -> None:
         """Flip unless the config says otherwise; boxes only, since mmdet merges no masks."""

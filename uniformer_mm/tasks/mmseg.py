@@ -17,7 +17,7 @@ from uniformer_mm.datasets.validation.label_maps import (
 from uniformer_mm.datasets.validation.num_classes import type_name
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks.short_run import ShortRun, scale_sizes
-from uniformer_mm.tasks.task import Task, load_annotations_first
+from uniformer_mm.tasks.task import Task, load_annotations_first, step_name
 from uniformer_mm.visualization import LabelMap
 
 MODEL_SIZE = 192
@@ -99,6 +99,19 @@ class Segmentation(Task):
                 )
         warn_of_absent_classes(cfg, splits)
         warn_of_other_ignored_label(cfg)
+
+    def use_slices(self, cfg: Config, size: int, overlap: float) -> None:
+        """Use mmseg's sliding window on images at their own size."""
+        stride = max(round(size * (1 - overlap)), 1)
+        cfg.model.test_cfg = {
+            "mode": "slide",
+            "crop_size": (size, size),
+            "stride": (stride, stride),
+        }
+        for split, dataset in dataset_configs(cfg):
+            if split == "test":
+                steps = dataset["pipeline"]
+                dataset["pipeline"] = [step for step in steps if step_name(step) != "Resize"]
 
     def adapt_to_synthetic_data(self, cfg: Config, root: Path) -> None:
         """Use its scenes in ADE20K's folders."""

@@ -213,6 +213,19 @@ class Task:
             dataset = dataset.dataset
         dataset.pipeline = cfg.tta_pipeline
 
+    def use_slices(self, cfg: Config, size: int, overlap: float) -> None:
+        """Predict in slices of large images.
+
+        Args:
+            cfg: Changed in place.
+            size: Side of the slices in pixels.
+            overlap: Fraction of a slice that the next one overlaps.
+
+        Raises:
+            UserError: The task has no such mode.
+        """
+        raise UserError(f"slices are for detection and segmentation, not for {self.scope}")
+
     def inference_pipeline(self, cfg: Config) -> list[Any]:
         """Return the steps of a config's test pipeline after loading."""
         return [step for step in test_pipeline(cfg) if not step_name(step).startswith("Load")]

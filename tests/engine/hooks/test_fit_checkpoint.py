@@ -38,7 +38,7 @@ def test_before_a_run_sources_are_located_and_mmengine_gets_our_reader(
 ):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     torch.save({"a": torch.ones(1)}, tmp_path / "file.pth")
-    runner = types.SimpleNamespace(_load_from=f"{server}/file.pth")
+    runner = types.SimpleNamespace(_load_from=f"{server}/file.pth", _has_loaded=False)
     FitCheckpointHook().before_run(runner)
     assert Path(runner._load_from).read_bytes() == (tmp_path / "file.pth").read_bytes()
     for source in (f"{server}/file.pth", runner._load_from):
@@ -51,6 +51,16 @@ def test_before_a_run_sources_are_located_and_mmengine_gets_our_reader(
     assert runner._load_from == "s3://bucket/file.pth"
     loader = CheckpointLoader._get_checkpoint_loader(runner._load_from)
     assert loader.__name__ == "load_from_ceph", "other schemes stay mmengine's"
+
+
+def test_before_a_second_run_nothing_is_located():
+    """The checkpoint that a training was resumed from may have been removed since."""
+    runner = types.SimpleNamespace(_load_from="removed.pth", _has_loaded=True)
+    FitCheckpointHook().before_run(runner)
+    assert runner._load_from == "removed.pth"
+    runner._has_loaded = False
+    with pytest.raises(CheckpointError, match=r"removed\.pth"):
+        FitCheckpointHook().before_run(runner)
 
 
 class Augmented(BaseTTAModel):

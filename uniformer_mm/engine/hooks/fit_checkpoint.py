@@ -60,7 +60,13 @@ class FitCheckpointHook(Hook):
         self._load_watch: LoadWatch | None = None
 
     def before_run(self, runner: Runner) -> None:
-        """Locate `load_from`, and let mmengine read files and URLs with our reader."""
+        """Locate `load_from`, and let mmengine read files and URLs with our reader.
+
+        A second run, such as a test after training, loads nothing, and the file of the first may
+        have been removed since, as an old checkpoint.
+        """
+        if runner._has_loaded:
+            return
         source = str(runner._load_from or "")
         if source and ("://" not in source or source.startswith(SCHEMES)):
             runner._load_from = str(locate(source))
