@@ -4,13 +4,15 @@
 Examples:
   tools/export.py upernet_uniformer_s_global --out upernet.onnx
   tools/export.py configs/pose/td_hm_uniformer_s_256x192.py epoch_210.pth --fuse
+  tools/export.py configs/det/mask_rcnn_uniformer_s.py epoch_12.pth --data val2017 val2017.json
   tools/export.py configs/det/mask_rcnn_uniformer_s.py epoch_12.pth --part neck
   tools/export.py configs/video/uniformer_s_16x4_k400.py epoch_110.pth --format torch
   tools/export.py configs/cls/uniformer_s_in1k.py --random-weights --static --size 384 384
 
 The file takes batches and inputs of any size from 32 x 32 pixels on, unless --static is given. Its
 inputs are normalized; mean, std and the order of the channels are in its metadata. Outputs of the
-file and the model are compared at several sizes; the exit status is 2 if they differ.
+file and the model are compared at several sizes; the exit status is 2 if they differ. A whole
+detector takes one image; its detections are compared on images, with AP if they are annotated.
 """
 
 import argparse
@@ -26,10 +28,13 @@ from uniformer_mm import Inferencer
 from uniformer_mm.analysis.report import as_text
 from uniformer_mm.analysis.timing import interleave
 from uniformer_mm.apis.cli import run_tool
+from uniformer_mm.apis.config import SYNTHETIC_FOLDER
 from uniformer_mm.errors import UserError
 from uniformer_mm.export.checking import check_sizes, differences
-from uniformer_mm.export.files import SUFFIXES, Run, check_packages, metadata, runner, write
+from uniformer_mm.export.detector import MASKS
+from uniformer_mm.export.files import SUFFIXES, Run, check_packages, metadata, runners, write
 from uniformer_mm.export.graph import PARTS, Part, exportable, trace
+from uniformer_mm.export.proof import MIN_SCORE, Proof
 from uniformer_mm.models.fuse import fuse
 
 
@@ -45,7 +50,13 @@ def main() -> None:
         random_weights=arguments.random_weights,
         cfg_options=arguments.cfg_options,
     )
-    part = Part(inferencer.model, inferencer.task, arguments.part).eval()
+    part = Part(inferencer.model, inferencer.task, arguments.part, arguments.masks).eval()
+    proof = None
+    if part.detector:
+        cache = SYNTHETIC_FOLDER
+        proof = Proof(inferencer, arguments.masks, arguments.data, arguments.images or None, cache)
+    elif arguments.data:
+        raise UserError("--data is for whole detectors; other outputs are compared on random inputs")
     sizes = part.sizes(inferencer.input_shape(), arguments.size, arguments.frames)
     ready = exportable(part, arguments.fuse)
 
@@ -58,13 +69,17 @@ def main() -> None:
         f"{path} ({path.stat().st_size / 1e6:.1f} MB) after {time.perf_counter() - start:.0f} s:"
         f" inputs ({', '.join(part.axes)}) to {', '.join(names)}"
     )
-    exported = runner(path)
-    check(arguments, part, without_gradients(part), exported, sizes)
+    exported = runners(path)
+    for name, run in exported.items():
+        if proof:
+            prove(proof, run, name)
+        else:
+            check(arguments, part, without_gradients(part), run, sizes, name)
     if arguments.rounds > 0:
         modules = {"eager": part, **({"fused": fuse(part)} if arguments.fuse else {})}
         runs = {name: without_gradients(module) for name, module in modules.items()}
-        name = "onnxruntime" if arguments.format == "onnx" else "exported"
-        measure({**runs, name: exported}, part.shape(sizes), arguments.rounds)
+        x = proof.example() if proof else torch.randn(part.shape(sizes))
+        measure({**runs, **exported}, x, arguments.rounds)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -93,6 +108,23 @@ def make_parser() -> argparse.ArgumentParser:
         choices=PARTS,
         default="model",
         help="backbone, neck (backbone and neck), or model (model)",
+    )
+    parser.add_argument(
+        "--masks",
+        choices=MASKS,
+        default="image",
+        help="of a detector: binary (N, height, width), or probabilities on a grid in the box"
+        " (image)",
+    )
+    parser.add_argument(
+        "--data",
+        nargs=2,
+        metavar=("FOLDER", "ANN.json"),
+        help="images in COCO's format on which a detector and its file are compared (the config's"
+        " test data, or drawn images without AP)",
+    )
+    parser.add_argument(
+        "--images", type=int, default=50, help="number of these images, 0 for all (50)"
     )
     parser.add_argument(
         "--fuse",
@@ -148,7 +180,12 @@ def without_gradients(module: Part) -> Run:
 
 
 def check(
-    arguments: argparse.Namespace, part: Part, eager: Run, exported: Run, sizes: Mapping[str, int]
+    arguments: argparse.Namespace,
+    part: Part,
+    eager: Run,
+    exported: Run,
+    sizes: Mapping[str, int],
+    name: str,
 ) -> None:
     """Compare outputs of a file with those of the model.
 
@@ -156,7 +193,7 @@ def check(
         UserError: They differ.
     """
     several = [sizes] if arguments.static else check_sizes(sizes, part.window_size)
-    print("largest difference from the model:")
+    print(f"largest difference of {name} from the model:")
     failed = []
     for found in differences(eager, exported, [part.shape(entry) for entry in several]):
         shape = " x ".join(map(str, found.shape))
@@ -170,9 +207,28 @@ def check(
         )
 
 
-def measure(runs: Mapping[str, Run], shape: tuple[int, ...], rounds: int) -> None:
+def prove(proof: Proof, exported: Run, name: str) -> None:
+    """Compare detections of a file with those of the model.
+
+    Raises:
+        UserError: More than one of a hundred differs.
+    """
+    match, scores = proof(exported)
+    print(f"{name} on {len(proof.dataset)} images:")
+    print(as_text(match.rows()))
+    if scores:
+        print(as_text(scores))
+    if not match.expected:
+        print(f"no detection has a score of {MIN_SCORE}: this proves little; use trained weights")
+    elif match.matched < 0.99 * match.expected:
+        raise UserError(
+            f"{match.expected - match.matched} of {match.expected} detections of the model are not"
+            " in the file: do not use it"
+        )
+
+
+def measure(runs: Mapping[str, Run], x: torch.Tensor, rounds: int) -> None:
     """Time the model and the file in turns."""
-    x = torch.randn(shape)
     functions = {name: partial(run, x) for name, run in runs.items()}
     timings = interleave(functions, torch.device("cpu"), rounds)
     rows = []
@@ -186,7 +242,7 @@ def measure(runs: Mapping[str, Run], shape: tuple[int, ...], rounds: int) -> Non
             }
         )
     threads = torch.get_num_threads()
-    print(f"speed at {' x '.join(map(str, shape))} with {threads} CPU threads, in turns:")
+    print(f"speed at {' x '.join(map(str, x.shape))} with {threads} CPU threads, in turns:")
     print(as_text(rows))
 
 
