@@ -32,9 +32,20 @@ from uniformer_mm.apis.config import SYNTHETIC_FOLDER
 from uniformer_mm.errors import UserError
 from uniformer_mm.export.checking import check_sizes, differences
 from uniformer_mm.export.detector import MASKS
-from uniformer_mm.export.files import SUFFIXES, Run, check_packages, metadata, runners, write
+from uniformer_mm.export.files import (
+    INPUT,
+    SUFFIXES,
+    Run,
+    as_onnx,
+    check_packages,
+    metadata,
+    runners,
+    write,
+    write_onnx,
+)
 from uniformer_mm.export.graph import PARTS, Part, exportable, trace
-from uniformer_mm.export.proof import MIN_SCORE, Proof
+from uniformer_mm.export.pictures import PICTURE, around, surround
+from uniformer_mm.export.proof import MIN_SCORE, Match, Proof, picture_differences
 from uniformer_mm.models.fuse import fuse
 
 
@@ -50,32 +61,65 @@ def main() -> None:
         random_weights=arguments.random_weights,
         cfg_options=arguments.cfg_options,
     )
-    part = Part(inferencer.model, inferencer.task, arguments.part, arguments.masks).eval()
+    if arguments.preprocess and (arguments.format, arguments.static) != ("onnx", False):
+        raise UserError("--preprocess is for --format onnx without --static")
+    steps = inferencer.task.inference_pipeline(inferencer.cfg)
+    # Pasted by the graph after that of the model, into the picture.
+    masks = "box" if arguments.preprocess else arguments.masks
+    part = Part(inferencer.model, inferencer.task, arguments.part, masks).eval()
+    if arguments.preprocess:
+        around(part, steps, arguments.masks)
     proof = None
     if part.detector:
         cache = SYNTHETIC_FOLDER
-        proof = Proof(inferencer, arguments.masks, arguments.data, arguments.images or None, cache)
+        proof = Proof(
+            inferencer,
+            arguments.masks,
+            arguments.data,
+            arguments.images or None,
+            cache,
+            arguments.preprocess,
+        )
     elif arguments.data:
-        raise UserError("--data is for whole detectors; other outputs are compared on random inputs")
+        raise UserError(
+            "--data is for whole detectors; other outputs are compared on random inputs"
+        )
     sizes = part.sizes(inferencer.input_shape(), arguments.size, arguments.frames)
     ready = exportable(part, arguments.fuse)
 
     start = time.perf_counter()
     program = trace(ready, sizes, dynamic=not arguments.static)
     names = part.output_names(len(program.graph_signature.user_outputs))
-    facts = metadata(part, sizes, inferencer.meta, inferencer.cfg.filename or "")
-    write(program, path, part.axes, names, facts)
+    facts = metadata(part, sizes, inferencer.meta, inferencer.cfg.filename or "", steps)
+    described = f"inputs ({', '.join(part.axes)}) to {', '.join(names)}"
+    if arguments.preprocess:
+        main = as_onnx(program, [INPUT], names, part.axes)
+        model = surround(main, part, steps, arguments.masks)
+        facts["masks"] = arguments.masks
+        write_onnx(model, path, facts)
+        results = ", ".join(value.name for value in model.graph.output)
+        described = f"{PICTURE} (height, width, 3), uint8, BGR, to {results}"
+    else:
+        write(program, path, part.axes, names, facts)
     print(
         f"{path} ({path.stat().st_size / 1e6:.1f} MB) after {time.perf_counter() - start:.0f} s:"
-        f" inputs ({', '.join(part.axes)}) to {', '.join(names)}"
+        f" {described}"
     )
     exported = runners(path)
     for name, run in exported.items():
         if proof:
             prove(proof, run, name)
+            if not (arguments.preprocess or arguments.static):
+                several = check_sizes(sizes, part.window_size)
+                shapes = [(entry["height"], entry["width"]) for entry in several]
+                match = proof.at_sizes(without_gradients(part), run, shapes)
+                print(f"at other sizes: {match.matched} of {match.expected} detections match")
+                refuse_missing(match)
+        elif arguments.preprocess:
+            check_pictures(inferencer, run, name)
         else:
             check(arguments, part, without_gradients(part), run, sizes, name)
-    if arguments.rounds > 0:
+    if arguments.rounds > 0 and not arguments.preprocess:
         modules = {"eager": part, **({"fused": fuse(part)} if arguments.fuse else {})}
         runs = {name: without_gradients(module) for name, module in modules.items()}
         x = proof.example() if proof else torch.randn(part.shape(sizes))
@@ -108,6 +152,12 @@ def make_parser() -> argparse.ArgumentParser:
         choices=PARTS,
         default="model",
         help="backbone, neck (backbone and neck), or model (model)",
+    )
+    parser.add_argument(
+        "--preprocess",
+        action="store_true",
+        help="take a picture (H, W, 3), uint8, BGR, and give results in its pixels: the test"
+        " pipeline is in the file",
     )
     parser.add_argument(
         "--masks",
@@ -207,11 +257,25 @@ def check(
         )
 
 
+def check_pictures(inferencer: Inferencer, exported: Run, name: str) -> None:
+    """Compare results for drawn pictures of several sizes with those of the Inferencer.
+
+    Raises:
+        UserError: They differ.
+    """
+    worst = 0.0
+    for shape, difference in picture_differences(inferencer, exported):
+        print(f"  {name}, picture of {shape[1]} x {shape[0]}: {difference:.1e} differ")
+        worst = max(worst, difference)
+    if worst > 0.01:
+        raise UserError(f"results of {name} are not those of the Inferencer: do not use the file")
+
+
 def prove(proof: Proof, exported: Run, name: str) -> None:
     """Compare detections of a file with those of the model.
 
     Raises:
-        UserError: More than one of a hundred differs.
+        UserError: More than one of a hundred is missing.
     """
     match, scores = proof(exported)
     print(f"{name} on {len(proof.dataset)} images:")
@@ -220,7 +284,16 @@ def prove(proof: Proof, exported: Run, name: str) -> None:
         print(as_text(scores))
     if not match.expected:
         print(f"no detection has a score of {MIN_SCORE}: this proves little; use trained weights")
-    elif match.matched < 0.99 * match.expected:
+    refuse_missing(match)
+
+
+def refuse_missing(match: Match) -> None:
+    """Stop if the file lacks detections of the model.
+
+    Raises:
+        UserError: More than one of a hundred is missing.
+    """
+    if match.matched < 0.99 * match.expected:
         raise UserError(
             f"{match.expected - match.matched} of {match.expected} detections of the model are not"
             " in the file: do not use it"

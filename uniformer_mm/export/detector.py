@@ -61,7 +61,9 @@ class Detector(nn.Module):
         """
         height, width = inputs.shape[-2:]
         below, right = -height % self.divisor, -width % self.divisor
-        features = self.model.extract_feat(F.pad(inputs, (0, right, 0, below), value=self.pad_value))
+        features = self.model.extract_feat(
+            F.pad(inputs, (0, right, 0, below), value=self.pad_value)
+        )
         proposals = self.propose(features, (height, width))
         boxes, scores, labels = self.detect(features, proposals, (height, width))
         if not self.mask_heads:
@@ -112,7 +114,7 @@ class Detector(nn.Module):
             if stage + 1 < len(self.box_heads):
                 if not head.reg_class_agnostic:
                     best = class_logits[:, :-1].argmax(1)
-                    deltas = deltas.gather(1, best[:, None, None].expand(-1, 1, 4))
+                    deltas = deltas[torch.arange(best.shape[0]).to(best), best][:, None]
                 proposals = decode(head.bbox_coder, proposals, deltas[:, 0], size)
         scores = (sum(logits) / len(logits)).softmax(-1)[:, :-1]  # type: ignore[union-attr]
         boxes = decode(head.bbox_coder, proposals[:, None], deltas, size)
@@ -131,8 +133,7 @@ class Detector(nn.Module):
         for head, extractor in zip(self.mask_heads, self.mask_extractors, strict=True):
             logits = head(_spare(pool(extractor, features, boxes)))[:-1]
             chosen = torch.zeros_like(labels) if head.class_agnostic else labels
-            index = chosen[:, None, None, None].expand(-1, 1, *logits.shape[-2:])
-            stages.append(logits.gather(1, index)[:, 0].sigmoid())
+            stages.append(logits[torch.arange(labels.shape[0]).to(labels), chosen].sigmoid())
         return sum(stages) / len(stages)  # type: ignore[return-value]
 
 
@@ -149,8 +150,8 @@ def check_detector(model: Any) -> None:
     def check(part: Any, *allowed: type) -> None:
         if type(part) not in allowed:
             raise UserError(
-                f"--part model: {type(part).__name__} cannot be exported; use --part neck, or one of"
-                f" {', '.join(kind.__name__ for kind in allowed)}"
+                f"--part model: {type(part).__name__} cannot be exported, only"
+                f" {', '.join(kind.__name__ for kind in allowed)}; use --part neck"
             )
 
     if not isinstance(model, TwoStageDetector):

@@ -67,7 +67,9 @@ def metadata(
         "task": part.task.extra,
         "channels": part.task.channel_order(preprocessor),
         "sizes": {name: size for name, size in sizes.items() if name in MIN_SIZES},
-        "pipeline": [dict(step) for step in steps if not step_name(step).startswith(("Pack", "Load"))],
+        "pipeline": [
+            dict(step) for step in steps if not step_name(step).startswith(("Pack", "Load"))
+        ],
     }
     for name in ("mean", "std"):
         values = getattr(preprocessor, name, None)
@@ -78,6 +80,7 @@ def metadata(
         facts["mask_threshold"] = part.model.roi_head.test_cfg.get("mask_thr_binary")
     if part.task.scope == "mmpose":
         facts["flip_test"] = bool(part.model.test_cfg.get("flip_test"))
+        facts["shift_heatmap"] = bool(part.model.test_cfg.get("shift_heatmap"))
         facts["flip_indices"] = [int(index) for index in meta.get("flip_indices", ())]
     if meta.get("classes"):
         facts["classes"] = list(meta["classes"])

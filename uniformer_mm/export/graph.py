@@ -23,6 +23,9 @@ from uniformer_mm.torch_internals import drop_layout_guards
 
 PARTS = ("backbone", "neck", "model")
 
+STRIDE = 16
+"""Pixels of an image per token of stage 3, where the windows are."""
+
 MIN_SIZES = {"batch": 1, "segments": 1, "frames": 1, "height": MIN_SIZE, "width": MIN_SIZE}
 """Minimum sizes of the dynamic axes."""
 
@@ -156,7 +159,7 @@ def trace(part: Part, sizes: Mapping[str, int], dynamic: bool = True) -> Exporte
     """
     axes = part.axes
     if dynamic:
-        sizes = _distinct(sizes)
+        sizes = _distinct(sizes, part.window_size)
         if "batch" not in part.dynamic_axes:
             sizes["batch"] = 1
     example = torch.zeros(part.shape(sizes))
@@ -177,17 +180,18 @@ def trace(part: Part, sizes: Mapping[str, int], dynamic: bool = True) -> Exporte
     return program
 
 
-def _distinct(sizes: Mapping[str, int]) -> dict[str, int]:
+def _distinct(sizes: Mapping[str, int], window: int) -> dict[str, int]:
     """Sizes of a dynamic example: torch.export treats axes of equal size as one axis.
 
-    No size may be 1 anywhere in the model either, and the stem halves the shortest axis.
+    No size may be 1 anywhere in the model either, the number of windows included, and the stem
+    halves the shortest axis.
     """
     minimum = {
         "batch": 2,
         "segments": 3,
         "frames": 4,
-        "height": 2 * MIN_SIZE,
-        "width": 2 * MIN_SIZE,
+        "height": max(4, window + 1) * STRIDE,
+        "width": max(4, 2 * window + 1) * STRIDE,
     }
     distinct = {name: max(size, minimum.get(name, size)) for name, size in sizes.items()}
     distinct["batch"] = minimum["batch"]

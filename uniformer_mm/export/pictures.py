@@ -1,7 +1,7 @@
-"""Graphs around that of a model: from a uint8 picture to its input, and from its outputs to results.
+"""Graphs around that of a model: from a uint8 image to its input, from its outputs to results.
 
-They repeat the test pipeline in operators of a graph. The resized pixels are those of OpenCV; the
-ones of Pillow differ by one level where a value is within rounding of a half.
+They repeat the test pipeline in operators of a graph. Resized pixels are those of OpenCV; the ones
+of Pillow differ by one level where a value is within rounding of a half.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +48,9 @@ class Before(nn.Module):
         self.steps = [step for step in steps if not step_name(step).startswith(ignored)]
         for step in self.steps:
             if step_name(step) not in ("Resize", "ResizeEdge", "CenterCrop"):
-                raise UserError(f"--preprocess: {step_name(step)} of the test pipeline is not known")
+                raise UserError(
+                    f"--preprocess: {step_name(step)} of the test pipeline is not known"
+                )
             _resampling(step)
         self.reverse = channels == "RGB"
         shape = (1, 3, 1, 1)
@@ -167,7 +169,7 @@ def _picture_graph(
 def _free_axes(name: str, example: Tensor) -> dict[int, Any]:
     axes = {PICTURE: (0, 1), INPUT: (2, 3), "boxes": (0,), "masks": (0,)}
     default = (1, 2, 3) if example.ndim == 4 else (1,)
-    return {axis: Dim.DYNAMIC for axis in axes.get(name, default)}
+    return dict.fromkeys(axes.get(name, default), Dim.DYNAMIC)
 
 
 def around(
@@ -208,7 +210,10 @@ def _resampling(step: Mapping[str, Any]) -> Resample:
         UserError: There is none.
     """
     asked = (step.get("backend", "cv2"), step.get("interpolation", "bilinear"))
-    known: dict[Any, Resample] = {("cv2", "bilinear"): opencv_linear, ("pillow", "bicubic"): pillow_cubic}
+    known: dict[Any, Resample] = {
+        ("cv2", "bilinear"): opencv_linear,
+        ("pillow", "bicubic"): pillow_cubic,
+    }
     if asked not in known:
         raise UserError(f"--preprocess: {step_name(step)} with {asked}; known are {list(known)}")
     return known[asked]
@@ -268,9 +273,7 @@ def opencv_linear(image: Tensor, size: Size) -> Tensor:
 
 def pillow_cubic(image: Tensor, size: Size) -> Tensor:
     """Resize (H, W, 3) as Pillow's BICUBIC does: antialiased, rounded after each direction."""
-    down, across = (
-        _cubic(old, new, image) for old, new in zip(image.shape[:2], size, strict=True)
-    )
+    down, across = (_cubic(old, new, image) for old, new in zip(image.shape[:2], size, strict=True))
     x = image.permute(2, 0, 1).float()
     x = (x @ across.transpose(0, 1)).round().clamp(0, 255)
     return (down @ x).round().clamp(0, 255).permute(1, 2, 0)
@@ -311,5 +314,8 @@ def _cubic(old: Any, new: Any, like: Tensor) -> Tensor:
 
 def _ratio(numerator: Any, denominator: Any, like: Tensor) -> Tensor:
     """The quotient of two sizes in the type of a tensor."""
-    one, other = (torch.full((), size, dtype=like.dtype, device=like.device) for size in (numerator, denominator))
+    one, other = (
+        torch.full((), size, dtype=like.dtype, device=like.device)
+        for size in (numerator, denominator)
+    )
     return one / other

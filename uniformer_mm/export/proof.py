@@ -7,19 +7,21 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
+from mmengine.logging import print_log
 from mmengine.registry import DATASETS, DefaultScope
-from numpy.typing import NDArray
 from torch import Tensor
 
 from uniformer_mm.apis.inference import Inferencer
+from uniformer_mm.datasets.media import read_image
 from uniformer_mm.datasets.overrides import coco_classes, missing_data, use_coco_files
 from uniformer_mm.datasets.synthetic.coco import SyntheticCoco
-from uniformer_mm.errors import UserError
 from uniformer_mm.export.detector import paste
 from uniformer_mm.export.files import Run
+from uniformer_mm.visualization.label_map import LabelMap
 
 MIN_SCORE = 0.05
 """Detections below are not compared."""
@@ -124,9 +126,12 @@ class Proof:
             drawn images without a score.
         limit: Number of images; None for all.
         cache: Parent folder of the drawn images.
+        pictures: Whether the file takes pictures, see `pictures.Before`.
+
+    Without the model's classes in the annotations there is a match, but no AP.
 
     Raises:
-        UserError: The data are not there, or have other classes.
+        UserError: The data are not there.
     """
 
     def __init__(
@@ -136,9 +141,11 @@ class Proof:
         data: tuple[str, str] | None,
         limit: int | None,
         cache: Path,
+        pictures: bool = False,
     ) -> None:
         self.model = inferencer.model
         self.masks = masks
+        self.pictures = pictures
         cfg = Config(inferencer.cfg.to_dict())
         self.scored = True
         if data is None and missing_data(cfg, ("test",))[1]:
@@ -149,7 +156,8 @@ class Proof:
         if data is not None:
             folder, annotations = data
             if self.scored and classes and coco_classes(annotations) != tuple(classes):
-                raise UserError(f"--data {annotations}: its categories are not the model's classes")
+                self.scored = False
+                print_log(f"{annotations} has other classes than the model: no AP", "current")
             split = ("train", "val")
             use_coco_files(cfg, dict.fromkeys(split, folder), dict.fromkeys(split, annotations))
         dataset = cfg.test_dataloader.dataset
@@ -182,6 +190,22 @@ class Proof:
         """The normalized input of the first image."""
         return self._input(self.dataset[0])[0]
 
+    @torch.no_grad()
+    def at_sizes(self, expected: Run, exported: Run, sizes: Sequence[tuple[int, int]]) -> Match:
+        """Compare a file with the exported module on the first image, resized to several sizes."""
+        total = NO_MATCH
+        for size in sizes:
+            x = F.interpolate(self.example(), size=size, mode="bilinear")
+            ours, theirs = (
+                Found(boxes, scores, labels, masks[0] >= 0.5 if masks else None)
+                for boxes, scores, labels, *masks in (exported(x), expected(x))
+            )
+            total += match(ours, theirs)
+        return total
+
+    def _picture(self, index: int) -> Tensor:
+        return torch.from_numpy(read_image(self.dataset.get_data_info(index)["img_path"]))
+
     def _input(self, entry: Any) -> tuple[Tensor, Any, Any]:
         """An image without padding, the batch of the model, and its data samples."""
         batch = self.model.data_preprocessor(pseudo_collate([entry]), False)
@@ -195,25 +219,47 @@ class Proof:
             inputs, batch, sample = self._input(self.dataset[index])
             scale = torch.tensor(sample.scale_factor).repeat(2)
             original = sample.ori_shape
-            if self.masks == "image":  # both sides have masks of the size of the input
+            in_input = self.masks == "image" and not self.pictures
+            if in_input:  # both sides have masks of the size of the input
                 sample.set_metainfo({"ori_shape": sample.img_shape, "scale_factor": (1.0, 1.0)})
             (predicted,) = self.model.predict(batch, [sample])
             theirs = _found(predicted.pred_instances)
-            ours = Found(*exported(inputs), *([None] if theirs.masks is None else []))
+            outputs = exported(self._picture(index) if self.pictures else inputs)
+            ours = Found(*outputs, *([None] if theirs.masks is None else []))
             sample.set_metainfo({"ori_shape": original})
-            if self.masks == "image":
+            if in_input:
                 theirs = theirs._replace(boxes=theirs.boxes / scale)
-            ours = ours._replace(boxes=ours.boxes / scale)
+            if not self.pictures:
+                ours = ours._replace(boxes=ours.boxes / scale)
             if ours.masks is not None and self.masks == "box":
                 threshold = self.model.roi_head.test_cfg.mask_thr_binary
                 ours = ours._replace(masks=paste(ours.masks, ours.boxes, original) >= threshold)
             yield sample, *(_resized(found, original) for found in (ours, theirs))
 
 
+def picture_differences(
+    inferencer: Inferencer, exported: Run
+) -> Iterator[tuple[tuple[int, int], float]]:
+    """Compare a file that takes pictures with an Inferencer, on noise of several sizes.
+
+    Yields:
+        Height and width, and the largest difference of a probability, or the share of pixels with
+        another class.
+    """
+    rng = np.random.default_rng(0)
+    for height, width in ((480, 640), (375, 301), (96, 160)):
+        noise = rng.integers(0, 256, (height // 16 + 1, width // 16 + 1, 3), np.uint8)
+        picture = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+        predicted: Any = inferencer.predict(picture)
+        (result,) = exported(torch.from_numpy(picture))
+        if isinstance(predicted, LabelMap):
+            yield (height, width), float((result.numpy() != predicted.labels).mean())
+        else:
+            yield (height, width), float(np.abs(result.numpy() - predicted.scores).max())
+
+
 def _found(instances: Any) -> Found:
-    return Found(
-        instances.bboxes, instances.scores, instances.labels, instances.get("masks", None)
-    )
+    return Found(instances.bboxes, instances.scores, instances.labels, instances.get("masks", None))
 
 
 def _resized(found: Found, size: tuple[int, int]) -> Found:
