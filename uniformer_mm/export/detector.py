@@ -116,7 +116,7 @@ class Detector(nn.Module):
                     best = class_logits[:, :-1].argmax(1)
                     deltas = deltas[torch.arange(best.shape[0]).to(best), best][:, None]
                 proposals = decode(head.bbox_coder, proposals, deltas[:, 0], size)
-        scores = (sum(logits) / len(logits)).softmax(-1)[:, :-1]  # type: ignore[union-attr]
+        scores = (sum(logits) / len(logits)).softmax(-1)[:, :-1]
         boxes = decode(head.bbox_coder, proposals[:, None], deltas, size)
         boxes = boxes.expand(-1, scores.shape[1], -1).reshape(-1, 4)
         candidates = (scores.reshape(-1) > cfg.score_thr).nonzero()[:, 0]
@@ -134,7 +134,7 @@ class Detector(nn.Module):
             logits = head(_spare(pool(extractor, features, boxes)))[:-1]
             chosen = torch.zeros_like(labels) if head.class_agnostic else labels
             stages.append(logits[torch.arange(labels.shape[0]).to(labels), chosen].sigmoid())
-        return sum(stages) / len(stages)  # type: ignore[return-value]
+        return sum(stages) / len(stages)
 
 
 def check_detector(model: Any) -> None:

@@ -40,6 +40,9 @@ class Before(nn.Module):
         UserError: A step has no equivalent.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self, steps: Sequence[Mapping[str, Any]], preprocessor: Any, channels: str
     ) -> None:
@@ -63,7 +66,7 @@ class Before(nn.Module):
             if step_name(step) == "CenterCrop":
                 image = _center_crop(image, step["crop_size"])
             else:
-                image = _resampling(step)(image, _target(step, image.shape[:2]))
+                image = _resampling(step)(image, _target(step, (image.shape[0], image.shape[1])))
         if self.reverse:
             image = image.flip(-1)
         return (image.permute(2, 0, 1)[None].float() - self.mean) / self.std

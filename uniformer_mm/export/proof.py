@@ -180,10 +180,10 @@ class Proof:
                     evaluator.process([_with(sample, found)])
         if not self.scored:
             return total, []
-        theirs, ours = (_scores(evaluator, self.dataset) for evaluator in self.evaluators)
+        model, file = (_scores(evaluator, self.dataset) for evaluator in self.evaluators)
         return total, [
-            {"score": name, "PyTorch": f"{theirs[name]:.3f}", "file": f"{ours[name]:.3f}"}
-            for name in theirs
+            {"score": name, "PyTorch": f"{model[name]:.3f}", "file": f"{file[name]:.3f}"}
+            for name in model
         ]
 
     def example(self) -> Tensor:
@@ -249,7 +249,7 @@ def picture_differences(
     rng = np.random.default_rng(0)
     for height, width in ((480, 640), (375, 301), (96, 160)):
         noise = rng.integers(0, 256, (height // 16 + 1, width // 16 + 1, 3), np.uint8)
-        picture = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+        picture: Any = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
         predicted: Any = inferencer.predict(picture)
         (result,) = exported(torch.from_numpy(picture))
         if isinstance(predicted, LabelMap):
