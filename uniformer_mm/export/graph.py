@@ -1,6 +1,7 @@
 """Tracing of a model into a graph for inputs of all sizes."""
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -164,7 +165,9 @@ def trace(part: Part, sizes: Mapping[str, int], dynamic: bool = True) -> Exporte
             sizes["batch"] = 1
     example = torch.zeros(part.shape(sizes))
     free = {i: Dim.DYNAMIC for i, name in enumerate(axes) if name in part.dynamic_axes}
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # torchvision calls what torch warns about.
+        warnings.filterwarnings("ignore", "`create_unbacked_symint`", FutureWarning)
         try:
             program = torch.export.export(
                 part, (example,), dynamic_shapes=(free,) if dynamic else None, strict=False
