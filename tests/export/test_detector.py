@@ -217,6 +217,7 @@ def test_sizes_and_crops_are_rounded_as_the_pipelines_do():
     step = {"type": "ResizeEdge", "scale": 256}
     assert _target(step, (480, 641)) == (256, 341)
     assert _target({"type": "Resize", "scale": (30, 20)}, (7, 9)) == (20, 30)
+    assert _target({"type": "ResizeToMultiple"}, (64, 65)) == (64, 96)
     rows = torch.arange(9)[:, None, None].expand(9, 9, 3)
     for kept in range(1, 9):
         assert int(_center_crop(rows, kept)[0, 0, 0]) == round((9 - kept) / 2)

@@ -50,7 +50,8 @@ class Before(nn.Module):
         ignored = ("Pack", "LoadAnnotations", "LoadLabelMap")
         self.steps = [step for step in steps if not step_name(step).startswith(ignored)]
         for step in self.steps:
-            if step_name(step) not in ("Resize", "ResizeEdge", "CenterCrop"):
+            known = ("Resize", "ResizeEdge", "ResizeToMultiple", "CenterCrop")
+            if step_name(step) not in known:
                 raise UserError(
                     f"--preprocess: {step_name(step)} of the test pipeline is not known"
                 )
@@ -212,7 +213,7 @@ def _resampling(step: Mapping[str, Any]) -> Resample:
     Raises:
         UserError: There is none.
     """
-    asked = (step.get("backend", "cv2"), step.get("interpolation", "bilinear"))
+    asked = (step.get("backend", "cv2"), step.get("interpolation") or "bilinear")
     known: dict[Any, Resample] = {
         ("cv2", "bilinear"): opencv_linear,
         ("pillow", "bicubic"): pillow_cubic,
@@ -225,6 +226,9 @@ def _resampling(step: Mapping[str, Any]) -> Resample:
 def _target(step: Mapping[str, Any], size: Size) -> Size:
     """Height and width after a step that resizes, in integers as mmcv rounds."""
     height, width = size
+    if step_name(step) == "ResizeToMultiple":
+        divisor = step.get("size_divisor", 32)
+        return height + -height % divisor, width + -width % divisor
     shorter, longer = torch.sym_min(height, width), torch.sym_max(height, width)
     if step_name(step) == "ResizeEdge":
         if step.get("edge", "short") != "short":
