@@ -198,12 +198,13 @@ def as_onnx(
     return model
 
 
-def join(models: Sequence[Any], output_names: Sequence[str]) -> Any:
+def join(models: Sequence[Any], outputs: Mapping[str, str]) -> Any:
     """One ONNX model of several, the inputs of which are outputs of earlier ones by name.
 
     Args:
-        models: In the order of computation. Inputs that no model makes are those of the result.
-        output_names: Outputs of the result; where several models make one, the last does.
+        models: In the order of computation. Inputs that no model makes are those of the result. No
+            model has an input and an output of the same name.
+        outputs: Outputs to keep, and their names in the result.
     """
     import onnx
 
@@ -231,13 +232,13 @@ def join(models: Sequence[Any], output_names: Sequence[str]) -> Any:
         for value in graph.output:
             name = value.name.removeprefix(prefix)
             known[name], made[name] = value.name, value
-    final = {known[name]: name for name in output_names}
+    final = {known[name]: public for name, public in outputs.items()}
     for node in joined.graph.node:
         node.input[:] = [final.get(name, name) for name in node.input]
         node.output[:] = [final.get(name, name) for name in node.output]
-    for name in output_names:
+    for name, public in outputs.items():
         joined.graph.output.append(made[name])
-        joined.graph.output[-1].name = name
+        joined.graph.output[-1].name = public
     return joined
 
 

@@ -142,13 +142,15 @@ def surround(main: Any, part: Part, steps: Sequence[Mapping[str, Any]], masks: s
         "masks": torch.zeros(5, 28, 28),
         "logits": torch.zeros(1, 4, 300, 413) if part.task.scope == "mmseg" else torch.zeros(1, 4),
     }
+    # Another name than that of the input, which may be the same.
+    finished = {name: f"{name}_of_image" for name in outputs}
     graphs = [
         _picture_graph(before, examples, [PICTURE], [INPUT]),
         main,
-        _picture_graph(after, examples, inputs, outputs),
+        _picture_graph(after, examples, inputs, list(finished.values())),
     ]
-    kept = part.output_names(1)
-    return join(graphs, kept if part.detector else outputs)
+    results = part.output_names(1) if part.detector else outputs
+    return join(graphs, {finished.get(name, name): name for name in results})
 
 
 def _picture_graph(
