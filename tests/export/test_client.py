@@ -1,7 +1,5 @@
-"""The client of the docs gives the Inferencer's results, without torch and OpenMMLab."""
+"""The client of the docs gives the Inferencer's results; for detection see test_detector.py."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -17,13 +15,6 @@ from uniformer_mm.export.pictures import surround
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
-WITHOUT = """
-import sys
-for name in ("torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg", "mmpose", "mmaction"):
-    sys.modules[name] = None
-sys.argv = sys.argv[1:]
-exec(compile(open(sys.argv[0]).read(), sys.argv[0], "exec"))
-"""
 ARCH = {"_delete_": True, "depths": (1, 1, 1, 1), "embed_dims": (8, 8, 16, 16), "head_dim": 8}
 SETTINGS = {
     "seg/semantic_fpn_uniformer_s_global": {
@@ -36,16 +27,6 @@ SETTINGS = {
     },
     "video/uniformer_s_8x8_k400": {"cls_head": {"in_channels": 16}},
 }
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    """The block of the docs as a file."""
-    text = (ROOT / "docs" / "export.md").read_text()
-    (code,) = (block for block in text.split("```python\n") if block.startswith("import json"))
-    path = tmp_path_factory.mktemp("client") / "client.py"
-    path.write_text(code.split("```")[0])
-    return path
 
 
 def make_inferencer(name):
@@ -67,22 +48,15 @@ def export(inferencer, path, preprocess):
     write_onnx(model, path, facts)
 
 
-def run_client(client, *paths):
-    command = [sys.executable, "-c", WITHOUT, client, *paths]
-    subprocess.run([str(entry) for entry in command], check=True, timeout=120)
-    with np.load(paths[-1]) as results:
-        return [results[name] for name in results.files]
-
-
 def picture(height, width, seed=0):
     noise = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), np.uint8)
     return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 @pytest.mark.parametrize("name", list(SETTINGS))
-def test_results_are_those_of_the_inferencer(name, client, tmp_path):
+def test_results_are_those_of_the_inferencer(name, run_client, tmp_path):
     inferencer = make_inferencer(name)
-    model, source, out = tmp_path / "x.onnx", tmp_path / "x.png", tmp_path / "x.npz"
+    model, source = tmp_path / "x.onnx", tmp_path / "x.png"
     export(inferencer, model, preprocess=name.startswith(("seg", "cls")))
     if name.startswith("video"):
         source = source.with_suffix(".avi")
@@ -92,7 +66,7 @@ def test_results_are_those_of_the_inferencer(name, client, tmp_path):
         writer.release()
     else:
         cv2.imwrite(str(source), picture(70, 101))
-    results = run_client(client, model, source, out)
+    results = run_client(model, source)
     expected = inferencer.predict(source)
     if name.startswith("seg"):
         assert results[0].shape == (70, 101)

@@ -15,7 +15,7 @@ from PIL import Image
 from uniformer_mm.apis.config import load_config, replace_sync_batch_norm
 from uniformer_mm.errors import UserError
 from uniformer_mm.export.detector import Detector, check_detector, paste, pool, suppress
-from uniformer_mm.export.files import INPUT, as_onnx
+from uniformer_mm.export.files import INPUT, as_onnx, metadata, write_onnx
 from uniformer_mm.export.graph import Part, exportable, trace
 from uniformer_mm.export.pictures import (
     Before,
@@ -145,16 +145,17 @@ def test_what_has_no_equivalent_is_refused():
 
 @pytest.mark.slow
 @pytest.mark.stack
-def test_one_file_from_a_uint8_image_to_masks_in_its_pixels(tmp_path):
+def test_one_file_from_a_uint8_image_to_masks_in_its_pixels(run_client, tmp_path):
     model = detector("mask_rcnn_uniformer_s")
     part = Part(model, TASKS["mmdet"], masks="box").eval()
     sizes = {"batch": 1, "channels": 3, "height": 96, "width": 128}
     program = trace(exportable(part, False), sizes)
     main = as_onnx(program, [INPUT], part.output_names(4), part.axes)
     steps = [RESIZE, {"type": "PackDetInputs"}]
-    joined = surround(main, part, steps, "image").SerializeToString()
+    joined, file = surround(main, part, steps, "image"), tmp_path / "x.onnx"
+    write_onnx(joined, file, metadata(part, sizes, {}, "faster.py", steps))
     small = onnxruntime.InferenceSession(main.SerializeToString())
-    whole = onnxruntime.InferenceSession(joined)
+    whole = onnxruntime.InferenceSession(file)
     assert [output.name for output in whole.get_outputs()] == ["boxes", "scores", "labels", "masks"]
     preprocessor = model.data_preprocessor
     before = Before(steps, preprocessor, "RGB")
@@ -175,6 +176,9 @@ def test_one_file_from_a_uint8_image_to_masks_in_its_pixels(tmp_path):
         assert len(outputs[0]) > 5
         assert outputs[3].shape[1:] == (height, width)
         assert_same(outputs, predicted(model, inputs, (height, width)), 1e-3)
+        cv2.imwrite(str(tmp_path / "x.png"), picture)
+        for of_client, output in zip(run_client(file, tmp_path / "x.png"), outputs, strict=True):
+            assert np.array_equal(of_client, output)
         in_input = [torch.from_numpy(x) for x in small.run(None, {"inputs": inputs.numpy()})]
         assert in_input[3].shape[1:] == (28, 28)
         assert_same(in_input[:3], predicted(model, inputs), 1e-3)
