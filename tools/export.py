@@ -4,13 +4,15 @@
 Examples:
   tools/export.py upernet_uniformer_s_global --out upernet.onnx
   tools/export.py configs/pose/td_hm_uniformer_s_256x192.py epoch_210.pth --fuse
+  tools/export.py configs/det/mask_rcnn_uniformer_s.py epoch_12.pth --data val2017 val2017.json
   tools/export.py configs/det/mask_rcnn_uniformer_s.py epoch_12.pth --part neck
   tools/export.py configs/video/uniformer_s_16x4_k400.py epoch_110.pth --format torch
   tools/export.py configs/cls/uniformer_s_in1k.py --random-weights --static --size 384 384
 
 The file takes batches and inputs of any size from 32 x 32 pixels on, unless --static is given. Its
 inputs are normalized; mean, std and the order of the channels are in its metadata. Outputs of the
-file and the model are compared at several sizes; the exit status is 2 if they differ.
+file and the model are compared at several sizes; the exit status is 2 if they differ. A whole
+detector takes one image; its detections are compared on images, with AP if they are annotated.
 """
 
 import argparse
@@ -26,10 +28,24 @@ from uniformer_mm import Inferencer
 from uniformer_mm.analysis.report import as_text
 from uniformer_mm.analysis.timing import interleave
 from uniformer_mm.apis.cli import run_tool
+from uniformer_mm.apis.config import SYNTHETIC_FOLDER
 from uniformer_mm.errors import UserError
 from uniformer_mm.export.checking import check_sizes, differences
-from uniformer_mm.export.files import SUFFIXES, Run, check_packages, metadata, runner, write
+from uniformer_mm.export.detector import MASKS
+from uniformer_mm.export.files import (
+    INPUT,
+    SUFFIXES,
+    Run,
+    as_onnx,
+    check_packages,
+    metadata,
+    runners,
+    write,
+    write_onnx,
+)
 from uniformer_mm.export.graph import PARTS, Part, exportable, trace
+from uniformer_mm.export.pictures import PICTURE, around, surround
+from uniformer_mm.export.proof import MIN_SCORE, Match, Proof, picture_differences
 from uniformer_mm.models.fuse import fuse
 
 
@@ -45,26 +61,76 @@ def main() -> None:
         random_weights=arguments.random_weights,
         cfg_options=arguments.cfg_options,
     )
-    part = Part(inferencer.model, inferencer.task, arguments.part).eval()
+    if arguments.preprocess and (arguments.format, arguments.static) != ("onnx", False):
+        raise UserError("--preprocess is for --format onnx without --static")
+    steps = inferencer.task.inference_pipeline(inferencer.cfg)
+    # Pasted by the graph after that of the model, into the picture.
+    masks = "box" if arguments.preprocess else arguments.masks
+    part = Part(inferencer.model, inferencer.task, arguments.part, masks).eval()
+    if arguments.preprocess:
+        around(part, steps, arguments.masks)
+    proof = None
+    if part.detector:
+        cache = SYNTHETIC_FOLDER
+        proof = Proof(
+            inferencer,
+            arguments.masks,
+            arguments.data,
+            arguments.images or None,
+            cache,
+            arguments.preprocess,
+        )
+    elif arguments.data:
+        raise UserError(
+            "--data is for whole detectors; other outputs are compared on random inputs"
+        )
     sizes = part.sizes(inferencer.input_shape(), arguments.size, arguments.frames)
     ready = exportable(part, arguments.fuse)
 
     start = time.perf_counter()
     program = trace(ready, sizes, dynamic=not arguments.static)
     names = part.output_names(len(program.graph_signature.user_outputs))
-    facts = metadata(part, sizes, inferencer.meta, inferencer.cfg.filename or "")
-    write(program, path, part.axes, names, facts)
+    facts = metadata(part, sizes, inferencer.meta, inferencer.cfg.filename or "", steps)
+    described = f"inputs ({', '.join(part.axes)}) to {', '.join(names)}"
+    if arguments.preprocess:
+        main = as_onnx(program, [INPUT], names, part.axes)
+        model = surround(main, part, steps, arguments.masks)
+        facts["masks"] = arguments.masks
+        write_onnx(model, path, facts)
+        results = ", ".join(value.name for value in model.graph.output)
+        described = f"{PICTURE} (height, width, 3), uint8, BGR, to {results}"
+    else:
+        write(program, path, part.axes, names, facts)
     print(
         f"{path} ({path.stat().st_size / 1e6:.1f} MB) after {time.perf_counter() - start:.0f} s:"
-        f" inputs ({', '.join(part.axes)}) to {', '.join(names)}"
+        f" {described}"
     )
-    exported = runner(path)
-    check(arguments, part, without_gradients(part), exported, sizes)
-    if arguments.rounds > 0:
+    exported = runners(path)
+    for name, run in exported.items():
+        if proof:
+            if not arguments.static:
+                prove(proof, run, name)
+            if not arguments.preprocess:
+                several = [sizes] if arguments.static else check_sizes(sizes, part.window_size)
+                shapes = [(entry["height"], entry["width"]) for entry in several]
+                match = proof.at_sizes(without_gradients(part), run, shapes)
+                print(
+                    f"{name} on an image of the sizes"
+                    f" {', '.join(f'{height} x {width}' for height, width in shapes)}:"
+                    f" {match.matched} of {match.expected} detections match"
+                )
+                refuse_missing(match)
+        elif arguments.preprocess:
+            check_pictures(inferencer, run, name)
+        else:
+            check(arguments, part, without_gradients(part), run, sizes, name)
+    if arguments.rounds > 0 and not arguments.preprocess:
         modules = {"eager": part, **({"fused": fuse(part)} if arguments.fuse else {})}
         runs = {name: without_gradients(module) for name, module in modules.items()}
-        name = "onnxruntime" if arguments.format == "onnx" else "exported"
-        measure({**runs, name: exported}, part.shape(sizes), arguments.rounds)
+        # Noise has few detections, and the time of a detector depends on their number.
+        seen = proof if proof and not arguments.static else None
+        x = seen.example() if seen else torch.randn(part.shape(sizes))
+        measure({**runs, **exported}, x, arguments.rounds)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -93,6 +159,29 @@ def make_parser() -> argparse.ArgumentParser:
         choices=PARTS,
         default="model",
         help="backbone, neck (backbone and neck), or model (model)",
+    )
+    parser.add_argument(
+        "--preprocess",
+        action="store_true",
+        help="take a picture (H, W, 3), uint8, BGR, and give results in its pixels: the test"
+        " pipeline is in the file",
+    )
+    parser.add_argument(
+        "--masks",
+        choices=MASKS,
+        default="image",
+        help="of a detector: binary (N, height, width), or probabilities on a grid in the box"
+        " (image)",
+    )
+    parser.add_argument(
+        "--data",
+        nargs=2,
+        metavar=("FOLDER", "ANN.json"),
+        help="images in COCO's format on which a detector and its file are compared (the config's"
+        " test data, or drawn images without AP)",
+    )
+    parser.add_argument(
+        "--images", type=int, default=50, help="number of these images, 0 for all (50)"
     )
     parser.add_argument(
         "--fuse",
@@ -148,7 +237,12 @@ def without_gradients(module: Part) -> Run:
 
 
 def check(
-    arguments: argparse.Namespace, part: Part, eager: Run, exported: Run, sizes: Mapping[str, int]
+    arguments: argparse.Namespace,
+    part: Part,
+    eager: Run,
+    exported: Run,
+    sizes: Mapping[str, int],
+    name: str,
 ) -> None:
     """Compare outputs of a file with those of the model.
 
@@ -156,7 +250,7 @@ def check(
         UserError: They differ.
     """
     several = [sizes] if arguments.static else check_sizes(sizes, part.window_size)
-    print("largest difference from the model:")
+    print(f"largest difference of {name} from the model:")
     failed = []
     for found in differences(eager, exported, [part.shape(entry) for entry in several]):
         shape = " x ".join(map(str, found.shape))
@@ -170,9 +264,51 @@ def check(
         )
 
 
-def measure(runs: Mapping[str, Run], shape: tuple[int, ...], rounds: int) -> None:
+def check_pictures(inferencer: Inferencer, exported: Run, name: str) -> None:
+    """Compare results for drawn pictures of several sizes with those of the Inferencer.
+
+    Raises:
+        UserError: They differ.
+    """
+    worst = 0.0
+    for shape, difference in picture_differences(inferencer, exported):
+        print(f"  {name}, picture of {shape[1]} x {shape[0]}: {difference:.1e} differ")
+        worst = max(worst, difference)
+    if worst > 0.01:
+        raise UserError(f"results of {name} are not those of the Inferencer: do not use the file")
+
+
+def prove(proof: Proof, exported: Run, name: str) -> None:
+    """Compare detections of a file with those of the model.
+
+    Raises:
+        UserError: More than one of a hundred is missing.
+    """
+    match, scores = proof(exported)
+    print(f"{name} on {len(proof.dataset)} images:")
+    print(as_text(match.rows()))
+    if scores:
+        print(as_text(scores))
+    if not match.expected:
+        print(f"no detection has a score of {MIN_SCORE}: this proves little; use trained weights")
+    refuse_missing(match)
+
+
+def refuse_missing(match: Match) -> None:
+    """Stop if the file lacks detections of the model.
+
+    Raises:
+        UserError: More than one of a hundred is missing.
+    """
+    if match.matched < 0.99 * match.expected:
+        raise UserError(
+            f"{match.expected - match.matched} of {match.expected} detections of the model are not"
+            " in the file: do not use it"
+        )
+
+
+def measure(runs: Mapping[str, Run], x: torch.Tensor, rounds: int) -> None:
     """Time the model and the file in turns."""
-    x = torch.randn(shape)
     functions = {name: partial(run, x) for name, run in runs.items()}
     timings = interleave(functions, torch.device("cpu"), rounds)
     rows = []
@@ -186,7 +322,7 @@ def measure(runs: Mapping[str, Run], shape: tuple[int, ...], rounds: int) -> Non
             }
         )
     threads = torch.get_num_threads()
-    print(f"speed at {' x '.join(map(str, shape))} with {threads} CPU threads, in turns:")
+    print(f"speed at {' x '.join(map(str, x.shape))} with {threads} CPU threads, in turns:")
     print(as_text(rows))
 
 

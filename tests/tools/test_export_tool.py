@@ -75,7 +75,10 @@ def test_a_difference_has_exit_status_2(folder, capsys):
 def test_mistakes_have_a_message_and_leave_nothing(folder, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for name, arguments, message in (
-        ("detector", (), "--part neck"),
+        ("detector", ("--preprocess", "--format", "torch"), "--preprocess"),
+        ("detector", ("--preprocess", "--part", "neck"), "--preprocess"),
+        ("detector", ("--data", "absent", "absent.json"), "absent"),
+        ("classifier", ("--data", "x", "x.json"), "--data"),
         ("classifier", ("--frames", 4), "--frames"),
         ("classifier", ("--size", 16, 64), "at least 32, not 16"),
         ("classifier", ("--out", "x.pt2"), "x.pt2"),

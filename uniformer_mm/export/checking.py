@@ -7,10 +7,7 @@ import torch
 
 from uniformer_mm.analysis.references import max_difference
 from uniformer_mm.export.files import Run
-from uniformer_mm.export.graph import MIN_SIZES
-
-STRIDE = 16
-"""Pixels of an image per token of stage 3, where the windows are."""
+from uniformer_mm.export.graph import MIN_SIZES, STRIDE
 
 
 class Difference(NamedTuple):

@@ -1,6 +1,7 @@
 """Tracing of a model into a graph for inputs of all sizes."""
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.utils._sympy.value_ranges import ValueRanges
 from uniformer_mm.apis.diagnosis import reason
 from uniformer_mm.errors import UserError
 from uniformer_mm.export.adapting import adapt
+from uniformer_mm.export.detector import Detector
 from uniformer_mm.models.archs import MIN_SIZE
 from uniformer_mm.models.fuse import fuse
 from uniformer_mm.models.uniformer import UniFormer
@@ -21,6 +23,9 @@ from uniformer_mm.tasks import Task
 from uniformer_mm.torch_internals import drop_layout_guards
 
 PARTS = ("backbone", "neck", "model")
+
+STRIDE = 16
+"""Pixels of an image per token of stage 3, where the windows are."""
 
 MIN_SIZES = {"batch": 1, "segments": 1, "frames": 1, "height": MIN_SIZE, "width": MIN_SIZE}
 """Minimum sizes of the dynamic axes."""
@@ -33,25 +38,24 @@ class Part(nn.Module):
         model: A model of any task; its modules are shared.
         task: Its task.
         part: 'backbone', 'neck' (with the backbone) or 'model'.
+        masks: Form of the masks of a whole detector, see `Detector`.
 
     Raises:
         UserError: The model has no such part, or it cannot be exported.
     """
 
-    def __init__(self, model: Any, task: Task, part: str = "model") -> None:
+    def __init__(self, model: Any, task: Task, part: str = "model", masks: str = "image") -> None:
         super().__init__()
         if not isinstance(getattr(model, "backbone", None), UniFormer):
             raise UserError("only models with a UniFormer backbone can be exported")
         if part == "neck" and not getattr(model, "with_neck", False):
             raise UserError("--part neck: this model has no neck; use --part backbone")
-        if part == "model" and task.output_name is None:
-            raise UserError(
-                f"--part model: the heads of {task.scope}'s models cannot be exported, they compute"
-                " boxes in Python; use --part neck"
-            )
         self.model = model
         self.task = task
         self.part = part
+        self.detector = (
+            Detector(model, masks) if part == "model" and task.scope == "mmdet" else None
+        )
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -61,6 +65,12 @@ class Part(nn.Module):
         if self.task.takes_clips and self.part == "model":
             return ("batch", "segments", "channels", "height", "width")
         return ("batch", "channels", "height", "width")
+
+    @property
+    def dynamic_axes(self) -> tuple[str, ...]:
+        """The axes whose size is free; a whole detector takes one image."""
+        fixed = ("channels", "batch") if self.detector else ("channels",)
+        return tuple(name for name in self.axes if name not in fixed)
 
     @property
     def window_size(self) -> int:
@@ -112,6 +122,8 @@ class Part(nn.Module):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """An input with the axes `axes` to features, or to the output of the head."""
+        if self.detector:
+            return self.detector(inputs)
         if self.part == "model":
             outputs = self.task.raw_outputs(self.model, inputs)
         else:
@@ -122,6 +134,8 @@ class Part(nn.Module):
 
     def output_names(self, number: int) -> list[str]:
         """Names of outputs."""
+        if self.detector:
+            return self.detector.output_names
         name = self.task.output_name if self.part == "model" else "features"
         return [f"{name}_{i}" for i in range(number)] if number > 1 else [str(name)]
 
@@ -146,10 +160,14 @@ def trace(part: Part, sizes: Mapping[str, int], dynamic: bool = True) -> Exporte
     """
     axes = part.axes
     if dynamic:
-        sizes = _distinct(sizes)
+        sizes = _distinct(sizes, part.window_size)
+        if "batch" not in part.dynamic_axes:
+            sizes["batch"] = 1
     example = torch.zeros(part.shape(sizes))
-    free = {i: Dim.DYNAMIC for i, name in enumerate(axes) if name in MIN_SIZES}
-    with torch.no_grad():
+    free = {i: Dim.DYNAMIC for i, name in enumerate(axes) if name in part.dynamic_axes}
+    with torch.no_grad(), warnings.catch_warnings():
+        # torchvision calls what torch warns about.
+        warnings.filterwarnings("ignore", "`create_unbacked_symint`", FutureWarning)
         try:
             program = torch.export.export(
                 part, (example,), dynamic_shapes=(free,) if dynamic else None, strict=False
@@ -161,21 +179,22 @@ def trace(part: Part, sizes: Mapping[str, int], dynamic: bool = True) -> Exporte
             ) from error
     if dynamic:
         drop_layout_guards(program)
-        _set_size_ranges(program, axes)
+        _set_size_ranges(program, part)
     return program
 
 
-def _distinct(sizes: Mapping[str, int]) -> dict[str, int]:
+def _distinct(sizes: Mapping[str, int], window: int) -> dict[str, int]:
     """Sizes of a dynamic example: torch.export treats axes of equal size as one axis.
 
-    No size may be 1 anywhere in the model either, and the stem halves the shortest axis.
+    No size may be 1 anywhere in the model either, the number of windows included, and the stem
+    halves the shortest axis.
     """
     minimum = {
         "batch": 2,
         "segments": 3,
         "frames": 4,
-        "height": 2 * MIN_SIZE,
-        "width": 2 * MIN_SIZE,
+        "height": max(4, window + 1) * STRIDE,
+        "width": max(4, 2 * window + 1) * STRIDE,
     }
     distinct = {name: max(size, minimum.get(name, size)) for name, size in sizes.items()}
     distinct["batch"] = minimum["batch"]
@@ -184,15 +203,15 @@ def _distinct(sizes: Mapping[str, int]) -> dict[str, int]:
     return distinct
 
 
-def _set_size_ranges(program: ExportedProgram, axes: Sequence[str]) -> None:
+def _set_size_ranges(program: ExportedProgram, part: Part) -> None:
     """Let a graph take all sizes that the model takes."""
     (shape,) = (
         node.meta["val"].shape
         for node in program.graph.nodes
         if node.name in program.graph_signature.user_inputs
     )
-    for name, size in zip(axes, shape, strict=True):
-        if name in MIN_SIZES:
+    for name, size in zip(part.axes, shape, strict=True):
+        if name in part.dynamic_axes:
             symbol = size.node.expr
             upper = program.range_constraints[symbol].upper
             program.range_constraints[symbol] = ValueRanges(MIN_SIZES[name], upper)
