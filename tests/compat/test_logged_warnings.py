@@ -31,6 +31,7 @@ def test_the_known_messages_are_left_out(module: object) -> None:
 def test_mmengine_still_uses_its_deprecated_class(monkeypatch: pytest.MonkeyPatch) -> None:
     """The messages are those of mmengine."""
     logged: list[str] = []
+    monkeypatch.setattr(FileClient, "_instances", {})
     monkeypatch.setattr(file_client, "print_log", lambda text, **_: logged.append(text))
     FileClient.infer_client(None, "/tmp")
     assert all(text.startswith(MESSAGES) for text in logged)

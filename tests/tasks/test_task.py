@@ -58,12 +58,14 @@ def test_missing_data_is_explained(task):
 
 
 def test_backbones_get_no_options_that_their_configs_do_not_name():
-    own = Config({"backbone": {"type": "OwnBackbone", "depth": 3}})
-    from_random_weights(own)
-    assert own.backbone == {"type": "OwnBackbone", "depth": 3}
-    ours = Config({"backbone": {"init_cfg": {"type": "Pretrained"}, "with_cp": [1, 2]}})
-    from_random_weights(ours)
-    assert ours.backbone == {"init_cfg": None, "with_cp": False}
+    def settings_of(**backbone):
+        cfg = Config({"model": {"backbone": backbone}, "optim_wrapper": {}})
+        from_random_weights(cfg)
+        return cfg.model.backbone
+
+    assert settings_of(type="OwnBackbone", depth=3) == {"type": "OwnBackbone", "depth": 3}
+    ours = settings_of(init_cfg={"type": "Pretrained"}, with_cp=[1, 2])
+    assert ours == {"init_cfg": None, "with_cp": False}
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def task_of(cfg: Config) -> Task:
     if scope not in TASKS:
         where = f" in {cfg.filename}" if cfg.filename else ""
         raise UserError(f"default_scope must be one of {tuple(TASKS)}, got {scope!r}{where}")
-    if scope == "mmaction" and "roi_head" in cfg.model:
+    if scope == "mmaction" and "roi_head" in cfg.get("model", {}):
         return ACTION_DETECTION
     return TASKS[scope]
 
