@@ -27,6 +27,7 @@ from rich.progress import track
 from uniformer_mm import Inferencer
 from uniformer_mm.apis.cli import (
     INTERRUPTED,
+    add_dtype_argument,
     add_fuse_argument,
     add_model_arguments,
     run_tool,
@@ -114,6 +115,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--batch-size", type=int, default=1, help="batch size (default: 1)")
     add_fuse_argument(parser)
+    add_dtype_argument(parser)
     parser.add_argument(
         "--classes",
         metavar="NAMES",
@@ -150,7 +152,7 @@ def build(arguments: argparse.Namespace) -> Inferencer:
     if arguments.detector:
         if len(arguments.detector) > 2:
             raise UserError("--detector takes MODEL [CHECKPOINT]")
-        people = Inferencer(*arguments.detector, device=arguments.device)
+        people = Inferencer(*arguments.detector, device=arguments.device, dtype=arguments.dtype)
     return Inferencer(
         arguments.model,
         arguments.checkpoint,
@@ -160,6 +162,7 @@ def build(arguments: argparse.Namespace) -> Inferencer:
         classes=arguments.classes,
         people=people,
         fused=arguments.fuse,
+        dtype=arguments.dtype,
         random_weights=arguments.random_weights,
         cfg_options=arguments.cfg_options,
         max_pixels=arguments.max_pixels,

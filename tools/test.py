@@ -18,11 +18,13 @@ from mmengine.registry import METRICS, DefaultScope
 from uniformer_mm.apis.cli import (
     CHECKPOINT_SOURCES,
     add_compile_argument,
+    add_dtype_argument,
     add_fuse_argument,
     make_parser,
     run_tool,
 )
 from uniformer_mm.apis.config import prepare_config
+from uniformer_mm.apis.inference import check_dtype, find_device
 from uniformer_mm.apis.launch import build_runner
 from uniformer_mm.apis.memory import keep_freed_memory
 from uniformer_mm.apis.test import comparison_table, published_rows
@@ -44,9 +46,11 @@ def main() -> None:
     )
     parser.add_argument("--tta", action="store_true", help="test-time augmentation")
     add_fuse_argument(parser)
+    add_dtype_argument(parser)
     add_compile_argument(parser)
     arguments = parser.parse_args()
     keep_freed_memory()
+    check_dtype(arguments.dtype, find_device("auto"))
     if arguments.out and not arguments.out.endswith((".pkl", ".pickle")):
         raise UserError(f"--out must name a .pkl file, got {arguments.out}")
 

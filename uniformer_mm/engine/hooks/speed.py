@@ -1,11 +1,13 @@
-"""Faster backbones in the Runner of any codebase: fused for testing, or compiled."""
+"""Faster backbones in the Runner of any codebase: fused or in bfloat16 for testing, or compiled."""
 
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import nn
 
 from uniformer_mm.models import UniFormer
+from uniformer_mm.models.bf16 import to_bf16
 from uniformer_mm.models.fuse import fuse
 
 
@@ -25,11 +27,24 @@ class FuseHook(Hook):
             ValueError: The model has no UniFormer.
         """
         self._model = runner.model
-        runner.model = fuse(runner.model)
+        runner.model = self._copy(runner.model)
 
     def after_test(self, runner: Runner) -> None:
         """Restore the model."""
         runner.model = self._model
+
+    def _copy(self, model: nn.Module) -> nn.Module:
+        return fuse(model)
+
+
+class BFloat16Hook(FuseHook):
+    """Runs a model in bfloat16 while it is tested: ``tools/test.py --dtype bf16``.
+
+    As `FuseHook`, with `uniformer_mm.models.bf16`.
+    """
+
+    def _copy(self, model: nn.Module) -> nn.Module:
+        return to_bf16(model)
 
 
 class CompileHook(Hook):
