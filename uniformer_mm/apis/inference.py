@@ -15,7 +15,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from uniformer_mm.apis.config import load_config, override
 from uniformer_mm.apis.dataset_meta import CLASS_LISTS, check_class_count
@@ -221,9 +221,22 @@ class Inferencer:
         """
         shape = (480, 640, 3)
         black = np.zeros((CAMERA_CLIP, *shape) if self.task.takes_clips else shape, np.uint8)
+        return tuple(self._normalized(self._from_array(black)).shape)
+
+    @torch.inference_mode()
+    def inputs(self, path: str | Path) -> Tensor:
+        """The model's input for an image or a video, after the data preprocessor.
+
+        Raises:
+            UserError: The file cannot be read, or the pipeline does not take it.
+        """
+        return self._normalized(self._read(path))
+
+    def _normalized(self, item: Frame | Clip) -> Tensor:
         with DefaultScope.overwrite_default_scope(self.task.scope):
-            batch = pseudo_collate(self._inputs_of(self._from_array(black)))
-        return tuple(self.model.data_preprocessor(batch)["inputs"].shape)
+            batch = pseudo_collate(self._inputs_of(item))
+        inputs: Tensor = self.model.data_preprocessor(batch)["inputs"]
+        return inputs
 
     def _read(self, path: str | Path) -> Frame | Clip:
         if self.task.takes_clips:

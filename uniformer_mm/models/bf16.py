@@ -47,7 +47,7 @@ def to_bf16(model: nn.Module) -> nn.Module:
     for module in copied.modules():
         # With AMX, PyTorch's own attention multiplies tiles of bfloat16.
         if isinstance(module, Attention) and not has_amx():
-            module.attend = attend_in_chunks  # type: ignore[method-assign, assignment]
+            module.attend = attend_in_chunks  # type: ignore[method-assign]
     return copied
 
 

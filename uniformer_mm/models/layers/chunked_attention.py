@@ -13,7 +13,7 @@ SCORES = 2**23
 
 def attend_in_chunks(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Compute `scaled_dot_product_attention` of tensors (B, heads, N, head_dim)."""
-    batch, heads, length, dim = query.shape
+    batch, heads, _, dim = query.shape
     key = (key * dim**-0.5).transpose(-2, -1)
     rows = max(SCORES // (batch * heads * key.shape[-1]), 1)
     attended = torch.empty_like(query, memory_format=torch.contiguous_format)
