@@ -373,7 +373,7 @@ def test_a_fused_copy_predicts_the_same(files):
 @pytest.mark.parametrize("task", CONFIGS)
 def test_predictions_in_bfloat16(task, files, inferencer_of, monkeypatch):
     monkeypatch.setattr(uniformer_mm.apis.inference, "has_fast_bf16", lambda: True)
-    half = build_inferencer(task, dtype="bf16")
+    half = build_inferencer(task, dtype="bf16", threshold=0.0)
     source = files / ("film.mp4" if task == "video" else "a.png")
     found, expected = half.predict(source), inferencer_of(task).predict(source)
     assert half.model.backbone.blocks4[0].mlp.fc1.weight.dtype == torch.bfloat16
@@ -384,7 +384,7 @@ def test_predictions_in_bfloat16(task, files, inferencer_of, monkeypatch):
     elif task == "seg":
         assert (found.labels == expected.labels).mean() > 0.95
     elif task == "pose":
-        np.testing.assert_allclose(found.keypoint_scores, expected.keypoint_scores, rtol=0.1)
+        np.testing.assert_allclose(found.keypoint_scores, expected.keypoint_scores, atol=1e-3)
     else:
         np.testing.assert_allclose(found.scores, expected.scores, rtol=0.05)
 

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
+from test_fuse import MODELS, build, flat
 from torch import nn
 
-from test_fuse import MODELS, build, flat
 from uniformer_mm.models import UniFormer
 from uniformer_mm.models.bf16 import to_bf16
 from uniformer_mm.models.layers.chunked_attention import attend_in_chunks

@@ -18,7 +18,7 @@ from uniformer_mm.datasets.media import ImageFile
 from uniformer_mm.errors import UserError
 from uniformer_mm.export.files import INPUT, Run
 
-MAX_IMAGES = 64
+MAX_IMAGES = 32
 """Images of a folder that are used for calibration."""
 
 MAX_LOSS = 0.01

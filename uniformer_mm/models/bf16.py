@@ -79,11 +79,8 @@ def _parts(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def _is_plain(head: nn.Module) -> bool:
-    return all(
-        isinstance(module, PLAIN_LAYERS)
-        for module in head.modules()
-        if next(module.parameters(recurse=False), None) is not None
-    )
+    layers = [m for m in head.modules() if next(m.parameters(recurse=False), None) is not None]
+    return bool(layers) and all(isinstance(layer, PLAIN_LAYERS) for layer in layers)
 
 
 def _cast(part: nn.Module) -> None:
