@@ -55,14 +55,11 @@ def quantize(source: Path, target: Path, inputs: Iterable[Tensor]) -> None:
             _Calibration(inputs),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["MatMul", "Gemm", "Conv"],
-            nodes_to_exclude=_depthwise(model),
+            nodes_to_exclude=_kept_in_fp32(model),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            extra_options={
-                "MatMulConstBOnly": True,
-                "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"],
-            },
+            extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
         )
     _copy_metadata(source, target)
 
@@ -85,12 +82,14 @@ class _Calibration:
         return {INPUT: x.numpy()}
 
 
-def _depthwise(model: Any) -> list[str]:
-    """Names of the convolutions with groups."""
+def _kept_in_fp32(model: Any) -> list[str]:
+    """Names of the convolutions with groups, and of the products of two activations."""
+    weights = {tensor.name for tensor in model.graph.initializer}
     return [
         node.name
         for node in model.graph.node
         if any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
+        or (node.op_type == "MatMul" and node.input[1] not in weights)
     ]
 
 
