@@ -262,9 +262,11 @@ def quantize_and_compare(
             )
 
 
-def num_bytes(model: torch.nn.Module) -> int:
-    """Size of the weights."""
-    return sum(weight.nbytes for weight in model.state_dict().values())
+def num_bytes(part: Any) -> int:
+    """Size of the weights of a part."""
+    names = {"backbone": ["backbone"], "neck": ["backbone", "neck"]}.get(part.part, [""])
+    modules = [part.model.get_submodule(name) for name in names]
+    return sum(weight.nbytes for module in modules for weight in module.state_dict().values())
 
 
 def measure(runs: Mapping[str, Run], shape: tuple[int, ...], rounds: int) -> None:
