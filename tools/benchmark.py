@@ -58,6 +58,7 @@ from uniformer_mm.apis.cli import add_config_arguments, run_tool
 from uniformer_mm.apis.config import load_config, prepare_config
 from uniformer_mm.apis.memory import keep_freed_memory
 from uniformer_mm.errors import UserError
+from uniformer_mm.torch_internals import has_fast_bf16
 
 MAX_DIFFERENCE = 1e-3
 """Accepted difference from the first variant, in standard deviations of the output."""
@@ -596,11 +597,6 @@ def prepare(arguments: argparse.Namespace) -> tuple[dict[str, Any], torch.device
     if arguments.device == "cpu" and arguments.dtype == "bf16" and not has_fast_bf16():
         raise UserError("--dtype bf16: this CPU has neither AVX512-BF16 nor AMX: use --dtype fp32")
     return settings, torch.device(arguments.device), DTYPES[arguments.dtype]
-
-
-def has_fast_bf16() -> bool:
-    """Whether the CPU multiplies bf16 in hardware."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def make_input(arguments: argparse.Namespace, shape: Sequence[int]) -> Tensor:

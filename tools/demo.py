@@ -28,8 +28,9 @@ from typing import Any
 from matplotlib.cbook import get_sample_data
 
 from uniformer_mm import Inferencer
-from uniformer_mm.apis.cli import run_tool
+from uniformer_mm.apis.cli import add_dtype_argument, run_tool
 from uniformer_mm.apis.config import load_config
+from uniformer_mm.apis.inference import check_dtype, find_device
 from uniformer_mm.apis.memory import keep_freed_memory
 from uniformer_mm.checkpoints.zoo import list_models
 from uniformer_mm.datasets.finding import is_image
@@ -75,14 +76,18 @@ class Models:
         local: Config and checkpoint of each local model.
         device: 'auto', or a PyTorch device name.
         max_frames: Maximal number of frames of a video for an image model.
+        dtype: As for `Inferencer`.
 
     Attributes:
         names: Model names by codebase, local models first; codebases without a model are left out.
     """
 
-    def __init__(self, local: Sequence[Sequence[str]], device: str, max_frames: int) -> None:
+    def __init__(
+        self, local: Sequence[Sequence[str]], device: str, max_frames: int, dtype: str = "fp32"
+    ) -> None:
+        check_dtype(dtype, find_device(device))
         self.names: dict[str, list[str]] = {scope: [] for scope in TITLES}
-        self._device = device
+        self._device, self._dtype = device, dtype
         self._max_frames = max_frames
         self._sources: dict[str, tuple[str, str]] = {}
         self._loaded: OrderedDict[str, Inferencer] = OrderedDict()
@@ -146,7 +151,9 @@ class Models:
             while len(self._loaded) >= LOADED:
                 self._loaded.popitem(last=False)
             model, checkpoint = self._sources[name]
-            self._loaded[name] = Inferencer(model, checkpoint, device=self._device)
+            self._loaded[name] = Inferencer(
+                model, checkpoint, device=self._device, dtype=self._dtype
+            )
         self._loaded.move_to_end(name)
         return self._loaded[name]
 
@@ -165,6 +172,7 @@ def main() -> None:
         help="a local model; may be repeated",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda ... (default: auto)")
+    add_dtype_argument(parser)
     parser.add_argument(
         "--max-frames",
         type=int,
@@ -181,7 +189,7 @@ def main() -> None:
     keep_freed_memory()
     # By default, gradio does not check for a newer version.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    models = Models(arguments.model, arguments.device, arguments.max_frames)
+    models = Models(arguments.model, arguments.device, arguments.max_frames, arguments.dtype)
     gradio = import_gradio()
     ended: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -8,6 +8,7 @@ Examples:
   tools/export.py configs/det/mask_rcnn_uniformer_s.py epoch_12.pth --part neck
   tools/export.py configs/video/uniformer_s_16x4_k400.py epoch_110.pth --format torch
   tools/export.py configs/cls/uniformer_s_in1k.py --random-weights --static --size 384 384
+  tools/export.py configs/cls/uniformer_s_in1k.py CHECKPOINT --int8 IMAGE_FOLDER --score
 
 The file takes batches and inputs of any size from 32 x 32 pixels on, unless --static is given. Its
 inputs are normalized; mean, std and the order of the channels are in its metadata. Outputs of the
@@ -20,6 +21,7 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import DictAction
@@ -29,6 +31,7 @@ from uniformer_mm.analysis.report import as_text
 from uniformer_mm.analysis.timing import interleave
 from uniformer_mm.apis.cli import run_tool
 from uniformer_mm.apis.config import SYNTHETIC_FOLDER
+from uniformer_mm.datasets.finding import check_paths
 from uniformer_mm.errors import UserError
 from uniformer_mm.export.checking import check_sizes, differences
 from uniformer_mm.export.detector import MASKS
@@ -39,6 +42,7 @@ from uniformer_mm.export.files import (
     as_onnx,
     check_packages,
     metadata,
+    runner,
     runners,
     write,
     write_onnx,
@@ -46,13 +50,18 @@ from uniformer_mm.export.files import (
 from uniformer_mm.export.graph import PARTS, Part, exportable, trace
 from uniformer_mm.export.pictures import PICTURE, around, surround
 from uniformer_mm.export.proof import MIN_SCORE, Match, Proof, picture_differences
+from uniformer_mm.export.quantize import MAX_LOSS, calibration_inputs, quantize, substitute
+from uniformer_mm.export.scoring import score
+from uniformer_mm.models.bf16 import to_bf16
 from uniformer_mm.models.fuse import fuse
+from uniformer_mm.torch_internals import has_fast_bf16
 
 
 def main() -> None:
     """Parse the command line, export, check and measure."""
     arguments = make_parser().parse_args()
     check_packages(arguments.format)
+    check_int8(arguments)
     path = out_path(arguments)
     inferencer = Inferencer(
         arguments.model,
@@ -69,6 +78,8 @@ def main() -> None:
     part = Part(inferencer.model, inferencer.task, arguments.part, masks).eval()
     if arguments.preprocess:
         around(part, steps, arguments.masks)
+    if part.detector and arguments.int8:
+        raise UserError("--int8 of a detector quantizes its backbone and neck: add --part neck")
     proof = None
     if part.detector:
         cache = SYNTHETIC_FOLDER
@@ -131,6 +142,8 @@ def main() -> None:
         seen = proof if proof and not arguments.static else None
         x = seen.example() if seen else torch.randn(part.shape(sizes))
         measure({**runs, **exported}, x, arguments.rounds)
+    if arguments.int8:
+        quantize_and_compare(arguments, path, inferencer, part, part.shape(sizes))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -189,6 +202,18 @@ def make_parser() -> argparse.ArgumentParser:
         help="fold BatchNorm and layer scale into the weights for faster inference",
     )
     parser.add_argument(
+        "--int8",
+        type=Path,
+        metavar="FOLDER",
+        help="also write NAME_int8.onnx, with the ranges of activations from the images of a folder"
+        " (with --fuse)",
+    )
+    parser.add_argument(
+        "--score",
+        action="store_true",
+        help="with --int8: test the model in fp32, bf16 and int8 on the test data of the config",
+    )
+    parser.add_argument(
         "--size",
         nargs=2,
         type=int,
@@ -216,6 +241,22 @@ def make_parser() -> argparse.ArgumentParser:
         help="override settings of the config",
     )
     return parser
+
+
+def check_int8(arguments: argparse.Namespace) -> None:
+    """Check the options of quantization, and switch on what it includes.
+
+    Raises:
+        UserError: They exclude others, or the folder does not exist.
+    """
+    if arguments.score and not (arguments.int8 and arguments.checkpoint):
+        raise UserError("--score is for --int8 and a checkpoint")
+    if not arguments.int8:
+        return
+    if arguments.format != "onnx" or arguments.preprocess:
+        raise UserError("--int8 is for --format onnx without --preprocess")
+    check_paths([arguments.int8])
+    arguments.fuse = True
 
 
 def out_path(arguments: argparse.Namespace) -> Path:
@@ -305,6 +346,67 @@ def refuse_missing(match: Match) -> None:
             f"{match.expected - match.matched} of {match.expected} detections of the model are not"
             " in the file: do not use it"
         )
+
+
+def quantize_and_compare(
+    arguments: argparse.Namespace,
+    path: Path,
+    inferencer: Inferencer,
+    part: Part,
+    shape: tuple[int, ...],
+) -> None:
+    """Write the int8 file, and print size, speed and score of fp32, bf16 and int8.
+
+    Raises:
+        UserError: The int8 file loses more of a score than `MAX_LOSS`.
+    """
+    target = path.with_name(f"{path.stem}_int8.onnx")
+    quantize(path, target, calibration_inputs(inferencer, arguments.int8))
+    quantized = runner(target)
+    half = to_bf16(part)
+    x = torch.randn(shape)
+    runs = {"fp32": partial(runner(path), x), "bf16": partial(without_gradients(half), x)}
+    if not has_fast_bf16():
+        del runs["bf16"]
+    runs["int8"] = partial(quantized, x)
+    sizes = {"fp32": path.stat().st_size, "bf16": num_bytes(half), "int8": target.stat().st_size}
+    timings = interleave(runs, torch.device("cpu"), max(arguments.rounds, 1))
+    scores: dict[str, dict[str, float]] = {name: {} for name in runs}
+    if arguments.score:
+
+        def in_int8(model: Any) -> Any:
+            substitute(model, arguments.part, quantized)
+            return model
+
+        changes = {"fp32": lambda model: model, "bf16": to_bf16, "int8": in_int8}
+        changes = {name: changes[name] for name in runs}
+        options = arguments.cfg_options
+        scores = score(arguments.model, arguments.checkpoint, changes, options)
+    rows = []
+    for name, timing in timings.items():
+        ratio, low, high = timing.speedup(timings["fp32"])
+        row = {
+            "variant": name,
+            "MB": f"{sizes[name] / 1e6:.1f}",
+            "median ms": f"{timing.median * 1e3:.1f}",
+            "times faster than fp32": f"{ratio:.2f} ({low:.2f} to {high:.2f})",
+        }
+        rows.append(row | {key: f"{value:.2f}" for key, value in scores[name].items()})
+    print(f"{target}: {part.part} in int8; bf16 is the fused model in PyTorch")
+    print(as_text(rows))
+    for key, value in scores["fp32"].items():
+        if scores["int8"][key] < value * (1 - MAX_LOSS):
+            raise UserError(
+                f"{target} loses more than {MAX_LOSS:.0%} of {key}: do not use it, or calibrate on"
+                " other images"
+            )
+
+
+def num_bytes(part: Any) -> int:
+    """Size of the weights of a part."""
+    names = {"backbone": ["backbone"], "neck": ["backbone", "neck"]}.get(part.part, [""])
+    modules = [part.model.get_submodule(name) for name in names]
+    return sum(weight.nbytes for module in modules for weight in module.state_dict().values())
 
 
 def measure(runs: Mapping[str, Run], x: torch.Tensor, rounds: int) -> None:

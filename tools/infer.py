@@ -29,6 +29,7 @@ from uniformer_mm import Inferencer
 from uniformer_mm.apis.cli import (
     INTERRUPTED,
     add_attention_arguments,
+    add_dtype_argument,
     add_fuse_argument,
     add_model_arguments,
     run_tool,
@@ -125,6 +126,7 @@ def make_parser() -> argparse.ArgumentParser:
         " by a fraction, e.g. 640 0.2",
     )
     add_fuse_argument(parser)
+    add_dtype_argument(parser)
     parser.add_argument(
         "--classes",
         metavar="NAMES",
@@ -162,7 +164,7 @@ def build(arguments: argparse.Namespace) -> Inferencer:
     if arguments.detector:
         if len(arguments.detector) > 2:
             raise UserError("--detector takes MODEL [CHECKPOINT]")
-        people = Inferencer(*arguments.detector, device=arguments.device)
+        people = Inferencer(*arguments.detector, device=arguments.device, dtype=arguments.dtype)
     return Inferencer(
         arguments.model,
         arguments.checkpoint,
@@ -175,6 +177,7 @@ def build(arguments: argparse.Namespace) -> Inferencer:
         slices=read_slices(arguments.slice),
         attention=arguments.attention,
         window_size=arguments.window_size,
+        dtype=arguments.dtype,
         random_weights=arguments.random_weights,
         cfg_options=arguments.cfg_options,
         max_pixels=arguments.max_pixels,

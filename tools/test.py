@@ -19,11 +19,13 @@ from uniformer_mm.apis.cli import (
     CHECKPOINT_SOURCES,
     add_attention_arguments,
     add_compile_argument,
+    add_dtype_argument,
     add_fuse_argument,
     make_parser,
     run_tool,
 )
 from uniformer_mm.apis.config import own_data, prepare_config
+from uniformer_mm.apis.inference import check_dtype, find_device
 from uniformer_mm.apis.launch import build_runner
 from uniformer_mm.apis.memory import keep_freed_memory
 from uniformer_mm.apis.test import comparison_table, published_rows
@@ -46,9 +48,11 @@ def main() -> None:
     parser.add_argument("--tta", action="store_true", help="test-time augmentation")
     add_attention_arguments(parser)
     add_fuse_argument(parser)
+    add_dtype_argument(parser)
     add_compile_argument(parser)
     arguments = parser.parse_args()
     keep_freed_memory()
+    check_dtype(arguments.dtype, find_device("auto"))
     if arguments.out and not arguments.out.endswith((".pkl", ".pickle")):
         raise UserError(f"--out must name a .pkl file, got {arguments.out}")
 

@@ -1,7 +1,8 @@
 """The private parts of torch that the package uses, each with a fallback.
 
 Where a release of torch lacks one, results stay the same: activations are stored instead of
-recomputed, matrix products run without epilogues, and an exported graph may take fewer sizes.
+recomputed, matrix products run without epilogues, an exported graph may take fewer sizes, and CPUs
+are not used in half precision.
 """
 
 from collections.abc import Callable
@@ -31,6 +32,16 @@ def saved_tensors_hooks_are_active() -> bool:
 def linear_pointwise() -> Any:
     """Return oneDNN's matrix product with an epilogue (GELU, addition); None if there is none."""
     return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+
+
+def has_fast_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware: AVX512-BF16, or AMX with it."""
+    return has_amx() or getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+
+
+def has_amx() -> bool:
+    """Whether the CPU multiplies tiles of bfloat16."""
+    return getattr(torch.cpu, "_is_amx_tile_supported", bool)()
 
 
 is_exporting = cast(

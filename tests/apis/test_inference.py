@@ -372,3 +372,30 @@ def test_a_fused_copy_predicts_the_same(files):
     assert {type(block).__name__ for block in fused.model.backbone.blocks3} == {"FusedGlobalBlock"}
     expected, scores = (each.predict(files / "a.png").scores for each in (plain, fused))
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("task", CONFIGS)
+def test_predictions_in_bfloat16(task, files, inferencer_of, monkeypatch):
+    monkeypatch.setattr(uniformer_mm.apis.inference, "has_fast_bf16", lambda: True)
+    half = build_inferencer(task, dtype="bf16", threshold=0.0)
+    source = files / ("film.mp4" if task == "video" else "a.png")
+    found, expected = half.predict(source), inferencer_of(task).predict(source)
+    assert half.model.backbone.blocks4[0].mlp.fc1.weight.dtype == torch.bfloat16
+    if task == "det":  # masks are pasted, boxes and scores computed in fp32
+        assert found.masks.shape == expected.masks.shape
+        assert found.masks.any()
+        np.testing.assert_allclose(found.scores.max(), expected.scores.max(), rtol=0.05)
+    elif task == "seg":
+        assert (found.labels == expected.labels).mean() > 0.95
+    elif task == "pose":
+        np.testing.assert_allclose(found.keypoint_scores, expected.keypoint_scores, atol=1e-3)
+    else:
+        np.testing.assert_allclose(found.scores, expected.scores, rtol=0.05)
+
+
+def test_bfloat16_is_refused_where_it_is_slower(monkeypatch):
+    monkeypatch.setattr(uniformer_mm.apis.inference, "has_fast_bf16", lambda: False)
+    with pytest.raises(UserError, match="slower than fp32: this CPU has neither AMX nor AVX512"):
+        build_inferencer("cls", dtype="bf16")
+    with pytest.raises(UserError, match="dtype must be one of fp32, bf16, got 'fp8'"):
+        build_inferencer("cls", dtype="fp8")

@@ -3,6 +3,8 @@
 import json
 import re
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from running import ROOT, run_inside
@@ -89,3 +91,27 @@ def test_mistakes_have_a_message_and_leave_nothing(folder, capsys, monkeypatch, 
         assert error.startswith("error: ")
         assert message in error
     assert not list(tmp_path.iterdir())
+
+
+def test_a_classifier_in_int8_beside_bf16(folder, capsys):
+    cv2.imwrite(str(folder / "a.png"), np.full((64, 64, 3), 90, np.uint8))
+    out = folder / "classifier.onnx"
+    options = ("--int8", folder, "--size", 64, 64, "--rounds", 1, "--out", out)
+    assert export(folder, "classifier", *options) == 0
+    printed = capsys.readouterr().out
+    assert f"{folder / 'classifier_int8.onnx'}: model in int8" in printed
+    for variant in ("fp32", "int8"):
+        assert re.search(rf"^{variant} +\d+\.\d +\d", printed, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--score"], "--score is for --int8 and a checkpoint"),
+        (["--int8", "missing"], "missing"),
+        (["--int8", ".", "--format", "torch"], "--int8 is for --format onnx"),
+    ],
+)
+def test_options_of_quantization_are_checked_first(folder, capsys, options, message):
+    assert export(folder, "classifier", *options) == 2
+    assert message in capsys.readouterr().err

@@ -141,6 +141,17 @@ def add_fuse_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_dtype_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the type of `uniformer_mm.models.bf16.to_bf16`."""
+    parser.add_argument(
+        "--dtype",
+        choices=["fp32", "bf16"],
+        default="fp32",
+        help="bf16: predict in bfloat16, which includes --fuse; CPUs need AMX or AVX512-BF16"
+        " (default: fp32)",
+    )
+
+
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool; a user's mistake is one message on stderr and exit status 2.
 

@@ -55,7 +55,11 @@ DATASET_KINDS: dict[str, tuple[type, ...]] = {
 }
 """Types of the settings of a dataset."""
 
-HOOKS = {"fuse": "mmengine.FuseHook", "compile": "mmengine.CompileHook"}
+HOOKS = {
+    "fuse": "mmengine.FuseHook",
+    "bf16": "mmengine.BFloat16Hook",
+    "compile": "mmengine.CompileHook",
+}
 """Hooks by option."""
 
 
@@ -163,7 +167,10 @@ def apply_cli(cfg: Config, arguments: argparse.Namespace) -> None:
         cfg.default_hooks.visualization.wait_time = arguments.wait_time
     if option("tta"):
         task_of(cfg).use_test_time_augmentation(cfg)
-    if hooks := [{"type": kind} for name, kind in HOOKS.items() if option(name)]:
+    chosen = {name for name in HOOKS if option(name)}
+    if option("dtype") == "bf16":
+        chosen = chosen - {"fuse"} | {"bf16"}  # which fuses as well
+    if hooks := [{"type": kind} for name, kind in HOOKS.items() if name in chosen]:
         cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), *hooks]
     adapt_to_machine(cfg)
 

@@ -15,7 +15,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from uniformer_mm.apis.config import load_config, override, set_attention
 from uniformer_mm.apis.dataset_meta import CLASS_LISTS, check_class_count
@@ -26,13 +26,18 @@ from uniformer_mm.datasets.error_context import unusable
 from uniformer_mm.datasets.finding import Sources, find_sources, is_image
 from uniformer_mm.datasets.media import MAX_PIXELS, Clip, Frame, ImageFile, Video, read_image
 from uniformer_mm.errors import UserError, add_hint, is_in_own_code, listing, printable
+from uniformer_mm.models.bf16 import to_bf16
 from uniformer_mm.models.fuse import fuse
 from uniformer_mm.tasks import task_of
+from uniformer_mm.torch_internals import has_fast_bf16
 from uniformer_mm.visualization import Prediction
 from uniformer_mm.visualization.boxes import Boxes, as_boxes, persons, read_boxes
 
 CAMERA_CLIP = 64
 """Default clip length of a camera for video recognition, in frames."""
+
+DTYPES = ("fp32", "bf16")
+"""Types in which a model can predict."""
 
 MAX_RATIO = 1000
 """Maximal ratio of the sides of an image, whose shorter side pipelines enlarge."""
@@ -67,6 +72,7 @@ class Inferencer:
             fraction of it, such as (640, 0.2). Segmenters then get images at their own size.
         attention: Attention of the backbone ('global', 'window', 'hybrid') instead of the config's.
         window_size: Side of its windows in tokens of 16 pixels instead of the config's.
+        dtype: 'fp32', or 'bf16' for a fused copy that runs in bfloat16, see `to_bf16`.
         cfg_options: Config settings to override, by dotted name.
         max_pixels: Maximal number of pixels of an image file; larger ones are not decoded.
 
@@ -90,12 +96,14 @@ class Inferencer:
         slices: tuple[int, float] | None = None,
         attention: str | None = None,
         window_size: int | None = None,
+        dtype: str = "fp32",
         cfg_options: dict[str, Any] | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         if batch_size < 1:
             raise UserError(f"the batch size must be at least 1, got {batch_size}")
         self.device = find_device(device)
+        check_dtype(dtype, self.device)
         self.batch_size = batch_size
         self.max_pixels = max_pixels
         self.cfg = _config_of(model)
@@ -124,7 +132,9 @@ class Inferencer:
             self.task.use_slices(self.cfg, *slices)
         if not isinstance(model, nn.Module):
             model = load_model(self.cfg, _checkpoint_of(model, checkpoint, random_weights))
-        self.model: Any = (fuse(model) if fused else model).to(self.device).eval()
+        if fused or dtype == "bf16":
+            model = to_bf16(model) if dtype == "bf16" else fuse(model)
+        self.model: Any = model.to(self.device).eval()
         self.meta: dict[str, Any] = dict(getattr(model, "dataset_meta", {}))
         if classes is not None:
             self.meta["classes"] = read_classes(classes)
@@ -237,9 +247,22 @@ class Inferencer:
         """
         shape = (480, 640, 3)
         black = np.zeros((CAMERA_CLIP, *shape) if self.task.takes_clips else shape, np.uint8)
+        return tuple(self._normalized(self._from_array(black)).shape)
+
+    @torch.inference_mode()
+    def inputs(self, path: str | Path) -> Tensor:
+        """The model's input for an image or a video, after the data preprocessor.
+
+        Raises:
+            UserError: The file cannot be read, or the pipeline does not take it.
+        """
+        return self._normalized(self._read(path))
+
+    def _normalized(self, item: Frame | Clip) -> Tensor:
         with DefaultScope.overwrite_default_scope(self.task.scope):
-            batch = pseudo_collate(self._inputs_of(self._from_array(black)))
-        return tuple(self.model.data_preprocessor(batch)["inputs"].shape)
+            batch = pseudo_collate(self._inputs_of(item))
+        inputs: Tensor = self.model.data_preprocessor(batch)["inputs"]
+        return inputs
 
     def _read(self, path: str | Path) -> Frame | Clip:
         if self.task.takes_clips:
@@ -429,6 +452,20 @@ def find_device(name: str) -> str:
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
     return name
+
+
+def check_dtype(dtype: str, device: str) -> None:
+    """Check that a device runs faster in a type of `Inferencer`, or as fast.
+
+    Raises:
+        UserError: It does not, or there is no such type.
+    """
+    if dtype not in DTYPES:
+        raise UserError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    if dtype == "bf16" and device == "cpu" and not has_fast_bf16():
+        raise UserError(
+            "bf16 would be slower than fp32: this CPU has neither AMX nor AVX512-BF16. Use fp32"
+        )
 
 
 def read_classes(names: str | Path | Sequence[str]) -> list[str]:

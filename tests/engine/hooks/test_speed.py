@@ -88,3 +88,18 @@ def test_a_runner_takes_both_from_a_config(tmp_path):
     assert {"FuseHook", "CompileHook"} <= set(names)
     # The compiled model has to be the fused one.
     assert names.index("FuseHook") < names.index("CompileHook")
+
+
+def test_the_model_runs_in_bfloat16_while_it_is_tested():
+    runner = FakeRunner()
+    model, x = runner.model, torch.randn(1, 3, 64, 64)
+    hook = HOOKS.build({"type": "mmengine.BFloat16Hook"})
+    with torch.no_grad():
+        expected = model.test_step(x)
+        hook.before_test(runner)
+        assert runner.model.backbone.blocks3[0].mlp.fc1.weight.dtype == torch.bfloat16
+        for a, b in zip(runner.model.test_step(x), expected, strict=True):
+            assert a.dtype == torch.float32
+            assert 0 < (a - b).std() < 0.02 * b.std()
+    hook.after_test(runner)
+    assert runner.model is model

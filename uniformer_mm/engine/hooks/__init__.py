@@ -14,6 +14,7 @@ MODULES = {
     "CompileHook": "speed",
     "DrawPredictionsHook": "draw_predictions",
     "FitCheckpointHook": "fit_checkpoint",
+    "BFloat16Hook": "speed",
     "FuseHook": "speed",
 }
 """File of this package by the name of a hook."""

@@ -1,10 +1,12 @@
-"""Faster backbones in the Runner of any codebase: fused for testing, or compiled."""
+"""Faster backbones in the Runner of any codebase: fused or in bfloat16 for testing, or compiled."""
 
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import nn
 
+from uniformer_mm.models.bf16 import to_bf16
 from uniformer_mm.models.compiled import compile_blocks
 from uniformer_mm.models.fuse import fuse
 
@@ -26,12 +28,25 @@ class FuseHook(Hook):
         """
         self._model = runner.model
         self._device = next(runner.model.parameters()).device
-        runner.model = fuse(runner.model)
+        runner.model = self._copy(runner.model)
         self._model.to("cpu")
 
     def after_test(self, runner: Runner) -> None:
         """Restore the model."""
         runner.model = self._model.to(self._device)
+
+    def _copy(self, model: nn.Module) -> nn.Module:
+        return fuse(model)
+
+
+class BFloat16Hook(FuseHook):
+    """Runs a model in bfloat16 while it is tested: ``tools/test.py --dtype bf16``.
+
+    As `FuseHook`, with `uniformer_mm.models.bf16`.
+    """
+
+    def _copy(self, model: nn.Module) -> nn.Module:
+        return to_bf16(model)
 
 
 class CompileHook(Hook):

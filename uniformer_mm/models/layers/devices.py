@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from uniformer_mm.torch_internals import is_exporting
+from uniformer_mm.torch_internals import has_fast_bf16, is_exporting
 
 
 def runs_on_gpu(x: Tensor) -> bool:
@@ -29,7 +29,7 @@ def has_epilogues(x: Tensor) -> bool:
         not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and x.device.type == "cpu"
-        and x.dtype == torch.float32
+        and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and has_fast_bf16()))
         and torch.backends.mkldnn.is_available()
         and not (torch.is_grad_enabled() and x.requires_grad)
         and not torch.is_autocast_enabled("cpu")
