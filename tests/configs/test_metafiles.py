@@ -70,3 +70,12 @@ def test_tables_of_the_pages_are_up_to_date():
         text = page.read_text()
         assert tool["fill"](text) == text
         assert text.count("<!-- zoo: ") == 1
+
+
+def test_the_first_page_counts_the_models():
+    published = sum(bool(model.metrics) for model in ZOO.values())
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert f"**{len(ZOO)} configs**: all {published} published models" in readme
+    assert f" {len(ZOO) - published} recipes without published results" in readme
+    page = (ROOT / "docs" / "model_zoo.md").read_text()
+    assert f"{published} of the {len(ZOO)} configs reproduce" in page
