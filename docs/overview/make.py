@@ -78,7 +78,7 @@ def prepare(photo: Path, folder: Path, factor: int) -> None:
     cv2.imwrite(str(path), label_map(content, (entry["height"], entry["width"])))
     for name, (base, run) in RUNS.items():
         cfg = load_config(base)
-        from_random_weights(cfg.model)
+        from_random_weights(cfg)
         ADAPT[name](cfg, folder)
         run = replace(run, iterations=factor * run.iterations)
         shrink_schedule(cfg, run, run.samples)

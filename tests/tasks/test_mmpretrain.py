@@ -22,7 +22,7 @@ from uniformer_mm.datasets.synthetic.imagenet import CLASSES
 from uniformer_mm.errors import UserError
 from uniformer_mm.tasks import task_of
 from uniformer_mm.tasks.mmpretrain import MODEL_SIZE
-from uniformer_mm.visualization.drawing import GAP
+from uniformer_mm.visualization.drawing import MIN_WIDTH, resized
 
 pytestmark = pytest.mark.stack
 
@@ -103,9 +103,8 @@ def test_a_trained_model_is_tested_and_drawn_with_augmentation(config, tmp_path,
     for path, picture in drawn.items():
         file = path.relative_to(tmp_path / "shown").with_suffix(".JPEG")
         image = cv2.imread(str(data / str(COUNT) / "imagenet" / "val" / file))
-        factor = 320 / min(image.shape[:2])
-        image = cv2.resize(image, None, fx=factor, fy=factor)
-        difference = picture[-len(image) - GAP : -GAP].astype(float) - image
+        image = resized(image, MIN_WIDTH)
+        difference = picture[-len(image) :].astype(float) - image
         assert np.abs(difference).mean() < 4, "the whole image in its colours"
 
 

@@ -73,6 +73,9 @@ class PersonActions(Prediction):
         scores = [(int(action), float(self.scores[person, action])) for action in order]
         return [(action, score) for action, score in scores if score >= self.threshold]
 
+    def _scale(self, x: float, y: float) -> None:
+        self.boxes = self.boxes * np.array([x, y, x, y], np.float32)
+
     def _draw(self, image: Image) -> Image:
         """Draw every box with its actions, in the color of the first."""
         palette = class_colours(self.meta, self.scores.shape[1])

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from uniformer_mm.datasets.media import Image, bgr_to_rgb, write_image
+from uniformer_mm.datasets.media import Frame, Image, bgr_to_rgb, write_image
 from uniformer_mm.datasets.overrides import distinct_colours
 from uniformer_mm.visualization.drawing import (
     LARGEST_SIDE,
@@ -89,6 +89,8 @@ class Prediction(ABC):
 
     def enlarged(self) -> "Prediction":
         """Return a copy on a larger image if lines and text would hide much of this one."""
+        if not isinstance(self.source, Frame):  # frames of clips keep their size
+            return self
         image = self.source.image
         if min(image.shape[:2]) >= MIN_WIDTH or max(image.shape[:2]) >= LARGEST_SIDE:
             return self
