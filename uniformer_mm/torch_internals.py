@@ -69,3 +69,14 @@ def raise_recompile_limit(number: int) -> None:
         if hasattr(config, name):
             setattr(config, name, max(getattr(config, name), number))
             return
+
+
+def keep_running_eagerly() -> None:
+    """Let code that `torch.compile` fails on run eagerly, with a warning.
+
+    Fallback: the failure is an error.
+    """
+    from torch._dynamo import config
+
+    if hasattr(config, "suppress_errors"):
+        config.suppress_errors = True

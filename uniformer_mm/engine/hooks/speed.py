@@ -56,7 +56,7 @@ class CompileHook(Hook):
 
     Args:
         options: Of `torch.compile`. By default a second input size triggers one more compilation,
-            with dynamic sizes, as multi-scale training and testing need it.
+            with dynamic sizes; blocks for which it fails run eagerly.
     """
 
     priority = "LOWEST"  # after the model was fused
