@@ -20,6 +20,7 @@ from uniformer_mm.analysis.variants import build_backbone, make_variant
 from uniformer_mm.errors import UserError
 from uniformer_mm.models import UniFormer, UniFormerLight
 from uniformer_mm.models.fuse import fuse
+from uniformer_mm.torch_internals import saved_tensors_hooks_are_active
 
 CPU = torch.device("cpu")
 ARCH = {"depths": (1, 1, 4, 1), "embed_dims": (16, 32, 64, 64), "head_dim": 32}
@@ -146,7 +147,8 @@ def test_training_and_scaling_run(tmp_path):
     assert not run_inside("benchmark.py", "compare", *TINY, "--step", "train", *SHORT, *variants)
     rows = read_rows(tmp_path / "t.csv")
     assert [row["variant"] for row in rows] == ["eager", "keeping"]
-    assert int(rows[1]["memory of eager"].rstrip("%")) > 100
+    more = int(rows[1]["memory of eager"].rstrip("%")) > 100
+    assert more is not saved_tensors_hooks_are_active()  # torch < 2.8 recomputes nothing
     sizes = ["--attention", "window", "--sizes", 64, 96, "--rounds", 1]
     assert not run_inside("benchmark.py", "scaling", *TINY, *sizes, "--plot", tmp_path / "s.png")
     assert (tmp_path / "s.png").stat().st_size > 5000
